@@ -1,0 +1,45 @@
+# Thin: every target is a CMake preset or a script. `make help` lists them.
+PREFIX ?= /usr/local
+JOBS ?= $(shell nproc)
+DEMO_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench lint install asan ubsan tsan build deps models clean
+
+help:                  ## what each target does
+	@sed -n 's/^\([a-z ]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 24
+
+demo: build models     ## read real text with token reduction (DEMO_ARGS="--full" runs more)
+	build/cpu/pith demo $(DEMO_ARGS)
+
+test: build models     ## build and run every test
+	ctest --test-dir build/cpu --output-on-failure -j $(JOBS)
+
+bench: deps models     ## measure operators and tokenizer
+	cmake --preset cpu -DPITH_BENCHMARKS=ON
+	cmake --build --preset cpu -j $(JOBS)
+	scripts/bench.sh build/cpu
+
+lint:                  ## formatting, clang-tidy on changed files, include direction, sizes
+	scripts/install-deps.sh --with-lint
+	cmake --preset cpu >/dev/null
+	scripts/lint.sh
+
+install: build         ## install program, library and headers (PREFIX, DESTDIR)
+	cmake --install build/cpu --prefix $(PREFIX)
+
+asan ubsan tsan: deps models   ## run the tests that gain from it under a sanitizer
+	scripts/sanitize.sh $@ $(JOBS)
+
+build: deps            ## compile everything for the CPU
+	cmake --preset cpu
+	cmake --build --preset cpu -j $(JOBS)
+
+deps:                  ## install the packages that pith needs
+	scripts/install-deps.sh
+
+models:                ## unpack the shipped models
+	scripts/unpack-models.sh
+
+clean:                 ## remove builds and unpacked models
+	rm -rf build out models/*/model.safetensors
