@@ -1,0 +1,130 @@
+// pith's C++ interface: load a model once, then generate, score and inspect from any thread.
+#ifndef PITH_ENGINE_H_
+#define PITH_ENGINE_H_
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "pith/error.h"
+#include "pith/options.h"
+#include "pith/results.h"
+
+namespace pith {
+
+// What a model directory holds, for people and for JSON.
+struct ModelInfo {
+  std::string description;  // several lines
+  std::string kind;         // "mamba1" or "mamba2"
+  std::string format;       // "mamba_ssm", "mamba", "mamba2" or "falcon_mamba"
+  int64_t parameters = 0;
+  int64_t n_layer = 0;
+  int64_t d_model = 0;
+  int64_t vocab_size = 0;              // rows of the embedding
+  int64_t state_bytes = 0;             // of one sequence
+  std::optional<int32_t> end_of_text;  // the token that ends generation
+  std::string end_of_text_source;      // where it was found: "config.json" or "tokenizer.json"
+  std::vector<std::string> warnings;   // about weights and vocabulary
+};
+
+// A reduction method as `pith plan --help` and docs/reductions.md list it.
+struct MethodInfo {
+  struct Key {
+    std::string name;
+    std::string fallback;
+    std::string meaning;
+  };
+  std::string name;
+  std::string description;
+  std::vector<Key> keys;
+};
+std::vector<MethodInfo> ListReductions();
+
+class Session;
+
+// Const after loading and shared by threads; each call brings its own scratch.
+class Engine {
+ public:
+  // Loads config.json, the weights and, where it exists, tokenizer.json (or `tokenizer`).
+  // Throws pith::Error.
+  static Engine Load(const std::filesystem::path& directory, const EngineOptions& options = {},
+                     const std::filesystem::path& tokenizer = {});
+  ~Engine();
+  Engine(Engine&&) noexcept;
+  Engine& operator=(Engine&&) noexcept;
+
+  const ModelInfo& info() const;
+
+  // Throw kNotFound where the model came without a tokenizer. Never add a BOS token; `bos`
+  // puts the end-of-text token first, which the models were trained to see before a document.
+  std::vector<int32_t> Tokenize(std::string_view text, bool bos = false) const;
+  std::string Detokenize(std::span<const int32_t> ids) const;
+
+  // Reads a prompt of at least one token and continues it.
+  GenerateResult Generate(std::span<const int32_t> prompt, const GenerateOptions& options) const;
+
+  // Log-likelihoods of continuations given contexts (scoring mode `context`: the context alone is
+  // planned and reduced, every continuation token is read whole and scored). Items with the same
+  // context share its prefill. The same numbers for any batch.
+  std::vector<ScoreResult> Score(std::span<const ScoreItem> items, const ScoreOptions& options = {},
+                                 ScoreStats* stats = nullptr) const;
+
+  // A pair of texts as lm-evaluation-harness encodes it: trailing blanks of the context move to the
+  // continuation; the context's ids are those of the context alone.
+  ScoreItem EncodePair(std::string_view context, std::string_view continuation,
+                       bool bos = false) const;
+
+  // One pass over a document with carried state. Ids: at least two.
+  PerplexityResult Perplexity(std::span<const int32_t> ids, const RunControl& control = {}) const;
+
+  // What a reduction would do to a context of `tokens`, without reading one.
+  PlanReport Plan(int64_t tokens, const ReductionOptions& reduction) const;
+  // What it does to this context.
+  InspectReport Inspect(std::span<const int32_t> ids, const ReductionOptions& reduction,
+                        const RunControl& control = {}) const;
+
+  Session NewSession() const;
+  Session LoadSession(const std::filesystem::path& state_file) const;
+
+ private:
+  friend class Session;
+  struct Impl;
+  explicit Engine(std::shared_ptr<const Impl> impl);
+  std::shared_ptr<const Impl> impl_;
+};
+
+// One text being read and written. Not shared between threads; copying it forks the text. Keeps
+// the engine alive.
+class Session {
+ public:
+  ~Session();
+  Session(const Session&);
+  Session(Session&&) noexcept;
+  Session& operator=(const Session&);
+  Session& operator=(Session&&) noexcept;
+
+  // Reads more text, reduced as one context of its own.
+  PrefillReport Append(std::span<const int32_t> ids, const ReductionOptions& reduction = {},
+                       const RunControl& control = {});
+  // Continues the text. Without a `prompt`, at least one token must have been appended.
+  GenerateResult Generate(std::span<const int32_t> prompt, const GenerateOptions& options);
+
+  int64_t tokens() const;  // tokens read so far
+  // docs/formats/state.md. Everything read and written so far is in the file.
+  void Save(const std::filesystem::path& state_file) const;
+
+ private:
+  friend class Engine;
+  struct Impl;
+  explicit Session(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace pith
+
+#endif  // PITH_ENGINE_H_

@@ -1,0 +1,68 @@
+// Everything that a caller can choose, with its defaults.
+#ifndef PITH_OPTIONS_H_
+#define PITH_OPTIONS_H_
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace pith {
+
+struct EngineOptions {
+  std::string device = "cpu";  // "cpu", "reference" (scalar, double sums) or "cuda"
+  // "f32": f32 activations on weights as stored, the precision of record. "bf16": both rounded to
+  // bf16 in matrix products, f32 sums.
+  std::string dtype = "f32";
+  int threads = 0;                // 0: all processors that this process may use
+  int64_t rows_per_chunk = 1024;  // rows in flight in prefill; bounds the scratch memory
+  int64_t ssd_chunk = 64;         // rows per chunk of Mamba-2's SSD layer
+  bool verify_weights = true;     // scan all weights for NaN and infinity while loading
+};
+
+// How a prompt is reduced. Decode steps and scored continuations never are.
+struct ReductionOptions {
+  std::string reduce = "none";  // the grammar of docs/reductions.md: "utrc@30%"
+  std::vector<int> sites;       // layers after which to reduce; empty: the method's default
+  bool full_flops = false;      // count blocks and head for "@N%", not the blocks alone
+};
+
+struct SamplingOptions {
+  bool greedy = false;  // always the most likely token; ties go to the lower id
+  double temperature = 1.0;
+  int64_t top_k = 0;   // keep the k most likely tokens; 0: all
+  double top_p = 1.0;  // keep the smallest set of most likely tokens with this much probability
+  double min_p = 0.0;  // drop tokens less likely than this share of the most likely one
+  double repetition_penalty = 1.0;  // > 1 lowers tokens that the text holds already
+  uint64_t seed = 0;
+};
+
+struct RunControl {
+  const std::atomic<bool>* cancel = nullptr;       // raised by another thread or a signal
+  std::function<void(double)> progress = nullptr;  // share done, 0 … 1
+};
+
+struct GenerateOptions {
+  int64_t max_tokens = 128;
+  SamplingOptions sampling;
+  std::vector<std::string> stop;    // texts that end the output and are not part of it
+  bool stop_at_end_of_text = true;  // stop at the model's end-of-text token
+  ReductionOptions reduction;
+  // Receives valid UTF-8 as it becomes final. Returning false stops after this piece.
+  std::function<bool(std::string_view text)> on_text = nullptr;
+  RunControl control;
+};
+
+struct ScoreOptions {
+  ReductionOptions reduction;
+  bool logprobs = false;              // list every continuation token in the result
+  int64_t max_batch_tokens = 8192;    // context tokens in flight together
+  int64_t max_state_bytes = 1 << 30;  // bound on the sequence states held at once
+  RunControl control;
+};
+
+}  // namespace pith
+
+#endif  // PITH_OPTIONS_H_

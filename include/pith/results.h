@@ -1,0 +1,96 @@
+// What the engine hands back.
+#ifndef PITH_RESULTS_H_
+#define PITH_RESULTS_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace pith {
+
+// What a prefill did to its context.
+struct PrefillReport {
+  int64_t tokens = 0;     // tokens read
+  int64_t rows_left = 0;  // rows that reached the last layer
+  double realised = 0;    // reduction of the blocks' FLOPs that the integer lengths gave
+  double seconds = 0;     // wall clock
+};
+
+struct GenerateResult {
+  std::string text;          // without the stop text
+  std::vector<int32_t> ids;  // every token sampled, the end-of-text token included
+  std::string finish;        // "end-of-text", "stop", "length", "cancelled" or "stopped"
+  PrefillReport prefill;
+  double decode_seconds = 0;
+};
+
+struct TokenLogprob {
+  int32_t id = 0;
+  double logprob = 0;  // nats
+  int32_t top_id = 0;  // the most likely token in its place
+  double top_logprob = 0;
+};
+
+struct ScoreItem {
+  std::vector<int32_t> context;  // may be empty: then the first continuation token is not scored
+  std::vector<int32_t> continuation;  // at least one token
+};
+
+struct ScoreResult {
+  double logprob = 0;   // Σ log softmax(logits)[continuation token], nats
+  int64_t tokens = 0;   // continuation tokens that were scored
+  bool greedy = false;  // every one of them was the most likely token
+  int64_t greedy_tokens = 0;
+  int64_t context_tokens = 0;
+  int64_t context_rows = 0;                  // rows of the context that reached the last layer
+  double realised = 0;                       // reduction over the context
+  std::vector<TokenLogprob> token_logprobs;  // with ScoreOptions::logprobs
+};
+
+// What scoring many items cost.
+struct ScoreStats {
+  int64_t context_tokens = 0;  // read, each distinct context once
+  double context_seconds = 0;  // wall clock of reading them, reduced or not
+};
+
+struct PerplexityResult {
+  double nll = 0;      // mean nats per predicted token
+  double ppl = 0;      // exp(nll)
+  int64_t tokens = 0;  // predicted tokens
+};
+
+struct SiteRows {
+  int layer = 0;    // 0-based; −1: before the first layer
+  int64_t in = 0;   // rows that enter the site
+  int64_t out = 0;  // rows that leave it
+};
+
+struct PlanReport {
+  std::string reduce;  // canonical spelling
+  int64_t tokens = 0;
+  std::vector<SiteRows> sites;
+  double realised = 0;         // of the count that the reduction was asked in
+  double realised_blocks = 0;  // mean rows over layers, as the paper's authors count
+  double realised_full = 0;    // all block terms, and the head over the surviving rows
+  double dense_gflop = 0;      // blocks and head for these tokens
+  double reduced_gflop = 0;
+};
+
+// What became of one token of a context.
+struct TokenFate {
+  int32_t id = 0;
+  int site = -1;                 // −1: kept to the end; else index into PlanReport::sites
+  int64_t merged_into = -1;      // position of the row that took it in; −1: pruned
+  bool merged_hidden = false;    // in the hidden branch
+  bool merged_residual = false;  // in the residual branch
+};
+
+struct InspectReport {
+  PlanReport plan;
+  std::vector<TokenFate> tokens;
+};
+
+}  // namespace pith
+
+#endif  // PITH_RESULTS_H_

@@ -1,0 +1,76 @@
+// Element types of stored tensors, their conversions, and dispatch over them.
+#ifndef PITH_CORE_DTYPE_H_
+#define PITH_CORE_DTYPE_H_
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "core/error.h"
+
+namespace pith {
+
+enum class DType : uint8_t { kF32, kF16, kBF16 };
+
+constexpr size_t SizeOf(DType dtype) { return dtype == DType::kF32 ? 4 : 2; }
+
+constexpr std::string_view Name(DType dtype) {
+  switch (dtype) {
+    case DType::kF32:
+      return "f32";
+    case DType::kF16:
+      return "f16";
+    case DType::kBF16:
+      return "bf16";
+  }
+  return "?";
+}
+
+// Brain float: the upper half of an f32.
+struct BF16 {
+  uint16_t bits;
+};
+
+// IEEE binary16.
+struct F16 {
+  uint16_t bits;
+};
+
+inline float ToFloat(float v) { return v; }
+inline float ToFloat(BF16 v) { return std::bit_cast<float>(static_cast<uint32_t>(v.bits) << 16); }
+inline float ToFloat(F16 v) {
+  const uint32_t sign = static_cast<uint32_t>(v.bits & 0x8000u) << 16;
+  const uint32_t magnitude = v.bits & 0x7fffu;
+  if (magnitude >= 0x7c00u) {  // infinity and NaN
+    return std::bit_cast<float>(sign | 0x7f800000u | ((magnitude & 0x3ffu) << 13));
+  }
+  // Scaling by 2^112 moves the exponent bias from 15 to 127 and normalises subnormals, exactly.
+  const float scaled = std::bit_cast<float>(magnitude << 13) * 0x1p112f;
+  return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(scaled));
+}
+
+// Round to nearest, ties to even; NaN stays NaN.
+inline BF16 ToBF16(float v) {
+  const uint32_t bits = std::bit_cast<uint32_t>(v);
+  if ((bits & 0x7fffffffu) > 0x7f800000u) return {static_cast<uint16_t>((bits >> 16) | 0x40u)};
+  return {static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16)};
+}
+
+// Calls fn.template operator()<T>() with T = float, F16 or BF16 as `dtype` says.
+template <class Fn>
+decltype(auto) VisitFloat(DType dtype, Fn&& fn) {
+  switch (dtype) {
+    case DType::kF16:
+      return fn.template operator()<F16>();
+    case DType::kBF16:
+      return fn.template operator()<BF16>();
+    case DType::kF32:
+      break;
+  }
+  return fn.template operator()<float>();
+}
+
+}  // namespace pith
+
+#endif  // PITH_CORE_DTYPE_H_

@@ -1,0 +1,106 @@
+// Matrices and stored tensors. "View" never owns, "Owner" does; sizes are 64-bit.
+#ifndef PITH_CORE_TENSOR_H_
+#define PITH_CORE_TENSOR_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <new>
+#include <utility>
+#include <vector>
+
+#include "core/dtype.h"
+#include "core/error.h"
+
+namespace pith {
+
+// Row-major [rows, cols] with `stride` elements from one row to the next.
+template <class T>
+struct MatView {
+  T* data = nullptr;
+  int64_t rows = 0;
+  int64_t cols = 0;
+  int64_t stride = 0;
+
+  MatView() = default;
+  MatView(T* data, int64_t rows, int64_t cols) : MatView(data, rows, cols, cols) {}
+  MatView(T* data, int64_t rows, int64_t cols, int64_t stride)
+      : data(data), rows(rows), cols(cols), stride(stride) {}
+
+  T* Row(int64_t r) const { return data + r * stride; }
+  MatView Rows(int64_t begin, int64_t count) const { return {Row(begin), count, cols, stride}; }
+  MatView Cols(int64_t begin, int64_t count) const { return {data + begin, rows, count, stride}; }
+  bool empty() const { return rows == 0 || cols == 0; }
+  operator MatView<const T>() const { return {data, rows, cols, stride}; }  // NOLINT
+};
+
+// A stored weight matrix [rows, cols] = [out, in], contiguous, in the dtype of its file.
+struct WeightView {
+  DType dtype = DType::kF32;
+  const void* data = nullptr;
+  int64_t rows = 0;
+  int64_t cols = 0;
+
+  bool empty() const { return data == nullptr; }
+  // Rows [begin, begin + count): an output slice of a linear map, at no cost.
+  WeightView Rows(int64_t begin, int64_t count) const {
+    PITH_CHECK(begin >= 0 && count >= 0 && begin + count <= rows);
+    return {dtype, static_cast<const std::byte*>(data) + begin * cols * SizeOf(dtype), count, cols};
+  }
+};
+
+// Uninitialised storage of trivially copyable T, aligned to a cache line.
+template <class T>
+class BufferOwner {
+ public:
+  BufferOwner() = default;
+  explicit BufferOwner(int64_t size) { Resize(size); }
+
+  // Keeps nothing of the old content; never shrinks its allocation.
+  void Resize(int64_t size) {
+    PITH_CHECK(size >= 0);
+    if (size > capacity_) {
+      data_.reset(static_cast<T*>(::operator new(size * sizeof(T), std::align_val_t{64})));
+      capacity_ = size;
+    }
+    size_ = size;
+  }
+  T* data() const { return data_.get(); }
+  int64_t size() const { return size_; }
+  size_t bytes() const { return capacity_ * sizeof(T); }
+
+ private:
+  struct Free {
+    void operator()(T* p) const { ::operator delete(p, std::align_val_t{64}); }
+  };
+  std::unique_ptr<T, Free> data_;
+  int64_t size_ = 0;
+  int64_t capacity_ = 0;
+};
+
+// An owned, contiguous [rows, cols] matrix, uninitialised.
+template <class T>
+class MatOwner {
+ public:
+  MatOwner() = default;
+  MatOwner(int64_t rows, int64_t cols) { Resize(rows, cols); }
+  void Resize(int64_t rows, int64_t cols) {
+    buffer_.Resize(rows * cols);
+    rows_ = rows;
+    cols_ = cols;
+  }
+  MatView<T> view() const { return {buffer_.data(), rows_, cols_}; }
+  int64_t rows() const { return rows_; }
+  int64_t cols() const { return cols_; }
+  size_t bytes() const { return buffer_.bytes(); }
+
+ private:
+  BufferOwner<T> buffer_;
+  int64_t rows_ = 0;
+  int64_t cols_ = 0;
+};
+
+}  // namespace pith
+
+#endif  // PITH_CORE_TENSOR_H_
