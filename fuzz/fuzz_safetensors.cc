@@ -1,0 +1,24 @@
+// libFuzzer entry: any bytes as a safetensors file. What loads must lie inside the input.
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <span>
+
+#include "load/safetensors.h"
+#include "pith/error.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const std::span<const std::byte> file = std::as_bytes(std::span(data, size));
+  try {
+    for (const auto& [name, tensor] : pith::ReadSafetensors(file, "fuzz")) {
+      if (tensor.bytes.empty()) continue;
+      if (tensor.bytes.data() < file.data() ||
+          tensor.bytes.data() + tensor.bytes.size() > file.data() + file.size()) {
+        std::abort();
+      }
+    }
+  } catch (const pith::Error& error) {
+    if (error.code() == pith::ErrorCode::kInternal) std::abort();
+  }
+  return 0;
+}

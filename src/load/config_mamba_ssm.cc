@@ -1,0 +1,93 @@
+// config.json as state-spaces/mamba (package mamba_ssm) writes it. Names and defaults are those of
+// its MambaConfig and of the arguments of its modules Mamba and Mamba2.
+#include <string>
+
+#include "core/error.h"
+#include "load/config_fields.h"
+
+namespace pith {
+namespace {
+
+// Precision and fusion of the residual stream (ours is always f32), initialisation, and what
+// transformers adds to any config.
+constexpr std::string_view kTopWithoutEffect[] = {
+    "residual_in_fp32", "fused_add_norm", "initializer_cfg",      "architectures",
+    "torch_dtype",      "dtype",          "transformers_version", "bos_token_id",
+    "pad_token_id",     "use_cache",
+};
+// Initialisation, and the choice among kernels that compute the same.
+constexpr std::string_view kMixerWithoutEffect[] = {"dt_min", "dt_max", "dt_init_floor"};
+constexpr std::string_view kMamba1WithoutEffect[] = {"dt_init", "dt_scale", "use_fast_path"};
+constexpr std::string_view kMamba2WithoutEffect[] = {"A_init_range", "conv_init",
+                                                     "use_mem_eff_path", "sequence_parallel"};
+
+void ReadMamba2(ConfigFields& ssm, ModelConfig& config) {
+  config.d_state = ssm.Size("d_state", 128, kMaxDim);
+  config.head_dim = ssm.Size("headdim", 64, kMaxDim);
+  config.n_groups = ssm.Size("ngroups", 1, kMaxDim);
+  config.chunk_size = ssm.Size("chunk_size", 256, kMaxDim);
+  if (ssm.Has("d_ssm") && *ssm.Find("d_ssm") != config.d_inner) {
+    ssm.Unsupported("d_ssm", StrCat("null or d_inner = ", config.d_inner));
+  }
+  if (config.d_inner % config.head_dim != 0) {
+    ssm.Fail("headdim", StrCat("a divisor of d_inner = ", config.d_inner));
+  }
+  config.n_heads = config.d_inner / config.head_dim;
+  config.gated_norm = ssm.Bool("rmsnorm", true);
+  config.norm_before_gate = ssm.Bool("norm_before_gate", false);
+  config.d_has_hdim = ssm.Bool("D_has_hdim", false);
+  ssm.DtLimit("dt_limit", config);
+}
+
+void ReadMixer(const Json& object, const std::string& source, ModelConfig& config) {
+  ConfigFields ssm(object, source, "ssm_cfg.");
+  const std::string layer = ssm.String("layer", "Mamba1");
+  if (layer != "Mamba1" && layer != "Mamba2") ssm.Unsupported("layer", "\"Mamba1\" or \"Mamba2\"");
+  config.kind = layer == "Mamba1" ? BlockKind::kMamba1 : BlockKind::kMamba2;
+  config.d_conv = ssm.Size("d_conv", 4, 64);
+  config.d_inner = ssm.InnerWidth("expand", config.d_model);
+  config.proj_bias = ssm.Bool("bias", false);
+  config.conv_bias = ssm.Bool("conv_bias", true);
+  if (config.kind == BlockKind::kMamba2) {
+    ReadMamba2(ssm, config);
+    ssm.Finish({kMixerWithoutEffect, kMamba2WithoutEffect});
+  } else {
+    config.d_state = ssm.Size("d_state", 16, kMaxDim);
+    config.dt_rank = ssm.DtRank("dt_rank", config.d_model);
+    ssm.Finish({kMixerWithoutEffect, kMamba1WithoutEffect});
+  }
+}
+
+}  // namespace
+
+ModelConfig ParseMambaSsmConfig(const Json& json, const std::string& source) {
+  ConfigFields top(json, source);
+  ModelConfig config;
+  config.format = "mamba_ssm";
+  config.d_model = top.Size("d_model");
+  config.n_layer = top.Size("n_layer", 1 << 14);
+  const int64_t vocab = top.Size("vocab_size", int64_t{1} << 24);
+  const int64_t multiple = top.Size("pad_vocab_size_multiple", 8, kMaxDim);
+  config.vocab_size = (vocab + multiple - 1) / multiple * multiple;
+  config.layer_norm = !top.Bool("rms_norm", true);
+  config.norm_eps = top.Epsilon("norm_epsilon", 1e-5f);
+  config.tie_embeddings = top.Bool("tie_embeddings", true);
+  config.eos_token_ids = top.TokenIds("eos_token_id", config.vocab_size);
+  // Some files carry a model_type beside mamba_ssm's keys; the block is ssm_cfg.layer's all the
+  // same.
+  const std::string type = top.String("model_type", "mamba");
+  if (type != "mamba" && type != "mamba2") top.Unsupported("model_type", "\"mamba\" or \"mamba2\"");
+  if (top.Number("d_intermediate", 0) != 0) top.Unsupported("d_intermediate", "0 (no MLP blocks)");
+  for (const char* key : {"attn_layer_idx", "attn_cfg"}) {
+    const Json* value = top.Find(key);
+    if (value != nullptr && !value->empty()) top.Unsupported(key, "nothing (no attention layers)");
+  }
+  const Json* ssm_cfg = top.Find("ssm_cfg");
+  ReadMixer(ssm_cfg != nullptr ? *ssm_cfg : Json::object(), source, config);
+  config.gated_norm_eps = 1e-5f;  // fixed in mamba_ssm, whatever norm_epsilon is
+  config.gated_norm_group = config.n_groups > 0 ? config.d_inner / config.n_groups : 0;
+  top.Finish({kTopWithoutEffect});
+  return config;
+}
+
+}  // namespace pith

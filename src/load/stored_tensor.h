@@ -1,0 +1,52 @@
+// Tensors as a checkpoint file holds them, before anything is known about the model.
+#ifndef PITH_LOAD_STORED_TENSOR_H_
+#define PITH_LOAD_STORED_TENSOR_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/dtype.h"
+
+namespace pith {
+
+struct StoredTensor {
+  std::string file;            // for messages
+  std::string dtype_name;      // as the format spells it: "BF16", "I64", ...
+  std::optional<DType> dtype;  // empty: not a type that weights may have
+  std::vector<int64_t> shape;
+  std::span<const std::byte> bytes;  // contiguous, row-major; in the file's mapping, any alignment
+};
+
+using TensorTable = std::map<std::string, StoredTensor, std::less<>>;
+
+// "F32", "F16" and "BF16", as safetensors spells them.
+std::optional<DType> WeightDType(std::string_view name);
+
+// Product of the sizes; empty on a negative size or where it passes 2^62.
+std::optional<int64_t> ElementCount(std::span<const int64_t> shape);
+
+// "[3, 4]".
+std::string ShapeText(std::span<const int64_t> shape);
+
+// A name from a hostile file, fit for a message: quoted, short, printable ASCII.
+std::string Quoted(std::string_view name);
+
+// Reads an unsigned little-endian integer of sizeof(T) bytes. The caller has checked the range.
+template <class T>
+T ReadLittle(std::span<const std::byte> bytes, size_t at) {
+  T value = 0;
+  for (size_t i = 0; i < sizeof(T); ++i) {
+    value |= static_cast<T>(static_cast<T>(bytes[at + i]) << (8 * i));
+  }
+  return value;
+}
+
+}  // namespace pith
+
+#endif  // PITH_LOAD_STORED_TENSOR_H_
