@@ -1,0 +1,195 @@
+// What a tokenizer.json may hold, and that all else is refused by an error that names the file, the
+// field and the value: nothing is ignored, nothing crashes.
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "core/error.h"
+#include "tests/tokenize/small_tokenizer.h"
+
+namespace pith {
+namespace {
+
+// Expects an error with `code` whose message holds "t.json" and all of `parts`.
+void ExpectRefused(const std::string& text, ErrorCode code, const std::vector<std::string>& parts) {
+  try {
+    Tokenizer::FromJson(text, "t.json");
+    ADD_FAILURE() << "accepted, expected a message with " << parts.back();
+  } catch (const Error& e) {
+    const std::string message = e.what();
+    EXPECT_EQ(e.code(), code) << message;
+    EXPECT_NE(message.find("t.json"), std::string::npos) << message;
+    for (const std::string& part : parts)
+      EXPECT_NE(message.find(part), std::string::npos) << message;
+  }
+}
+
+struct Edit {
+  const char* pointer;  // JSON pointer
+  Json value;
+  std::vector<std::string> parts;
+};
+
+void ExpectEditsRefused(const std::vector<Edit>& edits, ErrorCode code) {
+  for (const Edit& edit : edits) {
+    Json json = SmallTokenizer();
+    json[Json::json_pointer(edit.pointer)] = edit.value;
+    SCOPED_TRACE(edit.pointer);
+    ExpectRefused(json.dump(), code, edit.parts);
+  }
+}
+
+TEST(TokenizerJson, UnsupportedIsNamed) {
+  const Json lowercase = {{"type", "Lowercase"}};
+  const Json level = {{"type", "ByteLevel"}, {"add_prefix_space", false}};
+  const Json split = {{"type", "Split"}, {"pattern", {{"Regex", "a"}}}, {"behavior", "Removed"}};
+  ExpectEditsRefused(
+      {{"/version", "2.0", {"version", "2.0"}},
+       {"/truncation", {{"max_length", 5}}, {"truncation", "max_length"}},
+       {"/padding", {{"strategy", "x"}}, {"padding", "strategy"}},
+       {"/surprise", 1, {"surprise"}},
+       {"/normalizer", lowercase, {"normalizer.type", "Lowercase"}},
+       {"/normalizer", {{"type", "Sequence"}, {"normalizers", {lowercase}}}, {"Lowercase"}},
+       {"/pre_tokenizer", nullptr, {"pre_tokenizer"}},
+       {"/pre_tokenizer", {{"type", "Whitespace"}}, {"pre_tokenizer.type", "Whitespace"}},
+       {"/pre_tokenizer/extra", 1, {"pre_tokenizer.extra"}},
+       {"/pre_tokenizer", {{"type", "Sequence"}, {"pretokenizers", {level, level}}}, {"ByteLevel"}},
+       {"/pre_tokenizer",
+        {{"type", "Sequence"}, {"pretokenizers", {split, level}}},
+        {"pretokenizers[0].behavior", "Removed"}},
+       {"/pre_tokenizer",
+        {{"type", "Sequence"}, {"pretokenizers", Json::array()}},
+        {"pre_tokenizer"}},
+       {"/post_processor", {{"type", "Other"}}, {"post_processor.type", "Other"}},
+       {"/decoder", nullptr, {"decoder"}},
+       {"/decoder/type", "WordPiece", {"decoder.type", "WordPiece"}},
+       {"/model/type", "Unigram", {"model.type", "Unigram"}},
+       {"/model/dropout", 0.1, {"model.dropout", "0.1"}},
+       {"/model/unk_token", "<unk>", {"model.unk_token", "<unk>"}},
+       {"/model/end_of_word_suffix", "</w>", {"model.end_of_word_suffix"}},
+       {"/model/continuing_subword_prefix", "##", {"model.continuing_subword_prefix"}},
+       {"/model/byte_fallback", true, {"model.byte_fallback"}},
+       {"/model/strange", 1, {"model.strange"}}},
+      ErrorCode::kUnsupported);
+}
+
+TEST(TokenizerJson, ContradictionsAreNamed) {
+  const std::string long_content(1025, 'x');
+  ExpectEditsRefused(
+      {{"/model", 3, {"model"}},
+       {"/model/vocab", Json::array({1}), {"model.vocab"}},
+       {"/model/vocab", Json::object(), {"model.vocab"}},
+       {"/model/vocab/a", -1, {"model.vocab[\"a\"]", "-1"}},
+       {"/model/vocab/a", 4194304, {"model.vocab", "4194304"}},
+       {"/model/vocab/a", 1.5, {"model.vocab", "1.5"}},
+       {"/model/vocab/a", "1", {"model.vocab", "\"1\""}},
+       {"/model/vocab/a", Json::object(), {"model.vocab", "an object"}},
+       {"/model/vocab/a", Json::array({7}), {"model.vocab", "an array"}},
+       {"/model/vocab/a", nullptr, {"model.vocab", "null"}},
+       {"/model/vocab/a", 98, {"model.vocab[\"b\"]", "98", "another"}},
+       {"/model/vocab/", 999, {"empty token"}},
+       {"/model/merges", "a b", {"model.merges"}},
+       {"/model/merges/0", 5, {"model.merges[0]", "5"}},
+       {"/model/merges/0", Json::array({"a"}), {"model.merges[0]"}},
+       {"/model/merges/0", Json::array({"a", 1}), {"model.merges[0]"}},
+       {"/model/merges/0", "ab", {"model.merges[0]", "one blank"}},
+       {"/model/merges/0", "a b c", {"model.merges[0]", "one blank"}},
+       {"/model/merges/0", " b", {"model.merges[0]", "not in model.vocab"}},
+       {"/model/merges/0", "a zz", {"model.merges[0]", "zz"}},
+       {"/model/merges/0", "a c", {"model.merges[0]", "\"ac\""}},
+       {"/model/merges/1", "a b", {"model.merges[1]", "earlier"}},
+       {"/added_tokens", 1, {"added_tokens"}},
+       {"/added_tokens/0", Added(97, "<x>", {}), {"added_tokens[0].id", "97"}},
+       {"/added_tokens/0", Added(5, "abc", {}), {"added_tokens[0].id", "257"}},
+       {"/added_tokens/0", Added(-1, "<x>", {}), {"added_tokens[0].id", "-1"}},
+       {"/added_tokens/0", Added(1 << 22, "<x>", {}), {"added_tokens[0].id"}},
+       {"/added_tokens/0", Added(300, "", {}), {"added_tokens[0].content"}},
+       {"/added_tokens/0", Added(300, long_content, {}), {"added_tokens[0].content"}},
+       {"/normalizer", "NFC", {"normalizer"}},
+       {"/normalizer", Json::object(), {"normalizer.type"}},
+       {"/pre_tokenizer/add_prefix_space", 1, {"add_prefix_space"}}},
+      ErrorCode::kCorruptData);
+}
+
+TEST(TokenizerJson, AddedTokensTwice) {
+  Json json = SmallTokenizer();
+  json["added_tokens"] = {Added(300, "<x>", {}), Added(301, "<x>", {})};
+  ExpectRefused(json.dump(), ErrorCode::kCorruptData, {"added_tokens[1].content", "<x>"});
+  json["added_tokens"] = {Added(300, "<x>", {}), Added(300, "<y>", {})};
+  ExpectRefused(json.dump(), ErrorCode::kCorruptData, {"added_tokens[1].id", "300"});
+}
+
+TEST(TokenizerJson, EveryByteOfUtf8NeedsAToken) {
+  Json json = SmallTokenizer();
+  json["model"]["vocab"].erase("z");
+  ExpectRefused(json.dump(), ErrorCode::kUnsupported, {"model.vocab", "122", "\"z\""});
+  json = SmallTokenizer();
+  json["model"]["vocab"].erase(ByteLevelChar(0xFF));
+  EXPECT_EQ(Load(json).Encode("abc"), std::vector<int32_t>{257});
+}
+
+TEST(TokenizerJson, BothSpellingsOfMerges) {
+  Json json = SmallTokenizer();
+  json["model"]["merges"] = {"a b", "ab c"};
+  EXPECT_EQ(Load(json).Encode("abcab"), Load(SmallTokenizer()).Encode("abcab"));
+}
+
+TEST(TokenizerJson, SplitStageEqualsBuiltInPattern) {
+  Json json = SmallTokenizer({{"a", "Ġ"}, {"Ġ", "a"}, {"'", "s"}});
+  const auto built_in = Load(json);
+  const Json split = {
+      {"type", "Split"},
+      {"pattern",
+       {{"Regex",
+         R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)"}}},
+      {"behavior", "Isolated"},
+      {"invert", false}};
+  const Json level = {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}};
+  json["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", {split, level}}};
+  const auto by_split = Load(json);
+  for (const char* text : {"a a  a's 'sa", "  a", "a  ", "a's1 a2\n\n a", ""}) {
+    EXPECT_EQ(by_split.Encode(text), built_in.Encode(text)) << text;
+  }
+  json["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "(";
+  ExpectRefused(json.dump(), ErrorCode::kCorruptData, {"Regex"});
+}
+
+TEST(TokenizerJson, MalformedText) {
+  const std::string good = SmallTokenizer().dump();
+  ExpectRefused("", ErrorCode::kCorruptData, {"JSON"});
+  ExpectRefused("[]", ErrorCode::kCorruptData, {"object"});
+  ExpectRefused(good.substr(0, good.size() / 2), ErrorCode::kCorruptData, {"JSON"});
+  ExpectRefused(std::string(100, '['), ErrorCode::kCorruptData, {"deeper"});
+  ExpectRefused(R"({"version":"1.0","version":"1.0"})", ErrorCode::kCorruptData, {"twice"});
+  ExpectRefused(R"({"model":{"vocab":{"a":1,"a":2}}})", ErrorCode::kCorruptData,
+                {"\"a\"", "twice"});
+  std::string many = "{";
+  for (int i = 0; i <= 4096; ++i) many += StrCat('"', i, "\":0,");
+  ExpectRefused(many + "\"x\":0}", ErrorCode::kCorruptData, {"4096"});
+}
+
+TEST(TokenizerJson, Files) {
+  EXPECT_THROW(Tokenizer::FromFile("/nonexistent/tokenizer.json"), Error);
+}
+
+// Any flip of bits or cut gives a tokenizer that works or an Error, never anything else.
+TEST(TokenizerJson, DamagedFiles) {
+  const std::string good = SmallTokenizer().dump();
+  std::mt19937 random(11);
+  for (int i = 0; i < 400; ++i) {
+    std::string bad = good;
+    for (int n = 1 + random() % 3; n > 0; --n) bad[random() % bad.size()] ^= 1 << random() % 8;
+    if (random() % 4 == 0) bad.resize(random() % bad.size());
+    try {
+      const auto tokenizer = Tokenizer::FromJson(bad, "t.json");
+      tokenizer.Decode(tokenizer.Encode("abc \u00e9\xFF x"));
+    } catch (const Error&) {
+    }
+  }
+}
+
+}  // namespace
+}  // namespace pith
