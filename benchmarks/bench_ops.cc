@@ -1,0 +1,226 @@
+// Operators at the shapes of pith-27m-mamba2 (d_model 384), mamba-130m (768) and mamba2-2.7b
+// (2560). Rates: "flop" counts multiplications and additions of the formulas; "bytes" what must be
+// read and written once. Compare Linear with the machine's peak: f32 FMA lanes × 2 × clock × cores.
+#include <benchmark/benchmark.h>
+
+#include <random>
+#include <vector>
+
+#include "ops/causal_conv1d.h"
+#include "ops/linear.h"
+#include "ops/log_softmax.h"
+#include "ops/norm.h"
+#include "ops/selective_scan.h"
+#include "ops/ssd.h"
+
+namespace pith {
+namespace {
+
+Exec Cpu(int64_t threads, Precision precision = Precision::kF32) {
+  return {.device = Device::kCpu, .threads = static_cast<int>(threads), .precision = precision};
+}
+
+std::vector<float> Values(int64_t n, float low = -1, float high = 1) {
+  std::mt19937 engine(1);
+  std::uniform_real_distribution<float> uniform(low, high);
+  std::vector<float> v(n);
+  for (float& f : v) f = uniform(engine);
+  return v;
+}
+
+void Rates(benchmark::State& state, double flop, double bytes) {
+  using benchmark::Counter;
+  state.counters["flop"] = Counter(flop, Counter::kIsIterationInvariantRate);
+  state.counters["bytes"] = Counter(bytes, Counter::kIsIterationInvariantRate);
+}
+
+// Arguments: in, out, rows, threads.
+template <DType kDType, Precision kPrecision, bool kStep>
+void BM_Linear(benchmark::State& state) {
+  const int64_t in = state.range(0), out = state.range(1), rows = state.range(2);
+  std::vector<float> x = Values(rows * in), y(rows * out);
+  const std::vector<float> w = Values(in * out);
+  std::vector<uint16_t> narrow(in * out);
+  for (int64_t i = 0; i < in * out; ++i) narrow[i] = ToBF16(w[i]).bits;
+  const void* data = kDType == DType::kF32 ? static_cast<const void*>(w.data()) : narrow.data();
+  const WeightView weights = {kDType, data, out, in};
+  const Exec exec = Cpu(state.range(3), kPrecision);
+  for (auto _ : state) {
+    (kStep ? LinearStep : Linear)(exec, {x.data(), rows, in}, weights, nullptr,
+                                  {y.data(), rows, out});
+  }
+  Rates(state, 2.0 * in * out * rows,
+        static_cast<double>(in * out * SizeOf(kDType)) + 4.0 * rows * (in + out));
+}
+void LinearShapes(benchmark::internal::Benchmark* b) {
+  for (const auto& [in, out] : std::vector<std::pair<int64_t, int64_t>>{
+           {384, 1816}, {768, 384}, {768, 3352}, {1536, 768}, {2560, 10576}, {5120, 2560}}) {
+    for (const int64_t rows : {4, 16, 64, 512, 2048}) b->Args({in, out, rows, 2});
+    b->Args({in, out, 512, 1});
+  }
+}
+void StepShapes(benchmark::internal::Benchmark* b) {
+  for (const int64_t rows : {1, 4, 16}) {
+    for (const int64_t threads : {1, 2}) b->Args({768, 3352, rows, threads});
+    b->Args({768, 50288, rows, 2});
+  }
+}
+BENCHMARK(BM_Linear<DType::kF32, Precision::kF32, false>)->Apply(LinearShapes)->UseRealTime();
+BENCHMARK(BM_Linear<DType::kBF16, Precision::kF32, false>)->Apply(LinearShapes)->UseRealTime();
+BENCHMARK(BM_Linear<DType::kBF16, Precision::kBF16, false>)->Apply(LinearShapes)->UseRealTime();
+BENCHMARK(BM_Linear<DType::kF32, Precision::kF32, true>)->Apply(StepShapes)->UseRealTime();
+BENCHMARK(BM_Linear<DType::kBF16, Precision::kF32, true>)->Apply(StepShapes)->UseRealTime();
+
+// Arguments: heads, head_dim, d_state, chunk, rows, threads.
+template <bool kStep>
+void BM_Ssd(benchmark::State& state) {
+  const int64_t heads = state.range(0), head_dim = state.range(1), d_state = state.range(2);
+  const int64_t chunk = state.range(3), rows = state.range(4);
+  const int64_t d_inner = heads * head_dim, stride = d_inner + 2 * d_state;
+  const std::vector<float> xbc = Values(rows * stride), dt = Values(rows * heads, -4, 0);
+  const std::vector<float> bias(heads, 0.0f), a = Values(heads, -4, -0.1f), d(heads, 1.0f);
+  std::vector<float> y(rows * d_inner), stored(heads * d_state * head_dim);
+  const Segment segment = {0, rows};
+  float* const pointer = stored.data();
+  const MatView<const float> all(xbc.data(), rows, stride);
+  const SsdArgs args = {.n_heads = heads,
+                        .head_dim = head_dim,
+                        .n_groups = 1,
+                        .d_state = d_state,
+                        .chunk = chunk,
+                        .x = all.Cols(0, d_inner),
+                        .b = all.Cols(d_inner, d_state),
+                        .c = all.Cols(d_inner + d_state, d_state),
+                        .dt = {dt.data(), rows, heads},
+                        .dt_bias = bias.data(),
+                        .dt_max = 1e30f,
+                        .a = a.data(),
+                        .d = d.data(),
+                        .segments = std::span(&segment, 1),
+                        .states = std::span(&pointer, 1),
+                        .y = {y.data(), rows, d_inner}};
+  for (auto _ : state) (kStep ? SsdStep : Ssd)(Cpu(state.range(5)), args);
+  // Chunked: within the chunk half of chunk × head_dim, state in and out; the group's scores once.
+  const double per_row = kStep ? 5.0 * heads * head_dim * d_state
+                               : heads * head_dim * (chunk + 4.0 * d_state) + 2.0 * chunk * d_state;
+  Rates(state, rows * per_row, 4.0 * rows * (stride + d_inner));
+}
+void SsdShapes(benchmark::internal::Benchmark* b) {
+  for (const int64_t chunk : {32, 64, 128, 256}) b->Args({12, 64, 128, chunk, 1024, 2});
+  b->Args({12, 64, 128, 64, 1024, 1});
+  b->Args({24, 64, 128, 64, 1024, 2});
+  b->Args({80, 64, 128, 64, 1024, 2});
+}
+void SsdStepShapes(benchmark::internal::Benchmark* b) {
+  b->Args({12, 64, 128, 64, 1, 1})->Args({24, 64, 128, 64, 1, 1})->Args({80, 64, 128, 64, 1, 2});
+}
+BENCHMARK(BM_Ssd<false>)->Apply(SsdShapes)->UseRealTime();
+BENCHMARK(BM_Ssd<true>)->Apply(SsdStepShapes)->UseRealTime();
+
+// Arguments: d_inner, d_state, rows, threads.
+void BM_SelectiveScan(benchmark::State& state) {
+  const int64_t d_inner = state.range(0), d_state = state.range(1), rows = state.range(2);
+  const std::vector<float> x = Values(rows * d_inner), dt = Values(rows * d_inner, -4, 0);
+  const std::vector<float> bc = Values(rows * 2 * d_state), bias = Values(d_inner);
+  const std::vector<float> a = Values(d_inner * d_state, -16, -1);
+  std::vector<float> y(rows * d_inner), stored(d_inner * d_state);
+  const Segment segment = {0, rows};
+  float* const pointer = stored.data();
+  const MatView<const float> both(bc.data(), rows, 2 * d_state);
+  for (auto _ : state) {
+    SelectiveScan(Cpu(state.range(3)), {.d_inner = d_inner,
+                                        .d_state = d_state,
+                                        .x = {x.data(), rows, d_inner},
+                                        .dt = {dt.data(), rows, d_inner},
+                                        .b = both.Cols(0, d_state),
+                                        .c = both.Cols(d_state, d_state),
+                                        .dt_bias = bias.data(),
+                                        .a = a.data(),
+                                        .d = bias.data(),
+                                        .segments = std::span(&segment, 1),
+                                        .states = std::span(&pointer, 1),
+                                        .y = {y.data(), rows, d_inner}});
+  }
+  // Of an exponential, only its one call is counted.
+  Rates(state, 7.0 * rows * d_inner * d_state, 12.0 * rows * d_inner);
+}
+BENCHMARK(BM_SelectiveScan)
+    ->Args({1536, 16, 512, 1})
+    ->Args({1536, 16, 512, 2})
+    ->Args({1536, 16, 1, 1})
+    ->Args({5120, 16, 512, 2})
+    ->UseRealTime();
+
+// Arguments: channels, rows, threads.
+void BM_CausalConv1d(benchmark::State& state) {
+  const int64_t channels = state.range(0), rows = state.range(1);
+  const std::vector<float> x = Values(rows * channels), weight = Values(4 * channels);
+  std::vector<float> out(rows * channels), stored(3 * channels);
+  const Segment segment = {0, rows};
+  float* const pointer = stored.data();
+  for (auto _ : state) {
+    CausalConv1d(Cpu(state.range(2)), {.x = {x.data(), rows, channels},
+                                       .weight = weight.data(),
+                                       .bias = weight.data(),
+                                       .segments = std::span(&segment, 1),
+                                       .states = std::span(&pointer, 1),
+                                       .out = {out.data(), rows, channels}});
+  }
+  Rates(state, 8.0 * rows * channels, 8.0 * rows * channels);
+}
+BENCHMARK(BM_CausalConv1d)
+    ->Args({1024, 512, 1})
+    ->Args({1024, 512, 2})
+    ->Args({1536, 512, 2})
+    ->Args({5376, 512, 2})
+    ->Args({1536, 1, 1})
+    ->UseRealTime();
+
+// Arguments: d, rows, threads.
+void BM_AddNorm(benchmark::State& state) {
+  const int64_t d = state.range(0), rows = state.range(1);
+  std::vector<float> x = Values(rows * d), out(rows * d);
+  const std::vector<float> add(rows * d, 0.0f), weight = Values(d);
+  for (auto _ : state) {
+    AddNorm(Cpu(state.range(2)), {.x = {x.data(), rows, d},
+                                  .add = {add.data(), rows, d},
+                                  .sum = {x.data(), rows, d},
+                                  .weight = weight.data(),
+                                  .out = {out.data(), rows, d}});
+  }
+  Rates(state, 6.0 * rows * d, 16.0 * rows * d);
+}
+void BM_Gate(benchmark::State& state) {
+  const int64_t d = state.range(0), rows = state.range(1);
+  const std::vector<float> y = Values(rows * d), z = Values(rows * d, -5, 5), weight = Values(d);
+  std::vector<float> out(rows * d);
+  for (auto _ : state) {
+    Gate(Cpu(state.range(2)), {.y = {y.data(), rows, d},
+                               .z = {z.data(), rows, d},
+                               .norm_weight = weight.data(),
+                               .group = d,
+                               .out = {out.data(), rows, d}});
+  }
+  Rates(state, 6.0 * rows * d, 12.0 * rows * d);
+}
+void NormShapes(benchmark::internal::Benchmark* b) {
+  b->Args({384, 512, 1})->Args({768, 512, 2})->Args({2560, 512, 2})->Args({768, 1, 1});
+}
+BENCHMARK(BM_AddNorm)->Apply(NormShapes)->UseRealTime();
+BENCHMARK(BM_Gate)->Apply(NormShapes)->UseRealTime();
+
+// Arguments: vocab, rows, threads.
+void BM_ScoreLabels(benchmark::State& state) {
+  const int64_t vocab = state.range(0), rows = state.range(1);
+  const std::vector<float> logits = Values(rows * vocab, -10, 10);
+  const std::vector<int32_t> labels(rows, 1);
+  std::vector<LabelScore> out(rows);
+  for (auto _ : state) {
+    ScoreLabels(Cpu(state.range(2)), {logits.data(), rows, vocab}, labels, out);
+  }
+  Rates(state, 3.0 * rows * vocab, 4.0 * rows * vocab);
+}
+BENCHMARK(BM_ScoreLabels)->Args({50288, 64, 1})->Args({50288, 64, 2})->UseRealTime();
+
+}  // namespace
+}  // namespace pith

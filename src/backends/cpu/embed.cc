@@ -1,0 +1,36 @@
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "backends/cpu/embed.cc"
+#include <hwy/foreach_target.h>
+// Highway wants its headers after foreach_target.h.
+#include "backends/cpu/kernels.h"
+#include "backends/cpu/math-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace pith::cpu::HWY_NAMESPACE {
+
+void RunEmbed(const WeightView& table, std::span<const int32_t> ids, MatView<float> out) {
+  VisitFloat(table.dtype, [&]<class T>() HWY_ATTR {
+    for (int64_t i = 0; i < out.rows; ++i) {
+      const T* row = static_cast<const T*>(table.data) + ids[i] * table.cols;
+      float* to = out.Row(i);
+      ForVectors(table.cols,
+                 [&](auto d, int64_t j) HWY_ATTR { hn::StoreU(LoadWide(d, row + j), d, to + j); });
+    }
+  });
+}
+
+}  // namespace pith::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace pith::cpu {
+
+HWY_EXPORT(RunEmbed);
+
+// One thread: a gather of rows takes less time than waking a second.
+void Embed(const Exec&, const WeightView& table, std::span<const int32_t> ids, MatView<float> out) {
+  HWY_DYNAMIC_DISPATCH(RunEmbed)(table, ids, out);
+}
+
+}  // namespace pith::cpu
+#endif

@@ -1,0 +1,22 @@
+// The CPU backend's table.
+#include "backends/cpu/kernels.h"
+
+namespace pith {
+
+const Kernels* CpuKernels() {
+  static constexpr Kernels kKernels = {
+      .embed = cpu::Embed,
+      .linear = cpu::Linear,
+      .linear_step = cpu::LinearStep,
+      .add_norm = cpu::AddNorm,
+      .gate = cpu::Gate,
+      .causal_conv1d = cpu::CausalConv1d,
+      .ssd = cpu::Ssd,
+      .ssd_step = cpu::SsdStep,
+      .selective_scan = cpu::SelectiveScan,
+      .score_labels = cpu::ScoreLabels,
+  };
+  return &kKernels;
+}
+
+}  // namespace pith

@@ -1,0 +1,41 @@
+// The CPU backend: Highway kernels, chosen at run time for the machine's instruction set.
+#ifndef PITH_BACKENDS_CPU_KERNELS_H_
+#define PITH_BACKENDS_CPU_KERNELS_H_
+
+#include <algorithm>
+
+#include "ops/kernels.h"
+
+namespace pith::cpu {
+
+void Embed(const Exec& exec, const WeightView& table, std::span<const int32_t> ids,
+           MatView<float> out);
+void Linear(const Exec& exec, MatView<const float> x, const WeightView& w, const float* bias,
+            MatView<float> out);
+// The bf16 precision by the processor's bf16 dot products; only where it has them.
+bool HasBF16Products();
+void LinearBF16(const Exec& exec, MatView<const float> x, const WeightView& w, const float* bias,
+                MatView<float> out);
+void LinearStep(const Exec& exec, MatView<const float> x, const WeightView& w, const float* bias,
+                MatView<float> out);
+void AddNorm(const Exec& exec, const AddNormArgs& args);
+void Gate(const Exec& exec, const GateArgs& args);
+void CausalConv1d(const Exec& exec, const CausalConv1dArgs& args);
+void Ssd(const Exec& exec, const SsdArgs& args);
+void SsdStep(const Exec& exec, const SsdArgs& args);
+void SelectiveScan(const Exec& exec, const SelectiveScanArgs& args);
+void ScoreLabels(const Exec& exec, MatView<const float> logits, std::span<const int32_t> labels,
+                 std::span<LabelScore> out);
+
+inline int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// How many threads a kernel of `operations` elementary steps is worth: below some 20 µs of work a
+// fork and join costs more than it saves.
+inline int ThreadsFor(const Exec& exec, int64_t operations) {
+  constexpr int64_t kWorthOneThread = 100'000;
+  return static_cast<int>(std::clamp<int64_t>(operations / kWorthOneThread, 1, exec.threads));
+}
+
+}  // namespace pith::cpu
+
+#endif  // PITH_BACKENDS_CPU_KERNELS_H_

@@ -1,0 +1,118 @@
+// Vector functions of the CPU backend, compiled once per SIMD target.
+#if defined(PITH_BACKENDS_CPU_MATH_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef PITH_BACKENDS_CPU_MATH_INL_H_
+#undef PITH_BACKENDS_CPU_MATH_INL_H_
+#else
+#define PITH_BACKENDS_CPU_MATH_INL_H_
+#endif
+
+#include <hwy/contrib/math/math-inl.h>
+#include <hwy/highway.h>
+
+#include <cstdint>
+
+#include "core/dtype.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace pith::cpu::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using D = hn::ScalableTag<float>;
+using V = hn::Vec<D>;
+inline constexpr int64_t kLanes = hn::MaxLanes(D());
+
+// Calls fn(d, i) for whole vectors from i = 0, then lane by lane for the rest: nothing beyond n is
+// touched, and an element's place alone decides how it is computed.
+template <class Fn>
+HWY_INLINE void ForVectors(int64_t n, Fn&& fn) {
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) fn(D(), i);
+  for (; i < n; ++i) fn(hn::CappedTag<float, 1>(), i);
+}
+
+// eˣ. Max error: ULP = 2; 0 below −87.336, where the result would be subnormal; the largest finite
+// value from 88.72 on. NaN stays NaN: Min and Max return their second argument where one is NaN.
+template <class Tag>
+HWY_INLINE hn::Vec<Tag> FastExp(Tag d, hn::Vec<Tag> x) {
+  const hn::RebindToSigned<Tag> di;
+  const auto low = hn::Set(d, -87.336f);
+  const auto bounded = hn::Min(hn::Set(d, 88.72f), hn::Max(low, x));
+  // x = n ln 2 + r, |r| ≤ ln 2 / 2; ln 2 in two parts, of which n times the first is exact.
+  const auto n = hn::Round(hn::Mul(bounded, hn::Set(d, 1.44269504f)));
+  auto r = hn::NegMulAdd(n, hn::Set(d, 0.693359375f), bounded);
+  r = hn::NegMulAdd(n, hn::Set(d, -2.12194440e-4f), r);
+  // eʳ = 1 + r + r² q(r): relative minimax of degree 6, error 4e-9 before rounding.
+  auto q = hn::Set(d, 1.3814538e-3f);
+  q = hn::MulAdd(q, r, hn::Set(d, 8.368745e-3f));
+  q = hn::MulAdd(q, r, hn::Set(d, 4.166839e-2f));
+  q = hn::MulAdd(q, r, hn::Set(d, 1.6666521e-1f));
+  q = hn::MulAdd(q, r, hn::Set(d, 4.9999994e-1f));
+  q = hn::MulAdd(q, r, hn::Set(d, 1.0f));
+  q = hn::MulAdd(q, r, hn::Set(d, 1.0f));
+  const auto shift = hn::ShiftLeft<23>(hn::ConvertTo(di, n));
+  const auto scaled = hn::BitCast(d, hn::Add(hn::BitCast(di, q), shift));
+  return hn::IfThenZeroElse(hn::Lt(x, low), scaled);
+}
+
+// 2ˣ for x ≤ 0. Max error: ULP = 2, and below x = −126 no more than 2⁻¹²⁶; exactly 0 from −127 on.
+// NaN stays NaN, as above.
+template <class Tag>
+HWY_INLINE hn::Vec<Tag> FastExp2OfNegative(Tag d, hn::Vec<Tag> x) {
+  const hn::RebindToSigned<Tag> di;
+  const auto bounded = hn::Max(hn::Set(d, -127.0f), x);
+  const auto n = hn::Round(bounded);
+  const auto r = hn::Sub(bounded, n);
+  // 2ʳ = 1 + r q(r) on |r| ≤ 1/2: relative minimax of degree 6, error 1e-8 before rounding.
+  auto q = hn::Set(d, 1.53533096e-04f);
+  q = hn::MulAdd(q, r, hn::Set(d, 1.33989390e-03f));
+  q = hn::MulAdd(q, r, hn::Set(d, 9.61843785e-03f));
+  q = hn::MulAdd(q, r, hn::Set(d, 5.55033237e-02f));
+  q = hn::MulAdd(q, r, hn::Set(d, 2.40226477e-01f));
+  q = hn::MulAdd(q, r, hn::Set(d, 6.93147182e-01f));
+  q = hn::MulAdd(q, r, hn::Set(d, 1.0f));
+  const auto shift = hn::ShiftLeft<23>(hn::ConvertTo(di, n));
+  return hn::BitCast(d, hn::Add(hn::BitCast(di, q), shift));
+}
+
+// x / (1 + e⁻ˣ).
+template <class Tag>
+HWY_INLINE hn::Vec<Tag> Silu(Tag d, hn::Vec<Tag> x) {
+  return hn::Div(x, hn::Add(hn::Set(d, 1.0f), FastExp(d, hn::Neg(x))));
+}
+
+// log(1 + eˣ), without overflow and without cancellation at either end.
+template <class Tag>
+HWY_INLINE hn::Vec<Tag> Softplus(Tag d, hn::Vec<Tag> x) {
+  return hn::Add(hn::Max(hn::Zero(d), x), hn::Log1p(d, FastExp(d, hn::Neg(hn::Abs(x)))));
+}
+
+// Rounds to the nearest bf16, ties to even; NaN stays NaN.
+template <class Tag>
+HWY_INLINE hn::Vec<Tag> RoundToBF16(Tag d, hn::Vec<Tag> x) {
+  const hn::RebindToUnsigned<Tag> du;
+  const auto bits = hn::BitCast(du, x);
+  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1));
+  const auto up = hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7fff)));
+  const auto rounded = hn::BitCast(d, hn::And(up, hn::Set(du, 0xffff0000u)));
+  return hn::IfThenElse(hn::IsNaN(x), x, rounded);
+}
+
+template <class Tag>
+HWY_INLINE hn::Vec<Tag> LoadWide(Tag d, const float* from) {
+  return hn::LoadU(d, from);
+}
+template <class Tag>
+HWY_INLINE hn::Vec<Tag> LoadWide(Tag d, const BF16* from) {
+  const hn::Rebind<hwy::bfloat16_t, Tag> narrow;
+  return hn::PromoteTo(d, hn::LoadU(narrow, reinterpret_cast<const hwy::bfloat16_t*>(from)));
+}
+template <class Tag>
+HWY_INLINE hn::Vec<Tag> LoadWide(Tag d, const F16* from) {
+  const hn::Rebind<hwy::float16_t, Tag> narrow;
+  return hn::PromoteTo(d, hn::LoadU(narrow, reinterpret_cast<const hwy::float16_t*>(from)));
+}
+
+}  // namespace pith::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // PITH_BACKENDS_CPU_MATH_INL_H_

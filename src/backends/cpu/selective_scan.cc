@@ -1,0 +1,97 @@
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "backends/cpu/selective_scan.cc"
+#include <hwy/foreach_target.h>
+// Highway wants its headers after foreach_target.h.
+#include <cstring>
+
+#include "backends/cpu/kernels.h"
+#include "backends/cpu/math-inl.h"
+#include "core/parallel.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace pith::cpu::HWY_NAMESPACE {
+
+// Channels of one task. Its part of the state and of A lies in contiguous scratch, 8 kB together at
+// 16 states: in place, their rows are d_inner floats apart and evict each other from L1.
+constexpr int64_t kBlockChannels = 64;
+
+struct Block {
+  int64_t first;  // channel
+  int64_t channels;
+  float* state;       // [d_state, kBlockChannels]
+  float* log2_decay;  // [d_state, kBlockChannels]: A / ln 2
+};
+
+// One row of one vector of channels, `at` of the block.
+template <class Tag>
+HWY_INLINE void ScanVector(Tag d, const SelectiveScanArgs& args, int64_t row, const Block& block,
+                           int64_t at) {
+  const int64_t c = block.first + at;
+  const auto x = hn::LoadU(d, args.x.Row(row) + c);
+  const auto dt =
+      Softplus(d, hn::Add(hn::LoadU(d, args.dt.Row(row) + c), hn::LoadU(d, args.dt_bias + c)));
+  const auto dt_x = hn::Mul(dt, x);
+  const float* b_row = args.b.Row(row);
+  const float* c_row = args.c.Row(row);
+  float* cell = block.state + at;
+  const float* log2_decay = block.log2_decay + at;
+  auto y = hn::Mul(hn::LoadU(d, args.d + c), x);
+  for (int64_t n = 0; n < args.d_state; ++n) {
+    const auto decay = FastExp2OfNegative(d, hn::Mul(dt, hn::LoadU(d, log2_decay)));
+    const auto in = hn::Mul(dt_x, hn::Set(d, b_row[n]));
+    const auto next = hn::MulAdd(decay, hn::LoadU(d, cell), in);
+    hn::StoreU(next, d, cell);
+    y = hn::MulAdd(hn::Set(d, c_row[n]), next, y);
+    cell += kBlockChannels;
+    log2_decay += kBlockChannels;
+  }
+  hn::StoreU(y, d, args.y.Row(row) + c);
+}
+
+void ScanBlock(const SelectiveScanArgs& args, Segment segment, float* state, int64_t first) {
+  thread_local BufferOwner<float> scratch;
+  scratch.Resize(2 * args.d_state * kBlockChannels);
+  const Block block = {first, std::min(kBlockChannels, args.d_inner - first), scratch.data(),
+                       scratch.data() + args.d_state * kBlockChannels};
+  const size_t bytes = block.channels * sizeof(float);
+  for (int64_t n = 0; n < args.d_state; ++n) {
+    const int64_t from = n * args.d_inner + first;
+    const int64_t to = n * kBlockChannels;
+    std::memcpy(block.state + to, state + from, bytes);
+    ForVectors(block.channels, [&](auto d, int64_t i) HWY_ATTR {
+      const auto a = hn::LoadU(d, args.a + from + i);
+      hn::StoreU(hn::Mul(a, hn::Set(d, 1.44269504f)), d, block.log2_decay + to + i);
+    });
+  }
+  for (int64_t t = segment.begin; t < segment.begin + segment.count; ++t) {
+    ForVectors(block.channels,
+               [&](auto d, int64_t i) HWY_ATTR { ScanVector(d, args, t, block, i); });
+  }
+  for (int64_t n = 0; n < args.d_state; ++n) {
+    std::memcpy(state + n * args.d_inner + first, block.state + n * kBlockChannels, bytes);
+  }
+}
+
+void RunSelectiveScan(const Exec& exec, const SelectiveScanArgs& args) {
+  const int64_t blocks = CeilDiv(args.d_inner, kBlockChannels);
+  const int threads = ThreadsFor(exec, args.x.rows * args.d_inner * args.d_state);
+  ParallelFor(threads, blocks * args.segments.size(), [&](int64_t i) {
+    ScanBlock(args, args.segments[i / blocks], args.states[i / blocks],
+              i % blocks * kBlockChannels);
+  });
+}
+
+}  // namespace pith::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace pith::cpu {
+
+HWY_EXPORT(RunSelectiveScan);
+
+void SelectiveScan(const Exec& exec, const SelectiveScanArgs& args) {
+  HWY_DYNAMIC_DISPATCH(RunSelectiveScan)(exec, args);
+}
+
+}  // namespace pith::cpu
+#endif

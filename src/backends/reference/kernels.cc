@@ -1,0 +1,24 @@
+// The reference backend's table.
+#include "backends/reference/kernels.h"
+
+#include "ops/kernels.h"
+
+namespace pith {
+
+const Kernels* ReferenceKernels() {
+  static constexpr Kernels kKernels = {
+      .embed = reference::Embed,
+      .linear = reference::Linear,
+      .linear_step = reference::Linear,
+      .add_norm = reference::AddNorm,
+      .gate = reference::Gate,
+      .causal_conv1d = reference::CausalConv1d,
+      .ssd = reference::Ssd,
+      .ssd_step = reference::Ssd,
+      .selective_scan = reference::SelectiveScan,
+      .score_labels = reference::ScoreLabels,
+  };
+  return &kKernels;
+}
+
+}  // namespace pith

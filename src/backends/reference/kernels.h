@@ -1,0 +1,29 @@
+// The executable specification of every operator: the formulas of src/ops/*.h in double, one
+// thread, one row after the other. Inputs and outputs are f32; nothing between is rounded.
+#ifndef PITH_BACKENDS_REFERENCE_KERNELS_H_
+#define PITH_BACKENDS_REFERENCE_KERNELS_H_
+
+#include <cmath>
+
+#include "ops/kernels.h"
+
+namespace pith::reference {
+
+void Embed(const Exec& exec, const WeightView& table, std::span<const int32_t> ids,
+           MatView<float> out);
+void Linear(const Exec& exec, MatView<const float> x, const WeightView& w, const float* bias,
+            MatView<float> out);
+void AddNorm(const Exec& exec, const AddNormArgs& args);
+void Gate(const Exec& exec, const GateArgs& args);
+void CausalConv1d(const Exec& exec, const CausalConv1dArgs& args);
+void Ssd(const Exec& exec, const SsdArgs& args);
+void SelectiveScan(const Exec& exec, const SelectiveScanArgs& args);
+void ScoreLabels(const Exec& exec, MatView<const float> logits, std::span<const int32_t> labels,
+                 std::span<LabelScore> out);
+
+inline double Silu(double v) { return v / (1 + std::exp(-v)); }
+inline double Softplus(double v) { return std::fmax(v, 0) + std::log1p(std::exp(-std::fabs(v))); }
+
+}  // namespace pith::reference
+
+#endif  // PITH_BACKENDS_REFERENCE_KERNELS_H_

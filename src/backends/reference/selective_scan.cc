@@ -1,0 +1,31 @@
+#include <algorithm>
+#include <vector>
+
+#include "backends/reference/kernels.h"
+
+namespace pith::reference {
+
+void SelectiveScan(const Exec&, const SelectiveScanArgs& args) {
+  const int64_t d_inner = args.d_inner;
+  for (size_t s = 0; s < args.segments.size(); ++s) {
+    const Segment segment = args.segments[s];
+    float* stored = args.states[s];
+    std::vector<double> state(stored, stored + args.d_state * d_inner);
+    for (int64_t t = segment.begin; t < segment.begin + segment.count; ++t) {
+      for (int64_t c = 0; c < d_inner; ++c) {
+        const double x = args.x.Row(t)[c];
+        const double dt = Softplus(static_cast<double>(args.dt.Row(t)[c]) + args.dt_bias[c]);
+        double y = args.d[c] * x;
+        for (int64_t n = 0; n < args.d_state; ++n) {
+          double& cell = state[n * d_inner + c];
+          cell = std::exp(dt * args.a[n * d_inner + c]) * cell + dt * args.b.Row(t)[n] * x;
+          y += args.c.Row(t)[n] * cell;
+        }
+        args.y.Row(t)[c] = static_cast<float>(y);
+      }
+    }
+    std::copy(state.begin(), state.end(), stored);
+  }
+}
+
+}  // namespace pith::reference

@@ -1,0 +1,18 @@
+#include "ops/causal_conv1d.h"
+
+#include "ops/checks.h"
+#include "ops/kernels.h"
+
+namespace pith {
+
+void CausalConv1d(const Exec& exec, const CausalConv1dArgs& args) {
+  CheckMatrix(args.x, args.x.rows, args.x.cols);
+  CheckMatrix(args.out, args.x.rows, args.x.cols);
+  PITH_CHECK(args.d_conv >= 1 && args.d_conv <= 8);
+  PITH_CHECK(args.weight != nullptr);
+  CheckSegments(args.segments, args.states, args.x.rows);
+  if (args.out.empty()) return;
+  KernelsFor(exec.device).causal_conv1d(exec, args);
+}
+
+}  // namespace pith

@@ -1,0 +1,32 @@
+// Checks shared by the operators. A failed one is a bug of the caller, not of a user.
+#ifndef PITH_OPS_CHECKS_H_
+#define PITH_OPS_CHECKS_H_
+
+#include <cstdint>
+#include <span>
+
+#include "core/error.h"
+#include "core/exec.h"
+#include "core/tensor.h"
+
+namespace pith {
+
+template <class T>
+void CheckMatrix(const MatView<T>& m, int64_t rows, int64_t cols) {
+  PITH_CHECK(m.rows == rows && m.cols == cols);
+  PITH_CHECK(m.empty() || (m.data != nullptr && m.stride >= cols));
+}
+
+// Segments lie within `rows` rows, one state each. They need not cover every row.
+inline void CheckSegments(std::span<const Segment> segments, std::span<float* const> states,
+                          int64_t rows) {
+  PITH_CHECK(segments.size() == states.size());
+  for (size_t i = 0; i < segments.size(); ++i) {
+    PITH_CHECK(segments[i].begin >= 0 && segments[i].count >= 0);
+    PITH_CHECK(segments[i].begin + segments[i].count <= rows);
+  }
+}
+
+}  // namespace pith
+
+#endif  // PITH_OPS_CHECKS_H_

@@ -1,0 +1,46 @@
+// The table of kernels that each backend fills. Operators check shapes and call through it.
+#ifndef PITH_OPS_KERNELS_H_
+#define PITH_OPS_KERNELS_H_
+
+#include <cstdint>
+#include <span>
+
+#include "core/exec.h"
+#include "core/tensor.h"
+#include "ops/causal_conv1d.h"
+#include "ops/log_softmax.h"
+#include "ops/norm.h"
+#include "ops/selective_scan.h"
+#include "ops/ssd.h"
+
+namespace pith {
+
+// Contracts stand at the operators' headers; a kernel may rely on every check made there.
+struct Kernels {
+  void (*embed)(const Exec&, const WeightView& table, std::span<const int32_t> ids,
+                MatView<float> out);
+  void (*linear)(const Exec&, MatView<const float> x, const WeightView& w, const float* bias,
+                 MatView<float> out);
+  void (*linear_step)(const Exec&, MatView<const float> x, const WeightView& w, const float* bias,
+                      MatView<float> out);
+  void (*add_norm)(const Exec&, const AddNormArgs&);
+  void (*gate)(const Exec&, const GateArgs&);
+  void (*causal_conv1d)(const Exec&, const CausalConv1dArgs&);
+  void (*ssd)(const Exec&, const SsdArgs&);
+  void (*ssd_step)(const Exec&, const SsdArgs&);
+  void (*selective_scan)(const Exec&, const SelectiveScanArgs&);
+  void (*score_labels)(const Exec&, MatView<const float> logits, std::span<const int32_t> labels,
+                       std::span<LabelScore> out);
+};
+
+// Null where this build lacks the backend.
+const Kernels* ReferenceKernels();
+const Kernels* CpuKernels();
+const Kernels* CudaKernels();
+
+// The kernels of a device. Throws kUnsupported where this build lacks the backend.
+const Kernels& KernelsFor(Device device);
+
+}  // namespace pith
+
+#endif  // PITH_OPS_KERNELS_H_

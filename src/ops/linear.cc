@@ -1,0 +1,32 @@
+#include "ops/linear.h"
+
+#include "ops/checks.h"
+#include "ops/kernels.h"
+
+namespace pith {
+namespace {
+
+void Check(const MatView<const float>& x, const WeightView& w, const MatView<float>& out) {
+  PITH_CHECK(x.cols == w.cols && w.cols > 0);
+  CheckMatrix(x, out.rows, w.cols);
+  CheckMatrix(out, x.rows, w.rows);
+  PITH_CHECK(w.rows == 0 || w.data != nullptr);
+}
+
+}  // namespace
+
+void Linear(const Exec& exec, MatView<const float> x, const WeightView& w, const float* bias,
+            MatView<float> out) {
+  Check(x, w, out);
+  if (out.empty()) return;
+  KernelsFor(exec.device).linear(exec, x, w, bias, out);
+}
+
+void LinearStep(const Exec& exec, MatView<const float> x, const WeightView& w, const float* bias,
+                MatView<float> out) {
+  Check(x, w, out);
+  if (out.empty()) return;
+  KernelsFor(exec.device).linear_step(exec, x, w, bias, out);
+}
+
+}  // namespace pith

@@ -1,0 +1,31 @@
+#include "ops/norm.h"
+
+#include <utility>
+
+#include "ops/checks.h"
+#include "ops/kernels.h"
+
+namespace pith {
+
+void AddNorm(const Exec& exec, const AddNormArgs& args) {
+  const auto [rows, cols] = std::pair(args.x.rows, args.x.cols);
+  CheckMatrix(args.x, rows, cols);
+  CheckMatrix(args.out, rows, cols);
+  if (!args.add.empty()) CheckMatrix(args.add, rows, cols);
+  if (!args.sum.empty()) CheckMatrix(args.sum, rows, cols);
+  PITH_CHECK(args.bias == nullptr || args.layer_norm);
+  if (args.out.empty()) return;
+  KernelsFor(exec.device).add_norm(exec, args);
+}
+
+void Gate(const Exec& exec, const GateArgs& args) {
+  const auto [rows, cols] = std::pair(args.y.rows, args.y.cols);
+  CheckMatrix(args.y, rows, cols);
+  CheckMatrix(args.z, rows, cols);
+  CheckMatrix(args.out, rows, cols);
+  PITH_CHECK(args.norm_weight == nullptr || (args.group > 0 && cols % args.group == 0));
+  if (args.out.empty()) return;
+  KernelsFor(exec.device).gate(exec, args);
+}
+
+}  // namespace pith

@@ -1,0 +1,21 @@
+#include "ops/selective_scan.h"
+
+#include "ops/checks.h"
+#include "ops/kernels.h"
+
+namespace pith {
+
+void SelectiveScan(const Exec& exec, const SelectiveScanArgs& args) {
+  const int64_t rows = args.x.rows;
+  PITH_CHECK(args.d_inner > 0 && args.d_state > 0);
+  CheckMatrix(args.x, rows, args.d_inner);
+  CheckMatrix(args.dt, rows, args.d_inner);
+  CheckMatrix(args.b, rows, args.d_state);
+  CheckMatrix(args.c, rows, args.d_state);
+  CheckMatrix(args.y, rows, args.d_inner);
+  PITH_CHECK(args.dt_bias != nullptr && args.a != nullptr && args.d != nullptr);
+  CheckSegments(args.segments, args.states, rows);
+  KernelsFor(exec.device).selective_scan(exec, args);
+}
+
+}  // namespace pith

@@ -1,0 +1,59 @@
+// Embed is exact in every dtype, so CPU and reference give the same bits; and a device that the
+// build lacks is refused by name.
+#include "ops/embed.h"
+
+#include "tests/ops/ops_testing.h"
+
+namespace pith {
+namespace {
+
+using namespace ops_testing;
+
+class EmbedTest : public CpuTest {};
+
+TEST_F(EmbedTest, WidensExactly) {
+  const std::vector<int32_t> ids = {2, 0, 2, 4, 1};
+  for (const int64_t cols : kSizes) {
+    for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
+      SCOPED_TRACE(StrCat(Name(dtype), ", ", cols, " columns"));
+      // Every finite bit pattern class: bytes are arbitrary but for the exponents of NaN and
+      // infinity.
+      std::vector<uint16_t> table(5 * cols * SizeOf(dtype) / 2);
+      std::mt19937 engine(static_cast<uint32_t>(cols));
+      for (uint16_t& half : table) half = engine() & 0xbbbf;
+      const WeightView view = {dtype, table.data(), 5, cols};
+      Strided out(5, cols), expected(5, cols);
+      Embed(kReference, view, ids, expected.view());
+      Embed(Cpu(2), view, ids, out.view());
+      ExpectSameBits(out.view(), expected.view());
+      out.CheckPadding();
+      VisitFloat(dtype, [&]<class T>() {
+        const T* row = reinterpret_cast<const T*>(table.data()) + 4 * cols;
+        for (int64_t i = 0; i < cols; ++i) EXPECT_EQ(expected.At(3, i), ToFloat(row[i]));
+      });
+    }
+  }
+}
+
+TEST_F(EmbedTest, IdsOutOfRangeAreBugs) {
+  const float table[] = {1, 2};
+  const WeightView view = {DType::kF32, table, 2, 1};
+  Strided out(1, 1);
+  for (const int32_t id : {-1, 2}) {
+    EXPECT_THROW(Embed(Cpu(), view, std::span(&id, 1), out.view()), Error);
+  }
+}
+
+TEST(KernelsTest, AMissingBackendIsNamed) {
+  if (CudaKernels() != nullptr) GTEST_SKIP() << "this build has it";
+  try {
+    KernelsFor(Device::kCuda);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
+    EXPECT_NE(std::string(error.what()).find("cuda"), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace pith

@@ -1,0 +1,253 @@
+// Ssd (chunked) and SsdStep against the reference, which is the plain recurrence.
+//
+// Worst-case bound: run the reference on magnitudes (|x|, |B|, |C|, |d|, |state|); its y, call it
+// A, is the sum of the magnitudes of all terms of the true y. Of T rows, each adds at most 9
+// roundings to a term by its decay (Δ errs by 6 roundings, the exponential by 4, its argument's
+// error is damped by the decay) and its addition; the products over d_state and over a chunk's rows
+// add N + T more; the rest is a constant. So |error| ≤ (10 T + N + 20) · 2⁻²⁴ · A.
+#include "ops/ssd.h"
+
+#include "tests/ops/ops_testing.h"
+
+namespace pith {
+namespace {
+
+using namespace ops_testing;
+
+class SsdTest : public CpuTest {};
+
+struct Shape {
+  int64_t heads = 4, head_dim = 24, groups = 2, d_state = 20;
+  bool d_has_hdim = false;
+  float dt_min = 0, dt_max = std::numeric_limits<float>::infinity();
+  float a_low = -4;
+};
+
+using Operator = void (*)(const Exec&, const SsdArgs&);
+
+struct Case {
+  Case(uint32_t seed, std::vector<Segment> over, const Shape& shape)
+      : random(seed),
+        segments(std::move(over)),
+        rows(RowsOf(segments)),
+        shape(shape),
+        x(random, rows, shape.heads * shape.head_dim),
+        b(random, rows, shape.groups * shape.d_state),
+        c(random, rows, shape.groups * shape.d_state),
+        dt(random, rows, shape.heads, -6, 2),
+        dt_bias(random.Vector(shape.heads)),
+        a(random.Vector(shape.heads, shape.a_low, -0.01f)),
+        d(random.Vector(shape.heads * (shape.d_has_hdim ? shape.head_dim : 1))),
+        states(random, segments.size(), shape.heads * shape.d_state * shape.head_dim) {}
+
+  Strided Run(Operator op, const Exec& exec, int64_t chunk, std::span<const Segment> over,
+              std::span<float* const> state) const {
+    Strided y(rows, shape.heads * shape.head_dim);
+    for (int64_t r = 0; r < rows; ++r) std::fill_n(y.view().Row(r), y.view().cols, 7.0f);
+    op(exec, {.n_heads = shape.heads,
+              .head_dim = shape.head_dim,
+              .n_groups = shape.groups,
+              .d_state = shape.d_state,
+              .chunk = chunk,
+              .x = x.view(),
+              .b = b.view(),
+              .c = c.view(),
+              .dt = dt.view(),
+              .dt_bias = dt_bias.data(),
+              .dt_min = shape.dt_min,
+              .dt_max = shape.dt_max,
+              .a = a.data(),
+              .d = d.data(),
+              .d_has_hdim = shape.d_has_hdim,
+              .segments = over,
+              .states = state,
+              .y = y.view()});
+    return y;
+  }
+  Strided Run(Operator op, const Exec& exec, int64_t chunk, States& state) const {
+    return Run(op, exec, chunk, segments, state.pointers);
+  }
+
+  Case Magnitudes() const {
+    Case m = *this;
+    const auto abs = [](float& v) { v = std::abs(v); };
+    for (Strided* s : {&m.x, &m.b, &m.c}) {
+      for (int64_t r = 0; r < rows; ++r) std::for_each_n(s->view().Row(r), s->view().cols, abs);
+    }
+    std::for_each(m.d.begin(), m.d.end(), abs);
+    for (auto& v : m.states.values) std::for_each(v.begin(), v.end(), abs);
+    return m;
+  }
+
+  Random random;
+  std::vector<Segment> segments;
+  int64_t rows;
+  Shape shape;
+  Strided x, b, c, dt;
+  std::vector<float> dt_bias, a, d;
+  States states;
+};
+
+void Compare(std::vector<Segment> segments, const Shape& shape, int64_t chunk) {
+  const uint32_t seed = shape.head_dim * 31 + shape.d_state * 7 + chunk;
+  SCOPED_TRACE(StrCat("seed ", seed, ", heads ", shape.heads, ", head_dim ", shape.head_dim,
+                      ", groups ", shape.groups, ", d_state ", shape.d_state, ", chunk ", chunk,
+                      ", rows ", RowsOf(segments)));
+  const Case c(seed, std::move(segments), shape);
+  const Case magnitudes = c.Magnitudes();
+  States expected_states = c.states, bound_states = magnitudes.states;
+  const Strided expected = c.Run(Ssd, kReference, chunk, expected_states);
+  const Strided bound = magnitudes.Run(Ssd, kReference, chunk, bound_states);
+  const double factor = (10.0 * c.rows + shape.d_state + 20) * kRounding;
+  for (const Operator op : {Ssd, SsdStep}) {
+    SCOPED_TRACE(op == Ssd ? "chunked" : "by steps");
+    States states = c.states;
+    const Strided y = c.Run(op, Cpu(2), chunk, states);
+    ExpectNear(y, expected, [&](int64_t r, int64_t i) { return factor * bound.At(r, i); });
+    for (size_t s = 0; s < states.values.size(); ++s) {
+      for (size_t i = 0; i < states.values[s].size(); ++i) {
+        ASSERT_NEAR(states.values[s][i], expected_states.values[s][i],
+                    factor * bound_states.values[s][i] + 1e-37)
+            << "state " << s << " at " << i;
+      }
+    }
+  }
+}
+
+TEST_F(SsdTest, AgreesWithReferenceOnEveryLengthAndChunk) {
+  for (const int64_t rows : kSizes) {
+    for (const int64_t chunk : {1, 2, 16, 64, 256}) {
+      Compare(SegmentsOf({rows}), {.heads = 2, .head_dim = 8, .groups = 1}, chunk);
+    }
+  }
+  Compare(SegmentsOf({600}), {.heads = 1, .head_dim = 5, .groups = 1}, 512);
+}
+
+TEST_F(SsdTest, AgreesWithReferenceOnEveryWidth) {
+  for (const int64_t head_dim : kSizes) {
+    Compare(SegmentsOf({19}), {.heads = 2, .head_dim = head_dim, .groups = 1}, 16);
+  }
+  for (const int64_t d_state : {1, 7, 16, 17, 33, 64, 128, 256, 300}) {
+    Compare(SegmentsOf({19}), {.heads = 2, .groups = 1, .d_state = d_state}, 16);
+  }
+}
+
+TEST_F(SsdTest, AgreesWithReferenceOnSegmentsGroupsAndOptions) {
+  const auto segments = SegmentsOf({33, 1, 0, 16, 2, 47});
+  for (const int64_t groups : {1, 2, 3, 6}) Compare(segments, {.heads = 6, .groups = groups}, 16);
+  Compare(segments, {.d_has_hdim = true}, 16);
+  Compare(segments, {.dt_min = 0.01f, .dt_max = 0.1f}, 16);
+}
+
+// Decays that underflow within a chunk, and hardly any: no overflow, no NaN, the same bound.
+TEST_F(SsdTest, AgreesWithReferenceOnStrongAndWeakDecays) {
+  Compare(SegmentsOf({100}), {.a_low = -200}, 64);
+  Compare(SegmentsOf({100}), {.a_low = -0.02f}, 64);
+}
+
+Strided PlainLoop(const Case& c) {
+  const Shape& shape = c.shape;
+  Strided y(c.rows, shape.heads * shape.head_dim);
+  std::vector<float> state = c.states.values[0];
+  for (int64_t h = 0; h < shape.heads; ++h) {
+    const int64_t group = h / (shape.heads / shape.groups);
+    for (int64_t t = 0; t < c.rows; ++t) {
+      const float dt = std::log1p(std::exp(c.dt.At(t, h) + c.dt_bias[h]));
+      const float decay = std::exp(dt * c.a[h]);
+      for (int64_t p = 0; p < shape.head_dim; ++p) {
+        const float x = c.x.At(t, h * shape.head_dim + p);
+        float sum = 0;
+        for (int64_t n = 0; n < shape.d_state; ++n) {
+          float& cell = state[(h * shape.d_state + n) * shape.head_dim + p];
+          cell = decay * cell + dt * c.b.At(t, group * shape.d_state + n) * x;
+          sum += c.c.At(t, group * shape.d_state + n) * cell;
+        }
+        y.view().Row(t)[h * shape.head_dim + p] = sum + c.d[h] * x;
+      }
+    }
+  }
+  return y;
+}
+
+double RootMeanSquareError(const Strided& y, const Strided& expected) {
+  double sum = 0;
+  const auto view = expected.view();
+  for (int64_t r = 0; r < view.rows; ++r) {
+    for (int64_t i = 0; i < view.cols; ++i) {
+      sum += std::pow(static_cast<double>(y.At(r, i)) - expected.At(r, i), 2);
+    }
+  }
+  return std::sqrt(sum / (view.rows * view.cols));
+}
+
+// In the typical case: at most twice the error of a plain f32 loop.
+TEST_F(SsdTest, ErrsNoMoreThanTwiceAPlainLoop) {
+  for (const float a_low : {-0.02f, -1.0f, -16.0f}) {
+    SCOPED_TRACE(StrCat("seed 31, a ≥ ", a_low));
+    const Case c(31, SegmentsOf({257}),
+                 {.head_dim = 64, .groups = 1, .d_state = 128, .a_low = a_low});
+    States expected_states = c.states;
+    const Strided expected = c.Run(Ssd, kReference, 64, expected_states);
+    const double plain = RootMeanSquareError(PlainLoop(c), expected);
+    for (const Operator op : {Ssd, SsdStep}) {
+      States states = c.states;
+      EXPECT_LE(RootMeanSquareError(c.Run(op, Cpu(2), 64, states), expected), 2 * plain);
+    }
+  }
+}
+
+TEST_F(SsdTest, CutsAtMultiplesOfTheChunkGiveTheSameBits) {
+  const Case c(32, SegmentsOf({77}), {});
+  for (const int64_t chunk : {1, 2, 16, 64}) {
+    States end = c.states;
+    const Strided whole = c.Run(Ssd, Cpu(), chunk, end);
+    for (int64_t cut = 0; cut <= 77; cut += chunk) {
+      SCOPED_TRACE(StrCat("chunk ", chunk, ", cut at ", cut));
+      States states = c.states;
+      for (const Segment part : {Segment{0, cut}, Segment{cut, 77 - cut}}) {
+        const Strided y = c.Run(Ssd, Cpu(2), chunk, std::span(&part, 1), states.pointers);
+        ExpectSameBits(y.view().Rows(part.begin, part.count),
+                       whole.view().Rows(part.begin, part.count));
+      }
+      ExpectSameBits(states.values[0], end.values[0]);
+    }
+  }
+}
+
+TEST_F(SsdTest, AnyCutOfStepsGivesTheSameBits) {
+  const Case c(33, SegmentsOf({12}), {});
+  States end = c.states;
+  const Strided whole = c.Run(SsdStep, Cpu(), 64, end);
+  for (int64_t cut = 0; cut <= 12; ++cut) {
+    States states = c.states;
+    for (const Segment part : {Segment{0, cut}, Segment{cut, 12 - cut}}) {
+      const Strided y = c.Run(SsdStep, Cpu(2), 64, std::span(&part, 1), states.pointers);
+      ExpectSameBits(y.view().Rows(part.begin, part.count),
+                     whole.view().Rows(part.begin, part.count));
+    }
+    ExpectSameBits(states.values[0], end.values[0]);
+  }
+}
+
+TEST_F(SsdTest, SegmentsAndThreadsDoNotMix) {
+  const Case c(34, SegmentsOf({70, 1, 33, 128}), {.heads = 6, .head_dim = 40, .groups = 2});
+  for (const Operator op : {Ssd, SsdStep}) {
+    States end = c.states;
+    const Strided whole = c.Run(op, Cpu(1), 32, end);
+    for (const int threads : {2, 3}) {
+      States states = c.states;
+      ExpectSameBits(c.Run(op, Cpu(threads), 32, states).view(), whole.view());
+      for (size_t i = 0; i < 4; ++i) ExpectSameBits(states.values[i], end.values[i]);
+    }
+    for (size_t i = 0; i < 4; ++i) {
+      const Segment s = c.segments[i];
+      States states = c.states;
+      const Strided y = c.Run(op, Cpu(2), 32, std::span(&s, 1), std::span(&states.pointers[i], 1));
+      ExpectSameBits(y.view().Rows(s.begin, s.count), whole.view().Rows(s.begin, s.count));
+      ExpectSameBits(states.values[i], end.values[i]);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace pith
