@@ -1,0 +1,21 @@
+// The only code that moves rows.
+#ifndef PITH_REDUCE_APPLY_H_
+#define PITH_REDUCE_APPLY_H_
+
+#include "core/exec.h"
+#include "core/tensor.h"
+#include "reduce/plan.h"
+
+namespace pith {
+
+enum class Branch : uint8_t { kHidden, kResidual };
+
+// Merges and removes rows of one branch of one sequence in place: `rows` [n, d] holds the sequence;
+// on return its first n − |removed| rows are the survivors in their order. Targets become means in
+// f32 of their original value and all rows merged into them, added in row order. Rows that are
+// neither removed nor a target in this branch keep their bits. The plan must pass CheckPlan.
+void ApplyPlan(const Exec& exec, const Plan& plan, Branch branch, MatView<float> rows);
+
+}  // namespace pith
+
+#endif  // PITH_REDUCE_APPLY_H_

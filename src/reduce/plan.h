@@ -1,0 +1,35 @@
+// What a policy decides for one sequence at one site.
+#ifndef PITH_REDUCE_PLAN_H_
+#define PITH_REDUCE_PLAN_H_
+
+#include <cstdint>
+#include <vector>
+
+namespace pith {
+
+// Rows are indices into the sequence's current rows. A removed row is gone from the site on. Where
+// it has a target, the branches in which it merges average it into the target before it goes: the
+// target becomes the mean of itself and all rows that merge into it in that branch (A8). Both
+// branches lose the same rows, so they stay aligned (A10).
+struct Plan {
+  struct Removed {
+    int32_t row = 0;
+    int32_t target = -1;          // a row that is kept; −1: pruned in both branches
+    bool merge_hidden = false;    // in the hidden branch h
+    bool merge_residual = false;  // in the residual branch x
+    bool operator==(const Removed&) const = default;
+  };
+  std::vector<Removed> removed;  // strictly increasing rows
+  bool operator==(const Plan&) const = default;
+};
+
+// A plan that prunes `rows` (strictly increasing).
+Plan PrunePlan(const std::vector<int32_t>& rows);
+
+// Named checks that `plan` is one for `rows` rows: removed rows in range and strictly increasing,
+// targets kept rows, a target exactly where a branch merges.
+void CheckPlan(const Plan& plan, int64_t rows);
+
+}  // namespace pith
+
+#endif  // PITH_REDUCE_PLAN_H_

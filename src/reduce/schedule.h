@@ -1,0 +1,64 @@
+// Where rows are removed, and how many: sites, keep ratios and integer lengths.
+#ifndef PITH_REDUCE_SCHEDULE_H_
+#define PITH_REDUCE_SCHEDULE_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "load/model_config.h"
+
+namespace pith {
+
+enum class FlopsCount : uint8_t {
+  kBlocks,  // mean number of tokens over layers, as the paper's authors count
+  kFull,    // all terms of the blocks, and the head over the surviving rows
+};
+
+struct SiteLength {
+  int layer = 0;    // −1: before the first layer
+  int64_t in = 0;   // rows that enter the site
+  int64_t out = 0;  // rows that leave it
+};
+
+struct Schedule {
+  std::vector<SiteLength> sites;  // increasing layers
+  double realised = 0;            // reduction that the integer lengths give
+};
+
+// Which rows a method can do without at one site.
+enum class Limit : uint8_t {
+  kHalf,    // half of the unprotected ones, since UTRC needs a target outside the removed half
+  kAllBut,  // all unprotected ones, as long as a row is left
+};
+int64_t MaxRemovable(Limit limit, int64_t rows, int64_t protected_tail);
+
+// The paper's sites for 64 layers (12, 17, …, 42) and 48 layers (10, 15, …, 35). Any other depth L:
+// 5, 7, 9, 11, 13, 15 times L / 24, rounded to nearest, each once, below the last layer; a single
+// layer has site 0.
+std::vector<int> DefaultSites(int64_t n_layer);
+
+// Weight of the head beside one block in the sum over layers: 0 for kBlocks.
+double HeadWeight(const ModelConfig& config, FlopsCount count);
+
+// Reduction with keep ratio `keep` at each site, before rounding: Red_a and Red_b of §4.3 of the
+// method's description in docs/reductions.md.
+double Reduction(const std::vector<int>& sites, int64_t n_layer, double head_weight, double keep);
+
+// The largest keep ratio in [min_keep, 1] whose Reduction is at least `wanted`, which must be
+// within reach.
+double SolveKeep(const std::vector<int>& sites, int64_t n_layer, double head_weight, double wanted,
+                 double min_keep);
+
+// Integer lengths for `tokens` tokens by cumulative rounding: site k aims at
+// floor(keep^k · tokens + 1/2) rows, counting sites from 1, so a site that was capped by `limit` is
+// made up for by the next ones.
+std::vector<SiteLength> IntegerLengths(const std::vector<int>& sites, double keep, int64_t tokens,
+                                       Limit limit, int64_t protected_tail);
+
+// The reduction that these lengths give; 0 for no tokens.
+double Realised(const std::vector<SiteLength>& lengths, int64_t tokens, int64_t n_layer,
+                double head_weight);
+
+}  // namespace pith
+
+#endif  // PITH_REDUCE_SCHEDULE_H_

@@ -1,0 +1,162 @@
+// A spec on a model: defaults, canonical text, and refusals that name what was expected.
+#include "reduce/reducer.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "core/file.h"
+#include "reduce/registry.h"
+#include "tests/reduce/test_site.h"
+
+namespace pith {
+namespace {
+
+using test::Mamba2Config;
+using test::MessageOf;
+
+Reducer Make(const char* text, const std::vector<int>& sites = {}) {
+  return Reducer(ReductionSpec::Parse(text), Mamba2Config(768, 24), sites);
+}
+
+TEST(Reducer, NoneReducesNothing) {
+  const Reducer none = Make("none", {5, 7});
+  EXPECT_TRUE(none.none());
+  EXPECT_EQ(none.text(), "none");
+  EXPECT_TRUE(none.sites().empty());
+  EXPECT_TRUE(none.Lengths(100).sites.empty());
+  EXPECT_EQ(none.Lengths(100).realised, 0);
+}
+
+TEST(Reducer, SitesComeFromOverrideThenSpecThenDepth) {
+  EXPECT_EQ(Make("utrc@10%").sites(), (std::vector<int>{5, 7, 9, 11, 13, 15}));
+  EXPECT_EQ(Make("utrc@10%:sites=9+3-5").sites(), (std::vector<int>{3, 4, 5, 9}));
+  const Reducer overridden = Make("utrc@10%:sites=9", {7, 5});
+  EXPECT_EQ(overridden.sites(), (std::vector<int>{5, 7}));
+  EXPECT_EQ(overridden.text(), "utrc@10%:sites=5+7");
+  EXPECT_EQ(Make("truncate@10%", {5, 7}).sites(), (std::vector<int>{-1}));
+  EXPECT_EQ(Make("truncate@10%", {5, 7}).text(), "truncate@10%");
+}
+
+TEST(Reducer, ProtectsTheConvolutionsWindowByDefault) {
+  EXPECT_EQ(Make("utrc@10%").protected_tail(), 4);
+  EXPECT_EQ(Make("utrc@10%:protect=0").protected_tail(), 0);
+}
+
+TEST(Reducer, ControlsHaveTheLengthsOfUtrc) {
+  for (int64_t tokens : {1, 2, 3, 5, 16, 31, 64, 65, 257, 2048}) {
+    const Schedule utrc = Make("utrc@30%").Lengths(tokens);
+    for (const char* text : {"prefix-drop@30%", "prefix-thin@30%", "random@30%", "stride@30%"}) {
+      const Schedule control = Make(text).Lengths(tokens);
+      EXPECT_EQ(control.realised, utrc.realised);
+      ASSERT_EQ(control.sites.size(), utrc.sites.size());
+      for (size_t k = 0; k < utrc.sites.size(); ++k) {
+        EXPECT_EQ(control.sites[k].layer, utrc.sites[k].layer);
+        EXPECT_EQ(control.sites[k].out, utrc.sites[k].out);
+      }
+    }
+  }
+}
+
+TEST(Reducer, ShortContextsAreLeftAlone) {
+  for (const Method& method : Methods()) {
+    if (!method.make) continue;
+    const Reducer reducer = Make((std::string(method.name) + "@30%").c_str());
+    for (int64_t tokens : {0, 1, 2, 3, 4}) {
+      EXPECT_EQ(reducer.Lengths(tokens).realised, 0) << method.name;
+    }
+  }
+}
+
+TEST(Reducer, LengthsReachTheWantedReductionOnLongContexts) {
+  for (const Method& method : Methods()) {
+    if (!method.make) continue;
+    const Reducer reducer = Make((std::string(method.name) + "@30%").c_str());
+    EXPECT_NEAR(reducer.Lengths(2048).realised, 0.3, 0.5 / 2048) << method.name;
+  }
+}
+
+TEST(Reducer, RefusalsNameThePartAndWhatWasExpected) {
+  struct Case {
+    const char* text;
+    std::vector<int> sites;
+    std::vector<const char*> parts;
+  };
+  const Case cases[] = {
+      {"utcr@30%",
+       {},
+       {"'utcr'", "none, utrc, truncate, prefix-drop, prefix-thin, random, stride"}},
+      {"utrc@30%:foo=1", {}, {"'foo'", "keep, sites, protect, seed, importance, from, match"}},
+      {"truncate@30%:sites=5", {}, {"'sites'", "keep, protect, seed"}},
+      {"none:keep=1", {}, {"none", "'keep'", "no options"}},
+      {"none@30%", {}, {"none@30%", "without"}},
+      {"utrc", {}, {"'utrc'", "utrc@30%", "keep"}},
+      {"utrc@30%:keep=0.9", {}, {"both @N% and keep"}},
+      {"utrc:keep=0.5", {}, {"keep", "'0.5'", "above 0.5"}},
+      {"utrc:keep=1.01", {}, {"keep", "'1.01'", "from 0.5 to 1"}},
+      {"utrc:keep=nan", {}, {"keep", "'nan'", "a number"}},
+      {"utrc:keep=0.9x", {}, {"keep", "'0.9x'", "a number"}},
+      {"truncate:keep=0", {}, {"keep", "'0'", "above 0"}},
+      {"utrc@90%", {}, {"90%", "less than 66.4%", "5+7+9+11+13+15"}},
+      {"utrc@30%:protect=-1", {}, {"protect", "'-1'", "whole number"}},
+      {"utrc@30%:protect=9999999999", {}, {"protect", "'9999999999'", "whole number"}},
+      {"utrc@30%:seed=1.5", {}, {"seed", "'1.5'", "whole number"}},
+      {"utrc@30%:importance=max", {}, {"importance", "'max'", "clip, noclip, l1 or l2"}},
+      {"utrc@30%:q-hidden=1.5", {}, {"q-hidden", "'1.5'", "from 0 to 1"}},
+      {"utrc@30%:sites=5+5", {}, {"sites", "'5+5'", "each once"}},
+      {"utrc@30%:sites=4-6+5", {}, {"sites", "each once"}},
+      {"utrc@30%:sites=24", {}, {"sites", "'24'", "0 to 23"}},
+      {"utrc@30%:sites=0-2000000000", {}, {"sites", "0 to 23"}},
+      {"utrc@30%:sites=7-5", {}, {"sites", "'7-5'"}},
+      {"utrc@30%:sites=-1", {}, {"sites", "'-1'"}},
+      {"utrc@30%:sites=5+", {}, {"sites", "'5+'"}},
+      {"utrc@30%", {5, 24}, {"sites", "24", "0 to 23"}},
+      {"utrc@30%", {-1}, {"sites", "-1", "0 to 23"}},
+      {"none", {5, 5}, {"sites", "5 twice"}},
+  };
+  for (const Case& c : cases) {
+    const std::string message = MessageOf([&] { Make(c.text, c.sites); });
+    for (const char* part : c.parts) {
+      EXPECT_NE(message.find(part), message.npos) << c.text << " -> " << message;
+    }
+  }
+  ReductionSpec by_hand;
+  by_hand.method = "utrc";
+  for (double bad : {-0.1, 1.0, std::nan("")}) {
+    by_hand.reduction = bad;
+    EXPECT_THROW(Reducer(by_hand, Mamba2Config(768, 24)), Error) << bad;
+  }
+}
+
+// The documentation and the defaults that the command line prints are the methods' own.
+TEST(Registry, KeysAreDocumentedAndTheirDefaultsHold) {
+  const std::string guide = ReadFile(PITH_SOURCE_DIR "/docs/reductions.md");
+  for (const Method& method : Methods()) {
+    EXPECT_NE(guide.find(StrCat("`", method.name, "`")), guide.npos) << method.name;
+    for (const MethodKey& key : AllKeys(method)) {
+      EXPECT_NE(guide.find(StrCat("| `", key.name, "` |")), guide.npos) << key.name;
+    }
+    for (const MethodKey& key : method.keys) {
+      const std::map<std::string, std::string> spelled = {
+          {std::string(key.name), std::string(key.fallback)}};
+      const auto with = method.make(ParamReader(std::string(method.name), spelled));
+      const auto without = method.make(ParamReader(std::string(method.name), {}));
+      const test::TestSite site(64, 3);
+      const SiteView view = site.View(Device::kReference, 1, 4);
+      EXPECT_EQ(with->MakePlan(view, 20), without->MakePlan(view, 20)) << key.name;
+      EXPECT_EQ(with->Needs().importance, without->Needs().importance) << key.name;
+      EXPECT_EQ(with->Needs().importance_from, without->Needs().importance_from) << key.name;
+      EXPECT_EQ(with->Needs().match_on, without->Needs().match_on) << key.name;
+    }
+  }
+}
+
+// Where nothing lies below the sites, no reduction is within reach; none at all always is.
+TEST(Reducer, OneLayerReachesNothing) {
+  const ModelConfig config = Mamba2Config(768, 1);
+  EXPECT_THROW(Reducer(ReductionSpec::Parse("utrc@1%"), config), Error);
+  EXPECT_EQ(Reducer(ReductionSpec::Parse("utrc@0%"), config).Lengths(100).realised, 0);
+}
+
+}  // namespace
+}  // namespace pith

@@ -1,0 +1,108 @@
+// A site with its own activations, and configurations of published models.
+#ifndef PITH_TESTS_REDUCE_TEST_SITE_H_
+#define PITH_TESTS_REDUCE_TEST_SITE_H_
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <numeric>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "load/model_config.h"
+#include "ops/kernels.h"
+#include "reduce/policy.h"
+
+namespace pith::test {
+
+constexpr int kWidth = 16;
+
+// Features whose cosines are exact in f32 and in double: rows of 0, 1, 4 or 16 entries ±k, with
+// norms k, 2k and 4k, so that unit rows hold powers of two. Importances are few small integers.
+// Both therefore tie often.
+struct TestSite {
+  TestSite(int64_t rows, uint64_t seed)
+      : importance(rows), features(rows * kWidth, 0.0f), positions(rows) {
+    std::mt19937_64 rng(seed);
+    for (float& s : importance) s = static_cast<float>(rng() % 8);
+    for (int64_t r = 0; r < rows; ++r) {
+      constexpr int kEntries[] = {0, 1, 4, 4, 16, 16};
+      const int entries = kEntries[rng() % 6];
+      const float size = static_cast<float>(1 + rng() % 4);
+      std::vector<int> columns(kWidth);
+      std::iota(columns.begin(), columns.end(), 0);
+      std::shuffle(columns.begin(), columns.end(), rng);
+      for (int i = 0; i < entries; ++i) {
+        features[r * kWidth + columns[i]] = rng() % 2 ? size : -size;
+      }
+    }
+    std::iota(positions.begin(), positions.end(), 0);
+  }
+
+  SiteView View(Device device, int threads, int64_t protected_tail, int layer = 5) const {
+    const auto rows = static_cast<int64_t>(positions.size());
+    SiteView view;
+    view.layer = layer;
+    view.rows = rows;
+    view.positions = positions;
+    view.importance = importance;
+    view.features = {features.data(), rows, kWidth};
+    view.protected_tail = protected_tail;
+    view.exec = {.device = device, .threads = threads};
+    return view;
+  }
+
+  std::vector<float> importance;
+  std::vector<float> features;
+  std::vector<int32_t> positions;
+};
+
+inline std::vector<Device> Devices() {
+  std::vector<Device> devices = {Device::kReference};
+  if (CpuKernels() != nullptr) devices.push_back(Device::kCpu);
+  return devices;
+}
+
+inline ModelConfig Mamba2Config(int64_t d_model, int64_t n_layer) {
+  ModelConfig c;
+  c.kind = BlockKind::kMamba2;
+  c.d_model = d_model;
+  c.n_layer = n_layer;
+  c.vocab_size = 50288;
+  c.d_inner = 2 * d_model;
+  c.d_state = 128;
+  c.d_conv = 4;
+  c.head_dim = 64;
+  c.n_heads = c.d_inner / c.head_dim;
+  c.n_groups = 1;
+  c.chunk_size = 256;
+  return c;
+}
+
+inline ModelConfig Mamba1Config(int64_t d_model, int64_t n_layer) {
+  ModelConfig c;
+  c.kind = BlockKind::kMamba1;
+  c.d_model = d_model;
+  c.n_layer = n_layer;
+  c.vocab_size = 50280;
+  c.d_inner = 2 * d_model;
+  c.d_state = 16;
+  c.d_conv = 4;
+  c.dt_rank = d_model / 16;
+  return c;
+}
+
+// The message of the pith::Error that `fn` throws; empty if it throws none.
+inline std::string MessageOf(const std::function<void()>& fn) {
+  try {
+    fn();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+}  // namespace pith::test
+
+#endif  // PITH_TESTS_REDUCE_TEST_SITE_H_
