@@ -1,0 +1,148 @@
+#include "pith/engine.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "core/error.h"
+#include "engine/impl.h"
+#include "model/workspace.h"
+#include "reduce/flops.h"
+#include "reduce/registry.h"
+#include "score/score.h"
+
+namespace pith {
+
+const Tokenizer& Engine::Impl::RequireTokenizer() const {
+  Require(tokenizer.has_value(), ErrorCode::kNotFound,
+          "the model came without a tokenizer.json: text needs one");
+  return *tokenizer;
+}
+
+Reducer Engine::Impl::MakeReducer(const ReductionOptions& options) const {
+  return Reducer(ReductionSpec::Parse(options.reduce), model.config(), options.sites,
+                 options.full_flops ? FlopsCount::kFull : FlopsCount::kBlocks);
+}
+
+PrefillOptions Engine::Impl::Prefilling(const RunControl& control, const Reducer* reducer) const {
+  return {.reducer = reducer,
+          .rows_per_chunk = rows_per_chunk,
+          .ssd_chunk = ssd_chunk,
+          .cancel = control.cancel,
+          .progress = control.progress};
+}
+
+Engine::Engine(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
+Engine::~Engine() = default;
+Engine::Engine(Engine&&) noexcept = default;
+Engine& Engine::operator=(Engine&&) noexcept = default;
+
+const ModelInfo& Engine::info() const { return impl_->info; }
+
+std::vector<int32_t> Engine::Tokenize(std::string_view text, bool bos) const {
+  std::vector<int32_t> ids = impl_->RequireTokenizer().Encode(text);
+  if (bos) {
+    Require(impl_->info.end_of_text.has_value(), ErrorCode::kNotFound,
+            "bos: neither config.json nor tokenizer.json names an end-of-text token");
+    ids.insert(ids.begin(), *impl_->info.end_of_text);
+  }
+  return ids;
+}
+
+std::string Engine::Detokenize(std::span<const int32_t> ids) const {
+  return impl_->RequireTokenizer().Decode(ids);
+}
+
+GenerateResult Engine::Generate(std::span<const int32_t> prompt,
+                                const GenerateOptions& options) const {
+  return NewSession().Generate(prompt, options);
+}
+
+std::vector<ScoreResult> Engine::Score(std::span<const ScoreItem> items,
+                                       const ScoreOptions& options, ScoreStats* stats) const {
+  const Reducer reducer = impl_->MakeReducer(options.reduction);
+  const PrefillOptions prefill =
+      impl_->Prefilling({.cancel = options.control.cancel, .progress = nullptr}, &reducer);
+  return ScoreItems(impl_->model, impl_->exec, items, options, prefill, stats);
+}
+
+ScoreItem Engine::EncodePair(std::string_view context, std::string_view continuation,
+                             bool bos) const {
+  const size_t last = context.find_last_not_of(" \t\n\r\f\v");
+  const size_t length = last == std::string_view::npos ? 0 : last + 1;
+  const std::string moved = StrCat(context.substr(length), continuation);
+  context = context.substr(0, length);
+  ScoreItem item;
+  item.context = Tokenize(context, bos);
+  const std::vector<int32_t> whole = Tokenize(StrCat(context, moved), bos);
+  const size_t from = std::min(item.context.size(), whole.size());
+  item.continuation.assign(whole.begin() + static_cast<std::ptrdiff_t>(from), whole.end());
+  return item;
+}
+
+PerplexityResult Engine::Perplexity(std::span<const int32_t> ids, const RunControl& control) const {
+  return ScoreDocument(impl_->model, impl_->exec, ids, impl_->Prefilling(control, nullptr));
+}
+
+PlanReport Engine::Plan(int64_t tokens, const ReductionOptions& reduction) const {
+  Require(tokens >= 1, ErrorCode::kInvalidArgument, "length: got ", tokens,
+          ", expected at least 1");
+  const Reducer reducer = impl_->MakeReducer(reduction);
+  const ModelConfig& config = impl_->model.config();
+  PlanReport report{.reduce = reducer.text(), .tokens = tokens, .sites = {}};
+  Schedule schedule;
+  if (!reducer.none()) schedule = reducer.Lengths(tokens);
+  for (const SiteLength& site : schedule.sites) {
+    report.sites.push_back({site.layer, site.in, site.out});
+  }
+  const double tokens_d = static_cast<double>(tokens);
+  const auto realised = [&](FlopsCount count) {
+    return Realised(schedule.sites, tokens, config.n_layer, HeadWeight(config, count));
+  };
+  report.realised = schedule.realised;
+  report.realised_blocks = realised(FlopsCount::kBlocks);
+  report.realised_full = realised(FlopsCount::kFull);
+  report.dense_gflop = 1e-9 * tokens_d *
+                       (static_cast<double>(config.n_layer) * BlockFlopsPerToken(config).Total() +
+                        HeadFlopsPerToken(config));
+  report.reduced_gflop = report.dense_gflop * (1 - report.realised_full);
+  return report;
+}
+
+InspectReport Engine::Inspect(std::span<const int32_t> ids, const ReductionOptions& reduction,
+                              const RunControl& control) const {
+  const Reducer reducer = impl_->MakeReducer(reduction);
+  InspectReport report{.plan = Plan(static_cast<int64_t>(ids.size()), reduction), .tokens = {}};
+  for (const int32_t id : ids) report.tokens.push_back({.id = id});
+  SequenceState state(impl_->model.config());
+  Workspace workspace;
+  const SequenceInput input{ids, &state, WantRows::kNone};
+  const PrefillResult result =
+      Prefill(impl_->model, impl_->exec, {&input, 1}, impl_->Prefilling(control, &reducer),
+              workspace, [](std::span<const OutputRow>, MatView<const float>) {});
+  if (result.maps.empty()) return report;
+  for (size_t p = 0; p < ids.size(); ++p) {
+    const TokenMap::Fate& fate = result.maps[0].fate(static_cast<int64_t>(p));
+    report.tokens[p].site = fate.site;
+    report.tokens[p].merged_into = fate.target;
+    report.tokens[p].merged_hidden = fate.merged_hidden;
+    report.tokens[p].merged_residual = fate.merged_residual;
+  }
+  return report;
+}
+
+std::vector<MethodInfo> ListReductions() {
+  std::vector<MethodInfo> list;
+  for (const Method& method : Methods()) {
+    MethodInfo info{
+        .name = std::string(method.name), .description = std::string(method.summary), .keys = {}};
+    for (const MethodKey& key : AllKeys(method)) {
+      info.keys.push_back(
+          {std::string(key.name), std::string(key.fallback), std::string(key.meaning)});
+    }
+    list.push_back(std::move(info));
+  }
+  return list;
+}
+
+}  // namespace pith

@@ -1,0 +1,41 @@
+// What Engine and Session keep behind their public faces.
+#ifndef PITH_ENGINE_IMPL_H_
+#define PITH_ENGINE_IMPL_H_
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "core/exec.h"
+#include "model/model.h"
+#include "model/prefill.h"
+#include "pith/engine.h"
+#include "reduce/reducer.h"
+#include "tokenize/tokenizer.h"
+
+namespace pith {
+
+struct Engine::Impl {
+  Model model;
+  std::optional<Tokenizer> tokenizer;
+  Exec exec;
+  int64_t rows_per_chunk = 0;
+  int64_t ssd_chunk = 0;
+  std::vector<int32_t> end_of_text;
+  ModelInfo info;
+
+  const Tokenizer& RequireTokenizer() const;
+  Reducer MakeReducer(const ReductionOptions& options) const;
+  // `reducer` must outlive the result.
+  PrefillOptions Prefilling(const RunControl& control, const Reducer* reducer) const;
+};
+
+struct Session::Impl {
+  std::shared_ptr<const Engine::Impl> engine;
+  SequenceState state;
+  std::vector<float> logits;  // after the last token read; empty before the first
+};
+
+}  // namespace pith
+
+#endif  // PITH_ENGINE_IMPL_H_

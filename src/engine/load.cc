@@ -1,0 +1,133 @@
+// Engine::Load: weights, tokenizer, and what is known about both.
+#include <algorithm>
+#include <filesystem>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "core/error.h"
+#include "engine/impl.h"
+#include "load/model_weights.h"
+#include "ops/kernels.h"
+#include "pith/engine.h"
+
+namespace pith {
+namespace {
+
+template <class Value>
+Value Choose(const char* option, const std::string& got,
+             const std::vector<std::pair<std::string, Value>>& known) {
+  std::string names;
+  for (const auto& [name, value] : known) {
+    if (name == got) return value;
+    names += (names.empty() ? "" : ", ") + name;
+  }
+  Throw(ErrorCode::kInvalidArgument, option, ": got '", got, "', expected one of ", names);
+}
+
+void RequireRange(const char* option, int64_t got, int64_t min, int64_t max) {
+  Require(got >= min && got <= max, ErrorCode::kInvalidArgument, option, ": got ", got,
+          ", expected ", min, " to ", max);
+}
+
+Exec MakeExec(const EngineOptions& options) {
+  RequireRange("threads", options.threads, 0, 1024);
+  RequireRange("rows-per-chunk", options.rows_per_chunk, 1, int64_t{1} << 20);
+  RequireRange("ssd-chunk", options.ssd_chunk, 1, 4096);
+  Exec exec;
+  exec.device = Choose<Device>(
+      "device", options.device,
+      {{"cpu", Device::kCpu}, {"reference", Device::kReference}, {"cuda", Device::kCuda}});
+  exec.precision = Choose<Precision>("dtype", options.dtype,
+                                     {{"f32", Precision::kF32}, {"bf16", Precision::kBF16}});
+  exec.threads = options.threads > 0
+                     ? options.threads
+                     : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  KernelsFor(exec.device);  // throws where this build lacks the backend
+  return exec;
+}
+
+int64_t CountParameters(const ModelWeights& weights) {
+  const auto matrix = [](const WeightView& w) { return w.rows * w.cols; };
+  int64_t count = matrix(weights.embedding);
+  if (weights.lm_head.data != weights.embedding.data) count += matrix(weights.lm_head);
+  const auto vectors = [&](std::initializer_list<const std::vector<float>*> list) {
+    for (const auto* v : list) count += static_cast<int64_t>(v->size());
+  };
+  vectors({&weights.norm_f_weight, &weights.norm_f_bias});
+  for (const LayerWeights& l : weights.layers) {
+    count += matrix(l.in_proj) + matrix(l.x_proj) + matrix(l.dt_proj) + matrix(l.out_proj);
+    vectors({&l.norm_weight, &l.norm_bias, &l.in_proj_bias, &l.conv_weight, &l.conv_bias,
+             &l.dt_bias, &l.a, &l.d, &l.gated_norm_weight, &l.out_proj_bias});
+  }
+  return count;
+}
+
+ModelInfo DescribeModel(const ModelWeights& weights) {
+  const ModelConfig& config = weights.config;
+  const StateShape state(config);
+  return {.description = config.Describe(),
+          .kind = config.kind == BlockKind::kMamba1 ? "mamba1" : "mamba2",
+          .format = config.format,
+          .parameters = CountParameters(weights),
+          .n_layer = config.n_layer,
+          .d_model = config.d_model,
+          .vocab_size = config.vocab_size,
+          .state_bytes =
+              (state.conv + state.ssm) * config.n_layer * static_cast<int64_t>(sizeof(float)),
+          .end_of_text = std::nullopt,
+          .end_of_text_source = "",
+          .warnings = weights.warnings};
+}
+
+void CheckVocabulary(const Tokenizer& tokenizer, const std::string& path, ModelInfo* info) {
+  Require(tokenizer.vocab_size() <= info->vocab_size, ErrorCode::kCorruptData, path,
+          ": the tokenizer has ids up to ", tokenizer.vocab_size() - 1, ", expected at most ",
+          info->vocab_size - 1, ", the model's last embedding row");
+  // Padding rounds up to a multiple of a few hundred at most.
+  if (info->vocab_size - tokenizer.vocab_size() > 1024) {
+    info->warnings.push_back(StrCat(path, ": the tokenizer has ", tokenizer.vocab_size(),
+                                    " ids and the model ", info->vocab_size,
+                                    " embedding rows: do they belong together?"));
+  }
+}
+
+std::vector<int32_t> FindEndOfText(const ModelConfig& config,
+                                   const std::optional<Tokenizer>& tokenizer, ModelInfo* info) {
+  std::vector<int32_t> ids = config.eos_token_ids;
+  if (!ids.empty()) {
+    CheckTokenIds(config, ids);
+    info->end_of_text_source = "config.json";
+  } else if (tokenizer && tokenizer->end_of_text()) {
+    ids.push_back(*tokenizer->end_of_text());
+    info->end_of_text_source = "tokenizer.json";
+  }
+  if (!ids.empty()) info->end_of_text = ids[0];
+  return ids;
+}
+
+}  // namespace
+
+Engine Engine::Load(const std::filesystem::path& directory, const EngineOptions& options,
+                    const std::filesystem::path& tokenizer) {
+  const Exec exec = MakeExec(options);
+  ModelWeights weights =
+      LoadModel(directory, {.verify_finite = options.verify_weights, .threads = exec.threads});
+  ModelInfo info = DescribeModel(weights);
+  const std::filesystem::path path = tokenizer.empty() ? directory / "tokenizer.json" : tokenizer;
+  std::optional<Tokenizer> loaded;
+  if (!tokenizer.empty() || std::filesystem::exists(path)) {
+    loaded = Tokenizer::FromFile(path);
+    CheckVocabulary(*loaded, path.string(), &info);
+  }
+  std::vector<int32_t> end_of_text = FindEndOfText(weights.config, loaded, &info);
+  return Engine(std::make_shared<Impl>(Impl{.model = Model(std::move(weights)),
+                                            .tokenizer = std::move(loaded),
+                                            .exec = exec,
+                                            .rows_per_chunk = options.rows_per_chunk,
+                                            .ssd_chunk = options.ssd_chunk,
+                                            .end_of_text = std::move(end_of_text),
+                                            .info = std::move(info)}));
+}
+
+}  // namespace pith

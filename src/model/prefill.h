@@ -1,0 +1,62 @@
+// Reads token ids into states, all at once or reduced, and hands out the rows that callers want.
+#ifndef PITH_MODEL_PREFILL_H_
+#define PITH_MODEL_PREFILL_H_
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "core/exec.h"
+#include "core/tensor.h"
+#include "model/model.h"
+#include "model/state.h"
+#include "model/workspace.h"
+#include "reduce/reducer.h"
+#include "reduce/token_map.h"
+
+namespace pith {
+
+enum class WantRows : uint8_t { kNone, kLast, kAll };
+
+// One sequence of a ragged batch: at least one id, all inside the vocabulary.
+struct SequenceInput {
+  std::span<const int32_t> ids;
+  SequenceState* state = nullptr;  // continued and updated; unusable after an exception
+  WantRows want = WantRows::kLast;
+};
+
+struct PrefillOptions {
+  const Reducer* reducer = nullptr;  // null: every token through every layer
+  int64_t rows_per_chunk = 1024;     // bounds the scratch; raised to ssd_chunk where it is less
+  int64_t ssd_chunk = 64;            // rows per chunk of the SSD layer (Mamba-2)
+  const std::atomic<bool>* cancel = nullptr;       // raised by the caller: throws kCancelled
+  std::function<void(double)> progress = nullptr;  // called with the share that is done, 0 … 1
+};
+
+// A row that reached the end: the last layer's output for `position` of `sequence`.
+struct OutputRow {
+  int32_t sequence = 0;
+  int32_t position = 0;  // index into the sequence's ids; predicts the token after it
+};
+
+// Receives normalised rows [rows.size(), d_model], ready for the head, in ascending order of
+// (sequence, position) within a call; a sequence's rows come in order over the calls.
+using RowSink = std::function<void(std::span<const OutputRow> rows, MatView<const float> normed)>;
+
+struct PrefillResult {
+  std::vector<Schedule> schedules;  // one per sequence; empty without a reducer
+  std::vector<TokenMap> maps;       // likewise: which positions survived, and where others went
+  double realised = 0;              // reduction over the batch, weighted by tokens
+};
+
+// The one forward pass: generation, scoring and evaluation all call it. A reducer reduces each
+// sequence's ids as one context; a plan depends on nothing but its own sequence. Results do not
+// depend on the batch's mix and order, on threads or on rows_per_chunk, to the last bit.
+PrefillResult Prefill(const Model& model, const Exec& exec, std::span<const SequenceInput> batch,
+                      const PrefillOptions& options, Workspace& ws, const RowSink& sink);
+
+}  // namespace pith
+
+#endif  // PITH_MODEL_PREFILL_H_

@@ -1,0 +1,97 @@
+#include "model/state.h"
+
+#include <bit>
+#include <cstring>
+#include <string>
+
+#include "core/checksum.h"
+#include "core/error.h"
+#include "core/file.h"
+
+namespace pith {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "state files are little-endian");
+
+constexpr char kMagic[8] = {'P', 'I', 'T', 'H', 'S', 'T', 'A', 'T'};
+constexpr uint32_t kVersion = 1;
+
+// The file: this header, `count` f32 values, the CRC-64 of both. docs/formats/state.md.
+struct Header {
+  char magic[8];
+  uint32_t version;
+  int32_t pending;  // −1: none
+  uint64_t fingerprint;
+  int64_t tokens;
+  int64_t count;
+};
+static_assert(sizeof(Header) == 40);
+
+}  // namespace
+
+StateShape::StateShape(const ModelConfig& config)
+    : conv((config.d_conv - 1) * config.conv_channels()),
+      ssm(config.kind == BlockKind::kMamba1 ? config.d_state * config.d_inner
+                                            : config.n_heads * config.d_state * config.head_dim) {}
+
+SequenceState::SequenceState(const ModelConfig& config)
+    : shape_(config), values_(config.n_layer * (shape_.conv + shape_.ssm), 0.0f) {}
+
+void SaveState(const SequenceState& state, uint64_t model_fingerprint,
+               const std::filesystem::path& path) {
+  Header header{.magic = {},
+                .version = kVersion,
+                .pending = state.pending.value_or(-1),
+                .fingerprint = model_fingerprint,
+                .tokens = state.tokens(),
+                .count = static_cast<int64_t>(state.values().size())};
+  std::memcpy(header.magic, kMagic, sizeof(kMagic));
+  Checksum sum;
+  AtomicWriter writer(path);
+  for (const auto bytes :
+       {std::as_bytes(std::span(&header, 1)), std::as_bytes(std::span(state.values()))}) {
+    sum.Add(bytes);
+    writer.Write(bytes);
+  }
+  const uint64_t crc = sum.value();
+  writer.Write(std::as_bytes(std::span(&crc, 1)));
+  writer.Commit();
+}
+
+SequenceState LoadState(const ModelConfig& config, uint64_t model_fingerprint,
+                        const std::filesystem::path& path) {
+  const MappedFile file(path);
+  const auto bytes = file.bytes();
+  const std::string name = path.string();
+  const auto corrupt = [&](bool ok, const auto&... what) {
+    Require(ok, ErrorCode::kCorruptData, name, ": ", what...);
+  };
+  Header header;
+  corrupt(bytes.size() >= sizeof(Header) + sizeof(uint64_t), "state file of ", bytes.size(),
+          " bytes, expected at least ", sizeof(Header) + sizeof(uint64_t));
+  std::memcpy(&header, bytes.data(), sizeof(Header));
+  corrupt(std::memcmp(header.magic, kMagic, sizeof(kMagic)) == 0, "not a pith state file");
+  corrupt(header.version == kVersion, "state file version ", header.version, ", expected ",
+          kVersion);
+  Checksum sum;
+  sum.Add(bytes.first(bytes.size() - sizeof(uint64_t)));
+  uint64_t crc;
+  std::memcpy(&crc, bytes.data() + bytes.size() - sizeof(crc), sizeof(crc));
+  corrupt(crc == sum.value(), "checksum does not match: the state file is damaged");
+  Require(header.fingerprint == model_fingerprint, ErrorCode::kInvalidArgument, name,
+          ": the state belongs to another model");
+  SequenceState state(config);
+  const int64_t count = static_cast<int64_t>(state.values().size());
+  corrupt(
+      header.count == count && bytes.size() == sizeof(Header) + count * sizeof(float) + sizeof(crc),
+      "state of ", header.count, " values, expected ", count);
+  corrupt(header.tokens >= 0, "tokens: got ", header.tokens, ", expected at least 0");
+  corrupt(header.pending >= -1 && header.pending < config.vocab_size, "pending token: got ",
+          header.pending, ", expected less than ", config.vocab_size);
+  std::memcpy(state.values().data(), bytes.data() + sizeof(Header), count * sizeof(float));
+  state.AddTokens(header.tokens);
+  if (header.pending >= 0) state.pending = header.pending;
+  return state;
+}
+
+}  // namespace pith

@@ -1,0 +1,58 @@
+// The rows of a batch between groups of layers, and what a site does to them.
+#ifndef PITH_MODEL_STREAM_H_
+#define PITH_MODEL_STREAM_H_
+
+#include <span>
+#include <vector>
+
+#include "core/exec.h"
+#include "model/chunks.h"
+#include "model/prefill.h"
+#include "model/workspace.h"
+#include "reduce/reducer.h"
+#include "reduce/token_map.h"
+
+namespace pith {
+
+// Holds, for every sequence of a reduced batch, its rows at the border of two groups of layers and
+// the activations that the policy reads there. Costs one f32 [tokens, d_model] (two where rows
+// merge), because a plan sees the whole context.
+class Stream {
+ public:
+  Stream(const ModelConfig& config, const Reducer& reducer, std::span<const SequenceInput> batch,
+         Workspace& ws);
+
+  // Current rows of each sequence.
+  std::span<const int64_t> lengths() const { return lengths_; }
+  const TokenMap& map(int64_t sequence) const { return maps_[sequence]; }
+  const Schedule& schedule(int64_t sequence) const { return schedules_[sequence]; }
+
+  // Chunk scratch ← stored rows, and back, with what the policy needs of the block just run.
+  void Load(const Chunk& chunk) const;
+  void Store(const Exec& exec, const Chunk& chunk);
+  // Whether Load leaves h of the block before apart from x, to be added by the next block.
+  bool keeps_branches() const { return needs_.branches; }
+
+  // Plans and applies the site'th reduction (from 0) to every sequence.
+  void Reduce(const Exec& exec, int site);
+
+  PrefillResult TakeResult();
+
+ private:
+  void StoreFeatures(const Piece& piece, int64_t row);
+  SiteView ViewSite(const Exec& exec, int64_t sequence, int layer) const;
+
+  const ModelConfig& config_;
+  const Reducer& reducer_;
+  SiteNeeds needs_;
+  Workspace& ws_;
+  std::vector<Schedule> schedules_;
+  std::vector<TokenMap> maps_;
+  std::vector<int64_t> lengths_;
+  std::vector<int64_t> bases_;  // a sequence's first row in the workspace's streams
+  int64_t tokens_ = 0;
+};
+
+}  // namespace pith
+
+#endif  // PITH_MODEL_STREAM_H_

@@ -1,0 +1,39 @@
+// All scratch of a forward pass: grown to what the model and the chunk need, then reused.
+#ifndef PITH_MODEL_WORKSPACE_H_
+#define PITH_MODEL_WORKSPACE_H_
+
+#include <cstddef>
+#include <vector>
+
+#include "core/tensor.h"
+#include "load/model_config.h"
+
+namespace pith {
+
+// Not shared: one per running forward pass.
+struct Workspace {
+  // Per chunk. A block reads x and h of the block before it, and leaves its own.
+  MatOwner<float> x;       // [rows, d_model] residual branch
+  MatOwner<float> h;       // [rows, d_model] hidden branch: the last mixer's output
+  MatOwner<float> normed;  // [rows, d_model]
+  MatOwner<float> proj;    // [rows, in_proj_rows]
+  MatOwner<float> conv;    // [rows, conv_channels]
+  MatOwner<float> y;       // [rows, d_inner] output of the state space layer, before the gate
+  MatOwner<float> gated;   // [rows, d_inner] what out_proj reads
+  MatOwner<float> x_db;    // Mamba-1: [rows, dt_rank + 2 d_state] Δ, B, C as x_proj gives them
+  MatOwner<float> dt;      // Mamba-1: [rows, d_inner]
+  MatOwner<float> out;     // [rows, d_model] rows that a caller asked for
+  // Per context, only under reduction: what stands between two groups of layers.
+  MatOwner<float> stream_x;   // [tokens, d_model]; T = x + h where no rows merge
+  MatOwner<float> stream_h;   // [tokens, d_model]; only where rows merge
+  MatOwner<float> features;   // [tokens, width of what rows are matched on]
+  BufferOwner<float> scores;  // [tokens] importance
+
+  void Reserve(const ModelConfig& config, int64_t rows);
+  size_t ChunkBytes() const;
+  size_t StreamBytes() const;
+};
+
+}  // namespace pith
+
+#endif  // PITH_MODEL_WORKSPACE_H_

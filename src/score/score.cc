@@ -1,0 +1,234 @@
+#include "score/score.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <map>
+#include <utility>
+
+#include "core/error.h"
+#include "score/label_scorer.h"
+
+namespace pith {
+namespace {
+
+// A context and the items that share it.
+struct ContextGroup {
+  const std::vector<int32_t>* context = nullptr;
+  std::vector<size_t> items;
+};
+
+std::vector<ContextGroup> GroupByContext(std::span<const ScoreItem> items) {
+  std::vector<ContextGroup> groups;
+  std::map<std::vector<int32_t>, size_t> index;
+  for (size_t i = 0; i < items.size(); ++i) {
+    const size_t needed = items[i].context.empty() ? 2 : 1;
+    Require(items[i].continuation.size() >= needed, ErrorCode::kInvalidArgument, "item ", i,
+            ": got a continuation of ", items[i].continuation.size(), " tokens, expected at least ",
+            needed, needed == 2 ? " (without a context the first token is not predicted)" : "");
+    const auto [it, added] = index.try_emplace(items[i].context, groups.size());
+    if (added) groups.push_back({&items[i].context, {}});
+    groups[it->second].items.push_back(i);
+  }
+  return groups;
+}
+
+// The first token of every continuation is read off its context's last row.
+struct FirstTokens {
+  std::vector<float> rows;  // [items.size(), d_model]
+  std::vector<size_t> items;
+  std::vector<int32_t> labels;
+
+  void Add(const ContextGroup& group, std::span<const ScoreItem> all, const float* row,
+           int64_t width) {
+    for (const size_t item : group.items) {
+      rows.insert(rows.end(), row, row + width);
+      items.push_back(item);
+      labels.push_back(all[item].continuation[0]);
+    }
+  }
+};
+
+// Scores the groups of one batch: contexts together, then their continuations together.
+class BatchScorer {
+ public:
+  BatchScorer(const Model& model, const Exec& exec, std::span<const ScoreItem> items,
+              const ScoreOptions& options, const PrefillOptions& prefill)
+      : model_(model),
+        exec_(exec),
+        items_(items),
+        options_(options),
+        prefill_(prefill),
+        labels_(model, exec),
+        results_(items.size()) {}
+
+  void Score(std::span<const ContextGroup> groups) {
+    std::vector<SequenceState> states(groups.size(), SequenceState(model_.config()));
+    ReadContexts(groups, states);
+    ReadContinuations(groups, states);
+  }
+
+  const ScoreStats& stats() const { return stats_; }
+  std::vector<ScoreResult> TakeResults() { return std::move(results_); }
+
+ private:
+  void ReadContexts(std::span<const ContextGroup> groups, std::span<SequenceState> states) {
+    std::vector<SequenceInput> batch;
+    std::vector<size_t> group_of;
+    for (size_t g = 0; g < groups.size(); ++g) {
+      if (groups[g].context->empty()) continue;
+      batch.push_back({*groups[g].context, &states[g], WantRows::kLast});
+      group_of.push_back(g);
+    }
+    if (batch.empty()) return;
+    FirstTokens first;
+    const auto start = std::chrono::steady_clock::now();
+    const auto result = Prefill(model_, exec_, batch, prefill_, workspace_,
+                                [&](std::span<const OutputRow> rows, MatView<const float> normed) {
+                                  for (size_t r = 0; r < rows.size(); ++r) {
+                                    first.Add(groups[group_of[rows[r].sequence]], items_,
+                                              normed.Row(r), normed.cols);
+                                  }
+                                });
+    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+    stats_.context_seconds += elapsed.count();
+    ScoreFirst(first);
+    for (size_t b = 0; b < batch.size(); ++b) {
+      const auto tokens = static_cast<int64_t>(batch[b].ids.size());
+      stats_.context_tokens += tokens;
+      for (const size_t item : groups[group_of[b]].items) {
+        results_[item].context_tokens = tokens;
+        results_[item].context_rows = result.maps.empty() ? tokens : result.maps[b].rows();
+        results_[item].realised = result.schedules.empty() ? 0 : result.schedules[b].realised;
+      }
+    }
+  }
+
+  void ScoreFirst(FirstTokens& first) {
+    const auto count = static_cast<int64_t>(first.items.size());
+    const std::vector<LabelScore> scores = labels_.Score(
+        {first.rows.data(), count, static_cast<int64_t>(first.rows.size()) / count}, first.labels);
+    for (int64_t i = 0; i < count; ++i) Add(first.items[i], first.labels[i], scores[i]);
+  }
+
+  void ReadContinuations(std::span<const ContextGroup> groups, std::span<SequenceState> states) {
+    const auto state_bytes = static_cast<int64_t>(states[0].values().size() * sizeof(float));
+    const int64_t limit = std::max<int64_t>(1, options_.max_state_bytes / state_bytes);
+    std::vector<std::pair<size_t, const SequenceState*>> pending;
+    for (size_t g = 0; g < groups.size(); ++g) {
+      for (const size_t item : groups[g].items) {
+        if (items_[item].continuation.size() < 2) continue;
+        pending.emplace_back(item, &states[g]);
+        if (static_cast<int64_t>(pending.size()) < limit) continue;
+        ReadSome(pending);
+        pending.clear();
+      }
+    }
+    if (!pending.empty()) ReadSome(pending);
+  }
+
+  // Every token after the first, whole, from copies of the contexts' states.
+  void ReadSome(std::span<const std::pair<size_t, const SequenceState*>> pending) {
+    std::vector<SequenceState> states;
+    states.reserve(pending.size());
+    std::vector<SequenceInput> batch;
+    for (const auto& [item, state] : pending) {
+      states.push_back(*state);
+      const std::span<const int32_t> ids = items_[item].continuation;
+      batch.push_back({ids.first(ids.size() - 1), &states.back(), WantRows::kAll});
+    }
+    PrefillOptions dense = prefill_;
+    dense.reducer = nullptr;
+    dense.progress = nullptr;
+    Prefill(
+        model_, exec_, batch, dense, workspace_,
+        [&](std::span<const OutputRow> rows, MatView<const float> normed) {
+          std::vector<int32_t> labels;
+          for (const OutputRow& row : rows) {
+            labels.push_back(items_[pending[row.sequence].first].continuation[row.position + 1]);
+          }
+          const std::vector<LabelScore> scores = labels_.Score(normed, labels);
+          for (size_t r = 0; r < rows.size(); ++r) {
+            Add(pending[rows[r].sequence].first, labels[r], scores[r]);
+          }
+        });
+  }
+
+  void Add(size_t item, int32_t label, const LabelScore& score) {
+    ScoreResult& result = results_[item];
+    result.logprob += score.logprob;
+    result.tokens += 1;
+    result.greedy_tokens += score.top == label ? 1 : 0;
+    result.greedy = result.greedy_tokens == result.tokens;
+    if (options_.logprobs) {
+      result.token_logprobs.push_back({label, score.logprob, score.top, score.top_logprob});
+    }
+  }
+
+  const Model& model_;
+  Exec exec_;
+  std::span<const ScoreItem> items_;
+  const ScoreOptions& options_;
+  const PrefillOptions& prefill_;
+  LabelScorer labels_;
+  Workspace workspace_;
+  std::vector<ScoreResult> results_;
+  ScoreStats stats_;
+};
+
+}  // namespace
+
+std::vector<ScoreResult> ScoreItems(const Model& model, const Exec& exec,
+                                    std::span<const ScoreItem> items, const ScoreOptions& options,
+                                    const PrefillOptions& prefill, ScoreStats* stats) {
+  for (const ScoreItem& item : items) {
+    CheckTokenIds(model.config(), item.context);
+    CheckTokenIds(model.config(), item.continuation);
+  }
+  const std::vector<ContextGroup> groups = GroupByContext(items);
+  const StateShape shape(model.config());
+  const int64_t state_bytes =
+      (shape.conv + shape.ssm) * model.config().n_layer * static_cast<int64_t>(sizeof(float));
+  BatchScorer scorer(model, exec, items, options, prefill);
+  for (size_t begin = 0; begin < groups.size();) {
+    size_t end = begin;
+    int64_t tokens = 0;
+    while (end < groups.size() && (end == begin || tokens < options.max_batch_tokens) &&
+           static_cast<int64_t>(end - begin + 1) * state_bytes <=
+               std::max(state_bytes, options.max_state_bytes)) {
+      tokens += static_cast<int64_t>(groups[end++].context->size());
+    }
+    scorer.Score(std::span(groups).subspan(begin, end - begin));
+    begin = end;
+    if (options.control.progress) {
+      options.control.progress(static_cast<double>(begin) / static_cast<double>(groups.size()));
+    }
+  }
+  if (stats != nullptr) *stats = scorer.stats();
+  return scorer.TakeResults();
+}
+
+PerplexityResult ScoreDocument(const Model& model, const Exec& exec, std::span<const int32_t> ids,
+                               const PrefillOptions& prefill) {
+  Require(ids.size() >= 2, ErrorCode::kInvalidArgument, "text: got ", ids.size(),
+          " tokens, expected at least 2, since the first one is not predicted");
+  CheckTokenIds(model.config(), ids);
+  LabelScorer scorer(model, exec);
+  SequenceState state(model.config());
+  Workspace workspace;
+  double sum = 0;
+  int64_t tokens = 0;
+  // The last token is a label only.
+  const SequenceInput input{ids.first(ids.size() - 1), &state, WantRows::kAll};
+  Prefill(model, exec, {&input, 1}, prefill, workspace,
+          [&](std::span<const OutputRow> rows, MatView<const float> normed) {
+            std::vector<int32_t> labels;
+            for (const OutputRow& row : rows) labels.push_back(ids[row.position + 1]);
+            for (const LabelScore& score : scorer.Score(normed, labels)) sum -= score.logprob;
+            tokens += static_cast<int64_t>(labels.size());
+          });
+  const double nll = sum / static_cast<double>(tokens);
+  return {.nll = nll, .ppl = std::exp(nll), .tokens = tokens};
+}
+
+}  // namespace pith
