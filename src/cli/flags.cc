@@ -1,0 +1,122 @@
+#include "cli/flags.h"
+
+#include <algorithm>
+
+#include "cli/io.h"
+#include "core/error.h"
+#include "reduce/spec.h"
+
+namespace pith::cli {
+namespace {
+
+// One value an occurrence: the words after it are not swallowed.
+CLI::Option* AddList(CLI::App& verb, const std::string& name, std::vector<int>& values,
+                     const std::string& description) {
+  return verb.add_option(name, values, description)->allow_extra_args(false)->delimiter(',');
+}
+
+bool TakesSeed(const std::string& method) {
+  for (const MethodInfo& known : ListReductions()) {
+    if (known.name != method) continue;
+    return std::ranges::any_of(known.keys, [](const auto& key) { return key.name == "seed"; });
+  }
+  return false;
+}
+
+}  // namespace
+
+void ModelFlags::Declare(CLI::App& verb, bool required) {
+  verb.add_option("--model", model, "Directory with config.json, weights and tokenizer.json")
+      ->required(required)
+      ->type_name("DIR")
+      ->group("Model");
+  verb.add_option("--tokenizer", tokenizer, "tokenizer.json to use instead of the model's")
+      ->type_name("FILE")
+      ->group("Model");
+  verb.add_option("--device", engine.device, "Where to compute")
+      ->check(CLI::IsMember({"cpu", "reference", "cuda"}))
+      ->type_name("")
+      ->capture_default_str()
+      ->group("Model");
+  verb.add_option("--dtype", engine.dtype, "What matrix products read; f32 is the precise one")
+      ->check(CLI::IsMember({"f32", "bf16"}))
+      ->type_name("")
+      ->capture_default_str()
+      ->group("Model");
+  verb.add_option("--threads", engine.threads, "Threads; 0: all processors")
+      ->check(CLI::Range(0, 4096))
+      ->type_name("N")
+      ->capture_default_str()
+      ->group("Model");
+}
+
+Engine ModelFlags::Load(bool verify) const {
+  EngineOptions options = engine;
+  options.verify_weights = verify;
+  return Engine::Load(model, options, tokenizer);
+}
+
+void DeclareBos(CLI::App& verb, bool& bos) {
+  verb.add_flag("--bos", bos, "Put the end-of-text token before the text (off by default)")
+      ->group("Model");
+}
+
+void SeedFlag::Declare(CLI::App& verb) {
+  verb.add_option("--seed", seed, "Seed of sampling and of random reductions (default 0)")
+      ->type_name("N");
+}
+
+void ReductionFlags::Declare(CLI::App& verb) {
+  verb.add_option("--reduce", reduce,
+                  "none, METHOD[@N%][:key=value,...] or @FILE; see pith plan --list")
+      ->type_name("R")
+      ->capture_default_str()
+      ->group("Reduction");
+  AddList(verb, "--sites", sites, "Layers after which to reduce, as 5,7,9 (default: the method's)")
+      ->type_name("L,...")
+      ->group("Reduction");
+  verb.add_option("--flops", flops, "What @N% counts: the blocks alone, or the head too")
+      ->check(CLI::IsMember({"blocks", "full"}))
+      ->type_name("")
+      ->capture_default_str()
+      ->group("Reduction");
+}
+
+ReductionOptions ReductionFlags::Resolve(const SeedFlag& seed) const {
+  ReductionSpec spec = ReductionSpec::ParseOrRead(reduce);
+  if (seed.seed && TakesSeed(spec.method)) {
+    spec.params.emplace("seed", std::to_string(*seed.seed));
+  }
+  return {.reduce = spec.ToString(), .sites = sites, .full_flops = flops == "full"};
+}
+
+void OutputFlags::Declare(CLI::App& verb) {
+  verb.add_flag("--json", json, "Print JSON")->group("Output");
+  verb.add_option("--output", output, "Write to FILE, which appears whole or not at all")
+      ->type_name("FILE")
+      ->group("Output");
+  verb.add_flag("-q,--quiet", quiet, "No summary or progress on standard error")->group("Output");
+}
+
+void TextFlags::Declare(CLI::App& verb, const std::string& name, const std::string& file_name,
+                        const std::string& what) {
+  name_ = "--" + name;
+  file_name_ = "--" + file_name;
+  CLI::Option* inline_text = verb.add_option(name_, text, what + ", given here")->type_name("TEXT");
+  verb.add_option(file_name_, file, what + ", read from a file; - for standard input")
+      ->type_name("FILE")
+      ->excludes(inline_text);
+}
+
+std::string TextFlags::Source() const {
+  if (text) return name_;
+  return file_name_ + " " + (from_stdin() ? "-" : *file);
+}
+
+std::string TextFlags::Read(const Context& context) const {
+  Require(given(), ErrorCode::kInvalidArgument, name_, " TEXT or ", file_name_,
+          " FILE is required");
+  return text ? *text : ReadInput(*file, *context.cancel);
+}
+
+}  // namespace pith::cli

@@ -1,0 +1,148 @@
+#include "cli/io.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+
+#include "core/error.h"
+
+namespace pith::cli {
+namespace {
+
+constexpr size_t kMaxInputBytes = size_t{1} << 30;
+
+std::atomic<bool> interrupted{false};
+static_assert(std::atomic<bool>::is_always_lock_free);
+
+void OnInterrupt(int) { interrupted = true; }
+
+[[noreturn]] void ThrowSystem(const std::string& name, const char* action) {
+  const int error = errno;
+  Throw(error == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo, name, ": cannot ", action, ": ",
+        std::strerror(error));
+}
+
+bool DumbTerminal() {
+  const char* term = std::getenv("TERM");
+  return term != nullptr && std::string_view(term) == "dumb";
+}
+
+// False: errno says why.
+bool WriteAll(int fd, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t done = ::write(fd, text.data(), text.size());
+    if (done < 0 && errno == EINTR) continue;
+    if (done < 0) return false;
+    text.remove_prefix(static_cast<size_t>(done));
+  }
+  return true;
+}
+
+std::string ReadAll(int fd, const std::string& name, const std::atomic<bool>& cancel) {
+  std::string text;
+  char buffer[1 << 16];
+  while (true) {
+    const ssize_t got = ::read(fd, buffer, sizeof buffer);
+    Require(!cancel, ErrorCode::kCancelled, "cancelled while reading ", name);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) ThrowSystem(name, "read");
+    if (got == 0) return text;
+    text.append(buffer, static_cast<size_t>(got));
+    Require(text.size() <= kMaxInputBytes, ErrorCode::kCorruptData, name, ": more than ",
+            kMaxInputBytes, " bytes");
+  }
+}
+
+}  // namespace
+
+std::string ReadInput(const std::string& path, const std::atomic<bool>& cancel) {
+  if (path == "-") return ReadAll(STDIN_FILENO, "standard input", cancel);
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) ThrowSystem(path, "open");
+  const std::unique_ptr<const int, void (*)(const int*)> closer(&fd,
+                                                                [](const int* f) { ::close(*f); });
+  return ReadAll(fd, path, cancel);
+}
+
+void CheckWritable(const std::string& path) {
+  std::error_code ignored;
+  const auto status = std::filesystem::status(path, ignored);
+  Require(!std::filesystem::exists(status) || std::filesystem::is_regular_file(status),
+          ErrorCode::kIo, path, ": cannot write: not a regular file");
+  const AtomicWriter probe(path);
+}
+
+Output::Output(const std::string& path) {
+  if (path.empty()) return;
+  CheckWritable(path);
+  file_ = std::make_unique<AtomicWriter>(path);
+}
+
+void Output::Write(std::string_view text) {
+  if (file_) {
+    file_->Write(text);
+  } else if (!WriteAll(STDOUT_FILENO, text)) {
+    if (errno == EPIPE) throw OutputClosed();
+    ThrowSystem("standard output", "write");
+  }
+}
+
+void Output::WriteJson(const Json& json) {
+  Write(json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
+}
+
+void Output::Commit() {
+  if (file_) file_->Commit();
+}
+
+bool StdoutShowsColours() {
+  const char* no_color = std::getenv("NO_COLOR");
+  return ::isatty(STDOUT_FILENO) == 1 && (no_color == nullptr || *no_color == '\0') &&
+         !DumbTerminal();
+}
+
+void WriteError(std::string_view text) { static_cast<void>(WriteAll(STDERR_FILENO, text)); }
+
+const std::atomic<bool>* CatchInterrupts() {
+  struct sigaction action = {};
+  action.sa_handler = OnInterrupt;
+  action.sa_flags = static_cast<int>(SA_RESETHAND);  // and no SA_RESTART: a waiting read returns
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGINT, &action, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);  // write() says EPIPE instead, and temporary files get removed
+  return &interrupted;
+}
+
+ProgressBar::ProgressBar(std::string label, bool quiet)
+    : label_(std::move(label)), next_(Clock::now() + std::chrono::seconds(2)) {
+  enabled_ = !quiet && !DumbTerminal() && ::isatty(STDERR_FILENO) == 1;
+}
+
+void ProgressBar::Show(double share) {
+  const auto now = Clock::now();
+  if (!enabled_ || now < next_) return;
+  constexpr int kWidth = 30;
+  const double bounded = std::clamp(share, 0.0, 1.0);
+  const int full = static_cast<int>(bounded * kWidth);
+  const std::string bar = std::string(full, '#') + std::string(kWidth - full, '.');
+  WriteError(StrCat("\r", label_, " [", bar, "] ", static_cast<int>(bounded * 100), " %\033[K"));
+  shown_ = true;
+  next_ = now + std::chrono::milliseconds(100);
+}
+
+void ProgressBar::Clear() {
+  if (std::exchange(shown_, false)) WriteError("\r\033[K");
+}
+
+RunControl ProgressBar::Control(const std::atomic<bool>* cancel, double begin, double end) {
+  return {.cancel = cancel,
+          .progress = [this, begin, end](double share) { Show(begin + share * (end - begin)); }};
+}
+
+}  // namespace pith::cli

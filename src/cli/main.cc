@@ -1,0 +1,105 @@
+// pith, the command line: reads the options, runs one verb, turns errors into exit codes.
+#include <CLI/CLI.hpp>
+#include <exception>
+#include <new>
+#include <string>
+#include <string_view>
+
+#include "cli/io.h"
+#include "cli/verbs.h"
+#include "core/error.h"
+#include "pith/version.h"
+
+namespace pith::cli {
+namespace {
+
+constexpr char kFooter[] =
+    "Exit codes: 0 done; 1 a bug in pith; 2 command line or option value; 3 a file (not found,\n"
+    "unreadable, unwritable, corrupt, unsupported); 130 cancelled by Ctrl-C; 141 output closed.\n"
+    "Results go to standard output, everything else to standard error.\n\n"
+    "Examples:\n"
+    "  pith info --model models/pith-27m-mamba2\n"
+    "  pith generate --model models/pith-27m-mamba2 --prompt 'It was a dark night' --greedy\n"
+    "  pith plan --list\n";
+
+int Fail(int code, const std::string& message) {
+  WriteError("pith: error: " + message + "\n");
+  return code;
+}
+
+int ExitCodeOf(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kInvalidArgument:
+      return kExitUsage;
+    case ErrorCode::kNotFound:
+    case ErrorCode::kIo:
+    case ErrorCode::kCorruptData:
+    case ErrorCode::kUnsupported:
+      return kExitFile;
+    case ErrorCode::kCancelled:
+      return kExitCancelled;
+    case ErrorCode::kInternal:
+      return kExitInternal;
+  }
+  return kExitInternal;
+}
+
+std::string VerbNames(const CLI::App& app) {
+  std::string names;
+  for (const CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; })) {
+    names += (names.empty() ? "" : ", ") + verb->get_name();
+  }
+  return names;
+}
+
+// --help and --version come here too: CLI11 throws them. `first`: the first word, if any.
+int ParseFailure(const CLI::App& app, const CLI::ParseError& error, std::string_view first) {
+  if (error.get_exit_code() == 0) return app.exit(error);
+  const auto verbs = app.get_subcommands();
+  if (!verbs.empty()) {
+    return Fail(kExitUsage,
+                StrCat(error.what(), "\nSee pith ", verbs.front()->get_name(), " --help."));
+  }
+  const std::string got =
+      first.empty() ? "no verb" : StrCat("unknown verb or option '", first, "'");
+  return Fail(kExitUsage, StrCat(got, ", expected one of ", VerbNames(app), "\nSee pith --help."));
+}
+
+int Run(int argc, char** argv) {
+  CLI::App app("Mamba language models that read long prompts at a fraction of the work.", "pith");
+  app.set_version_flag("--version", [] { return std::string(BuildDescription()); });
+  app.footer(kFooter);
+  app.require_subcommand(1);
+  app.get_formatter()->column_width(34);
+  Context context;
+  context.cancel = CatchInterrupts();
+  for (const auto add :
+       {AddGenerate, AddScore, AddPerplexity, AddPlan, AddInspect, AddTokenize, AddInfo, AddDemo}) {
+    add(app, context);
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return ParseFailure(app, error, argc > 1 ? argv[1] : "");
+  }
+  return context.run();
+}
+
+int Main(int argc, char** argv) {
+  try {
+    return Run(argc, argv);
+  } catch (const OutputClosed&) {
+    return kExitClosed;
+  } catch (const Error& error) {
+    return Fail(ExitCodeOf(error.code()), error.what());
+  } catch (const std::bad_alloc&) {
+    return Fail(kExitInternal, "out of memory");
+  } catch (const std::exception& error) {
+    return Fail(kExitInternal, StrCat("internal: ", error.what()));
+  }
+}
+
+}  // namespace
+}  // namespace pith::cli
+
+int main(int argc, char** argv) { return pith::cli::Main(argc, argv); }

@@ -1,0 +1,24 @@
+#include "cli/site_text.h"
+
+namespace pith::cli {
+
+std::string SitePlace(int layer) {
+  return layer < 0 ? "before layer 0" : "after layer " + std::to_string(layer);
+}
+
+Json PlanJson(const PlanReport& plan) {
+  Json sites = Json::array();
+  for (const SiteRows& site : plan.sites) {
+    sites.push_back({{"layer", site.layer}, {"in", site.in}, {"out", site.out}});
+  }
+  return {{"reduce", plan.reduce},
+          {"tokens", plan.tokens},
+          {"sites", sites},
+          {"realised", plan.realised},
+          {"realised_blocks", plan.realised_blocks},
+          {"realised_full", plan.realised_full},
+          {"dense_gflop", plan.dense_gflop},
+          {"reduced_gflop", plan.reduced_gflop}};
+}
+
+}  // namespace pith::cli

@@ -1,0 +1,55 @@
+// Text for people: numbers, tables, and bytes that are safe to show.
+#ifndef PITH_CLI_TEXT_H_
+#define PITH_CLI_TEXT_H_
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace pith::cli {
+
+std::string Fixed(double value, int digits);
+std::string Percent(double share);                    // "29.8 %"
+std::string PerSecond(double count, double seconds);  // "812 tok/s", or "-" for no time at all
+std::string Grouped(int64_t value);                   // "12,582,912"
+
+// Control characters and bytes that are not UTF-8 become \n, \t or \x1B, so that a text cannot
+// drive the terminal that shows it. `keep_newlines` leaves line feeds as they are.
+std::string Printable(std::string_view bytes, bool keep_newlines = false);
+std::string Quoted(std::string_view bytes);  // 'printable'
+
+enum class Align { kLeft, kRight };
+
+// Columns as wide as their widest cell, two blanks apart.
+class Table {
+ public:
+  struct Column {
+    std::string name;
+    Align align = Align::kRight;
+  };
+  explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
+
+  void AddRow(std::vector<std::string> cells);  // one per column
+  std::string ToString(bool header = true) const;
+
+ private:
+  std::vector<Column> columns_;
+  std::vector<std::vector<std::string>> rows_;
+};
+
+// "name  value" lines, aligned.
+class Fields {
+ public:
+  void Add(std::string name, std::string value) {
+    table_.AddRow({std::move(name), std::move(value)});
+  }
+  std::string ToString() const { return table_.ToString(false); }
+
+ private:
+  Table table_{{{"", Align::kLeft}, {"", Align::kLeft}}};
+};
+
+}  // namespace pith::cli
+
+#endif  // PITH_CLI_TEXT_H_

@@ -1,0 +1,164 @@
+// pith score: how likely a continuation is after a context; one pair, or many from a file.
+#include <algorithm>
+#include <span>
+
+#include "cli/flags.h"
+#include "cli/io.h"
+#include "cli/score_items.h"
+#include "cli/score_text.h"
+#include "cli/verbs.h"
+#include "core/error.h"
+
+namespace pith::cli {
+namespace {
+
+// Pairs handed to the engine together: enough to fill its batches, few enough that results of a
+// long file appear as they are made.
+constexpr size_t kGroup = 256;
+
+struct ScoreFlags {
+  ModelFlags model;
+  ReductionFlags reduction;
+  SeedFlag seed;
+  OutputFlags output;
+  TextFlags context;
+  TextFlags continuation;
+  std::string items;
+  bool logprobs = false;
+  bool bos = false;
+};
+
+ScoreOptions MakeOptions(const ScoreFlags& flags) {
+  ScoreOptions options;
+  options.reduction = flags.reduction.Resolve(flags.seed);
+  options.logprobs = flags.logprobs;
+  return options;
+}
+
+ScoreItem Encode(const ScoreFlags& flags, const Engine& engine, const std::string& context,
+                 const std::string& continuation, const std::string& source) {
+  ScoreItem item = engine.EncodePair(context, continuation, flags.bos);
+  Require(!item.continuation.empty(), ErrorCode::kInvalidArgument, source,
+          ": no tokens of its own after the context, expected at least one");
+  return item;
+}
+
+int RunPair(const ScoreFlags& flags, const Context& context) {
+  Require(!flags.context.from_stdin() || !flags.continuation.from_stdin(),
+          ErrorCode::kInvalidArgument,
+          "--context-file - --continuation-file -: standard input can be read once");
+  const std::string before = flags.context.Read(context);
+  const std::string after = flags.continuation.Read(context);
+  ScoreOptions options = MakeOptions(flags);
+  Output output(flags.output.output);
+  const Engine engine = flags.model.Load();
+  const ScoreItem item = Encode(flags, engine, before, after, flags.continuation.Source());
+  ProgressBar bar("scoring", flags.output.quiet);
+  options.control = bar.Control(context.cancel);
+  const ScoreResult result = engine.Score({&item, 1}, options).at(0);
+  bar.Clear();
+  if (flags.output.json) {
+    output.WriteJson(ScoreJson(result, engine));
+  } else {
+    output.Write(ScoreText(result));
+    if (flags.logprobs) output.Write("\n" + LogprobsText(result, engine));
+  }
+  output.Commit();
+  return kExitOk;
+}
+
+void PrintItem(const ScoreFlags& flags, const Engine& engine, const TextPair& pair,
+               const ScoreResult& result, Output& output) {
+  if (!flags.output.json) {
+    output.Write(ItemText(pair.line, result));
+    if (flags.logprobs) output.Write(LogprobsText(result, engine) + "\n");
+    return;
+  }
+  Json json = {{"line", pair.line}};
+  if (!pair.id.is_null()) json["id"] = pair.id;
+  json.update(ScoreJson(result, engine));
+  output.WriteJson(json);
+}
+
+// Results appear in the order of the items, group by group.
+void ScoreGroups(const ScoreFlags& flags, const Context& context, const Engine& engine,
+                 std::span<const TextPair> pairs, const std::string& source, ScoreSummary& summary,
+                 Output& output) {
+  ScoreOptions options = MakeOptions(flags);
+  ProgressBar bar("scoring", flags.output.quiet);
+  for (size_t begin = 0; begin < pairs.size(); begin += kGroup) {
+    const auto group = pairs.subspan(begin, std::min(kGroup, pairs.size() - begin));
+    std::vector<ScoreItem> items;
+    for (const TextPair& pair : group) {
+      items.push_back(Encode(flags, engine, pair.context, pair.continuation,
+                             StrCat(source, ":", pair.line, ": continuation")));
+    }
+    const auto share = [&](size_t at) { return static_cast<double>(at) / pairs.size(); };
+    options.control = bar.Control(context.cancel, share(begin), share(begin + group.size()));
+    const std::vector<ScoreResult> results = engine.Score(items, options);
+    bar.Clear();
+    for (size_t i = 0; i < group.size(); ++i) {
+      PrintItem(flags, engine, group[i], results.at(i), output);
+      summary.Add(results.at(i));
+    }
+  }
+}
+
+int RunItems(const ScoreFlags& flags, const Context& context) {
+  Require(!flags.context.given() && !flags.continuation.given(), ErrorCode::kInvalidArgument,
+          "--items excludes --context and --continuation");
+  const std::string source = flags.items == "-" ? "standard input" : flags.items;
+  const std::vector<TextPair> pairs = ParseItems(ReadInput(flags.items, *context.cancel), source);
+  MakeOptions(flags);  // a bad reduction costs no loading
+  Output output(flags.output.output);
+  const Engine engine = flags.model.Load();
+  const Stopwatch watch;
+  ScoreSummary summary;
+  if (!flags.output.json) output.Write(ItemHeader());
+  try {
+    ScoreGroups(flags, context, engine, pairs, source, summary, output);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kCancelled) throw;
+    Throw(ErrorCode::kCancelled, "cancelled after ", summary.items(), " of ", pairs.size(),
+          " items", flags.output.output.empty() ? "" : "; " + flags.output.output + " not written");
+  }
+  const std::string text = summary.ToText(watch.seconds());
+  if (!flags.output.json) output.Write("\n" + text);
+  output.Commit();
+  if (flags.output.json && !flags.output.quiet) WriteError(text);
+  return kExitOk;
+}
+
+int RunScore(const ScoreFlags& flags, const Context& context) {
+  return flags.items.empty() ? RunPair(flags, context) : RunItems(flags, context);
+}
+
+void Declare(CLI::App& verb, ScoreFlags& flags) {
+  flags.context.Declare(verb, "context", "context-file", "Context");
+  flags.continuation.Declare(verb, "continuation", "continuation-file", "Continuation");
+  verb.add_option("--items", flags.items,
+                  "JSON lines with \"context\", \"continuation\" and, if wanted, \"id\"")
+      ->type_name("FILE");
+  verb.add_flag("--logprobs", flags.logprobs, "List every continuation token");
+  flags.seed.Declare(verb);
+  flags.reduction.Declare(verb);
+  flags.model.Declare(verb);
+  DeclareBos(verb, flags.bos);
+  flags.output.Declare(verb);
+}
+
+}  // namespace
+
+void AddScore(CLI::App& app, Context& context) {
+  AddVerb<ScoreFlags>(
+      app, context, "score", "Log-likelihood of a continuation given a context, in nats",
+      "  pith score --model models/pith-27m-mamba2 --context 'The cat sat on' \\\n"
+      "      --continuation ' the mat' --logprobs\n"
+      "  pith score --model models/pith-27m-mamba2 --context-file c.txt --continuation-file d.txt "
+      "\\\n"
+      "      --reduce utrc@30% --sites 5,7,9,11,13,15 --json\n"
+      "  pith score --model models/pith-27m-mamba2 --items pairs.jsonl --json --output out.jsonl\n",
+      Declare, RunScore);
+}
+
+}  // namespace pith::cli

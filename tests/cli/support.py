@@ -1,0 +1,58 @@
+"""How the tests run the program."""
+
+import json
+import pathlib
+import subprocess
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+MODELS = [ROOT / "models/pith-13m-mamba1", ROOT / "models/pith-27m-mamba2"]
+SMALL = str(MODELS[0])
+TEXT = (
+    "It was a dark night on the river, and the old boat moved slowly under the bridge. "
+    "The captain of the boat was a tall man who had lived in the town all his life. "
+) * 4
+
+program = None  # set by run.py
+
+
+def run(*args, stdin=None, env=None):
+    """Runs `pith args`; strings in and out."""
+    return subprocess.run(
+        [str(program), *map(str, args)],
+        input=stdin,
+        capture_output=True,
+        encoding="utf-8",
+        errors="surrogateescape",
+        timeout=300,
+        env=env,
+    )
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+
+    def write(self, name, content):
+        path = self.folder / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    def json(self, *args, stdin=None):
+        """The one JSON value of a successful run."""
+        done = run(*args, stdin=stdin)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return json.loads(done.stdout)
+
+    def fails(self, code, *args, stdin=None, names=()):
+        """Expects an exit code, an empty standard output, one error message with all `names`."""
+        done = run(*args, stdin=stdin)
+        self.assertEqual(done.returncode, code, (args, done.stderr))
+        self.assertEqual(done.stdout, "")
+        self.assertTrue(done.stderr.startswith("pith: error: "), done.stderr)
+        for name in names:
+            self.assertIn(str(name), done.stderr)
+        return done.stderr
