@@ -3,7 +3,7 @@
 add_library(pith_flags INTERFACE)
 # g++ 12 gives false -Wrestrict reports on std::string (GCC bug 105651).
 target_compile_options(pith_flags INTERFACE -Wall -Wextra -Wno-sign-compare
-  -Wno-missing-field-initializers -Wno-unknown-pragmas -Wno-restrict
+  -Wno-missing-field-initializers -Wno-unknown-pragmas -ffp-contract=off -Wno-restrict
   $<$<BOOL:${PITH_WERROR}>:-Werror>)
 if(PITH_SANITIZE)
   target_compile_options(pith_flags INTERFACE -fsanitize=${PITH_SANITIZE} -fno-omit-frame-pointer

@@ -43,9 +43,9 @@ InspectView::Fate InspectView::FateAt(const TokenFate& token, int site) const {
   return token.merged_into < 0 ? Fate::kPruned : Fate::kMerged;
 }
 
-Json InspectView::TokenJson(size_t position, std::optional<int> site) const {
+OrderedJson InspectView::TokenJson(size_t position, std::optional<int> site) const {
   const TokenFate& token = report_->tokens[position];
-  Json json = {{"position", position}, {"id", token.id}, {"text", pieces_[position]}};
+  OrderedJson json = {{"position", position}, {"id", token.id}, {"text", pieces_[position]}};
   const int last = static_cast<int>(report_->plan.sites.size()) - 1;
   if (token.site < 0 || FateAt(token, site.value_or(last)) == Fate::kKept) {
     json["fate"] = "kept";
@@ -61,10 +61,10 @@ Json InspectView::TokenJson(size_t position, std::optional<int> site) const {
   return json;
 }
 
-Json InspectView::ToJson(std::optional<int> site) const {
-  Json json = PlanJson(report_->plan);
+OrderedJson InspectView::ToJson(std::optional<int> site) const {
+  OrderedJson json = PlanJson(report_->plan);
   if (site) json["site"] = report_->plan.sites.at(*site).layer;
-  Json& fates = json["fates"] = Json::array();
+  OrderedJson& fates = json["fates"] = OrderedJson::array();
   for (size_t p = 0; p < pieces_.size(); ++p) {
     if (site && FateAt(report_->tokens[p], *site) == Fate::kGone) continue;
     fates.push_back(TokenJson(p, site));

@@ -17,13 +17,13 @@ class InspectView {
   InspectView(const InspectReport& report, const Engine& engine);
 
   // `site` is an index into the plan's sites: then the tokens that enter it, as they leave it.
-  Json ToJson(std::optional<int> site) const;
+  OrderedJson ToJson(std::optional<int> site) const;
   std::string ToText(std::optional<int> site, bool colours) const;
 
  private:
   enum class Fate { kGone, kKept, kPruned, kMerged };
   Fate FateAt(const TokenFate& token, int site) const;
-  Json TokenJson(size_t position, std::optional<int> site) const;
+  OrderedJson TokenJson(size_t position, std::optional<int> site) const;
   std::string SiteText(int site, bool colours, size_t most_merges) const;
   std::string MergesText(int site, size_t most) const;
 

@@ -93,8 +93,8 @@ void Output::Write(std::string_view text) {
   }
 }
 
-void Output::WriteJson(const Json& json) {
-  Write(json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
+void Output::WriteJson(const OrderedJson& json) {
+  Write(json.dump(-1, ' ', false, OrderedJson::error_handler_t::replace) + "\n");
 }
 
 void Output::Commit() {

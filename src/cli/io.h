@@ -33,7 +33,7 @@ class Output {
   // Throw kIo with the system's reason (a full disk, say), or OutputClosed.
   void Write(std::string_view text);
   // One line. Bytes that are not UTF-8 become U+FFFD; infinities become null.
-  void WriteJson(const Json& json);
+  void WriteJson(const OrderedJson& json);
   void Commit();
 
  private:

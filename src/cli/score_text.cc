@@ -16,15 +16,15 @@ std::string Mean(double logprob, int64_t tokens) {
 
 }  // namespace
 
-Json ScoreJson(const ScoreResult& result, const Engine& engine) {
-  Json json = {{"logprob", result.logprob},
+OrderedJson ScoreJson(const ScoreResult& result, const Engine& engine) {
+  OrderedJson json = {{"logprob", result.logprob},
                {"tokens", result.tokens},
                {"greedy", result.greedy},
                {"greedy_tokens", result.greedy_tokens},
                {"context_tokens", result.context_tokens},
                {"realised", result.realised}};
   if (result.token_logprobs.empty()) return json;
-  Json& list = json["token_logprobs"] = Json::array();
+  OrderedJson& list = json["token_logprobs"] = OrderedJson::array();
   for (const TokenLogprob& token : result.token_logprobs) {
     list.push_back({{"id", token.id},
                     {"text", TokenText(engine, token.id)},

@@ -11,7 +11,7 @@
 namespace pith::cli {
 
 // `engine` turns the ids of token_logprobs into text.
-Json ScoreJson(const ScoreResult& result, const Engine& engine);
+OrderedJson ScoreJson(const ScoreResult& result, const Engine& engine);
 std::string ScoreText(const ScoreResult& result);
 std::string LogprobsText(const ScoreResult& result, const Engine& engine);
 

@@ -6,8 +6,8 @@ std::string SitePlace(int layer) {
   return layer < 0 ? "before layer 0" : "after layer " + std::to_string(layer);
 }
 
-Json PlanJson(const PlanReport& plan) {
-  Json sites = Json::array();
+OrderedJson PlanJson(const PlanReport& plan) {
+  OrderedJson sites = OrderedJson::array();
   for (const SiteRows& site : plan.sites) {
     sites.push_back({{"layer", site.layer}, {"in", site.in}, {"out", site.out}});
   }

@@ -12,7 +12,7 @@ namespace pith::cli {
 // "after layer 5", or "before layer 0" for -1.
 std::string SitePlace(int layer);
 
-Json PlanJson(const PlanReport& plan);
+OrderedJson PlanJson(const PlanReport& plan);
 
 }  // namespace pith::cli
 

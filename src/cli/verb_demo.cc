@@ -56,7 +56,7 @@ std::string OneLine(std::string text) {
 }
 
 // (a) What a long prompt is continued with, dense and reduced.
-Json ShowContinuations(const Engine& engine, const std::string& document, const Context& context,
+OrderedJson ShowContinuations(const Engine& engine, const std::string& document, const Context& context,
                        Output& out) {
   std::vector<int32_t> ids = engine.Tokenize(document, true);
   Require(static_cast<int64_t>(ids.size()) > kPromptTokens, ErrorCode::kInvalidArgument,
@@ -65,7 +65,7 @@ Json ShowContinuations(const Engine& engine, const std::string& document, const 
   const std::string prompt = engine.Detokenize(ids);
   out.Write(StrCat("A prompt of ", kPromptTokens, " tokens, which ends\n  …",
                    OneLine(prompt.substr(prompt.size() - 160)), "\nis continued (greedily):\n"));
-  Json list = Json::array();
+  OrderedJson list = OrderedJson::array();
   for (const char* reduce : {"none", "truncate@30%", "utrc@30%"}) {
     GenerateOptions options{.max_tokens = 48, .sampling = {.greedy = true}};
     options.reduction.reduce = reduce;
@@ -85,7 +85,7 @@ Json ShowContinuations(const Engine& engine, const std::string& document, const 
 }
 
 // (b) and (c): the table of one model.
-Json ShowTable(const Engine& engine, const CompareSet& set,
+OrderedJson ShowTable(const Engine& engine, const CompareSet& set,
                const std::vector<std::string>& reductions, const DemoFlags& flags,
                const Context& context, Output& out) {
   std::vector<CompareRow> rows;
@@ -134,19 +134,19 @@ int RunDemo(DemoFlags flags, const Context& context) {
   const auto contexts = ReadRecall(data / "recall" / "recall-1.8k.jsonl.xz");
   Output out("");
   const Stopwatch watch;
-  Json report = {{"build", BuildDescription()},
+  OrderedJson report = {{"build", BuildDescription()},
                  {"device", flags.engine.device},
                  {"dtype", flags.engine.dtype},
                  {"context_tokens", kContext},
                  {"tail_tokens", kTail},
                  {"scoring", "context"},
                  {"bos", true},
-                 {"models", Json::object()}};
+                 {"models", OrderedJson::object()}};
   for (const char* name : {"pith-27m-mamba2", "pith-13m-mamba1"}) {
     const bool first = report["models"].empty();
     const Engine engine = Engine::Load(models / name, flags.engine);
     out.Write(StrCat("── ", name, " ── ", engine.info().description, "\n\n"));
-    Json& entry = report["models"][name];
+    OrderedJson& entry = report["models"][name];
     const CompareSet set = LoadSet(engine, documents, contexts, flags);
     if (first) {
       entry["continuations"] = ShowContinuations(engine, documents[0], context, out);

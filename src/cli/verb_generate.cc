@@ -23,8 +23,8 @@ struct GenerateFlags {
   bool ignore_eos = false;
 };
 
-Json ToJson(const GenerateResult& result, const ModelInfo& info) {
-  Json json = {{"text", result.text},
+OrderedJson ToJson(const GenerateResult& result, const ModelInfo& info) {
+  OrderedJson json = {{"text", result.text},
                {"ids", result.ids},
                {"finish", result.finish},
                {"end_of_text", nullptr},

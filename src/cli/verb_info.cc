@@ -12,8 +12,8 @@ struct InfoFlags {
   OutputFlags output;
 };
 
-Json ToJson(const ModelInfo& info) {
-  Json json = {{"kind", info.kind},
+OrderedJson ToJson(const ModelInfo& info) {
+  OrderedJson json = {{"kind", info.kind},
                {"format", info.format},
                {"parameters", info.parameters},
                {"n_layer", info.n_layer},

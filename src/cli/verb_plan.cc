@@ -18,10 +18,10 @@ struct PlanFlags {
   bool list = false;
 };
 
-Json ListJson() {
-  Json methods = Json::array();
+OrderedJson ListJson() {
+  OrderedJson methods = OrderedJson::array();
   for (const MethodInfo& method : ListReductions()) {
-    Json keys = Json::array();
+    OrderedJson keys = OrderedJson::array();
     for (const auto& key : method.keys) {
       keys.push_back({{"name", key.name}, {"default", key.fallback}, {"meaning", key.meaning}});
     }

@@ -74,7 +74,7 @@ void PrintItem(const ScoreFlags& flags, const Engine& engine, const TextPair& pa
     if (flags.logprobs) output.Write(LogprobsText(result, engine) + "\n");
     return;
   }
-  Json json = {{"line", pair.line}};
+  OrderedJson json = {{"line", pair.line}};
   if (!pair.id.is_null()) json["id"] = pair.id;
   json.update(ScoreJson(result, engine));
   output.WriteJson(json);

@@ -79,6 +79,12 @@ std::string ReadFile(const std::filesystem::path& path, int64_t max_bytes) {
 
 AtomicWriter::AtomicWriter(std::filesystem::path path) : path_(std::move(path)) {
   static std::atomic<int> counter{0};
+  std::error_code ignored;
+  const auto type = std::filesystem::status(path_, ignored).type();
+  using enum std::filesystem::file_type;
+  // The rename at the end would replace a device by a file.
+  Require(type == not_found || type == regular || type == none || type == unknown, ErrorCode::kIo,
+          path_.string(), ": cannot write: not a regular file");
   temporary_ = path_;
   temporary_ += StrCat(".tmp.", ::getpid(), ".", counter++);
   fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);

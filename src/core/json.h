@@ -9,7 +9,10 @@
 
 namespace pith {
 
-using Json = nlohmann::ordered_json;
+// What is read: keys are kept sorted, so that an object of many keys costs n log n.
+using Json = nlohmann::json;
+// What is written: keys stand in the order in which they were added, each added in O(n).
+using OrderedJson = nlohmann::ordered_json;
 
 // Parses one JSON text. `source` is the file's name in messages. Accepts Infinity, -Infinity and
 // NaN, which Python writes, as numbers. Throws kCorruptData on malformed text, on nesting deeper

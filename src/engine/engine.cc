@@ -10,6 +10,7 @@
 #include "reduce/flops.h"
 #include "reduce/registry.h"
 #include "score/score.h"
+#include "tokenize/blanks.h"
 
 namespace pith {
 
@@ -68,8 +69,7 @@ std::vector<ScoreResult> Engine::Score(std::span<const ScoreItem> items,
 
 ScoreItem Engine::EncodePair(std::string_view context, std::string_view continuation,
                              bool bos) const {
-  const size_t last = context.find_last_not_of(" \t\n\r\f\v");
-  const size_t length = last == std::string_view::npos ? 0 : last + 1;
+  const size_t length = LengthWithoutTrailingBlanks(context);
   const std::string moved = StrCat(context.substr(length), continuation);
   context = context.substr(0, length);
   ScoreItem item;

@@ -44,8 +44,8 @@ RunControl PartOf(const RunControl& control, double begin, double share) {
   return part;
 }
 
-Json ByDepth(const std::vector<double>& answers, const std::vector<double>& depths) {
-  Json out = Json::array();
+OrderedJson ByDepth(const std::vector<double>& answers, const std::vector<double>& depths) {
+  OrderedJson out = OrderedJson::array();
   for (int third = 0; third < 3; ++third) {
     std::vector<double> here;
     for (size_t i = 0; i < answers.size(); ++i) {
@@ -146,8 +146,8 @@ std::string FormatTable(const std::vector<CompareRow>& rows) {
   return out.str();
 }
 
-Json RowsToJson(const std::vector<CompareRow>& rows, const std::vector<double>& depths) {
-  Json out = Json::array();
+OrderedJson RowsToJson(const std::vector<CompareRow>& rows, const std::vector<double>& depths) {
+  OrderedJson out = OrderedJson::array();
   for (const CompareRow& row : rows) {
     const Paired nll = PairedDifference(row.nll, rows[0].nll);
     const Paired answers = PairedDifference(row.answers, rows[0].answers);
@@ -167,7 +167,7 @@ Json RowsToJson(const std::vector<CompareRow>& rows, const std::vector<double>& 
          {"answer_tokens", row.answer_tokens},
          {"answer_tokens_right", row.AnswerTokensRight()},
          {"tokens_per_second", row.tokens_per_second},
-         {"peak_memory_bytes", row.peak_memory ? Json(*row.peak_memory) : Json(nullptr)}});
+         {"peak_memory_bytes", row.peak_memory ? OrderedJson(*row.peak_memory) : OrderedJson(nullptr)}});
   }
   return out;
 }

@@ -49,7 +49,7 @@ CompareRow Compare(const Engine& engine, const CompareSet& set, const ReductionO
 // The table for people; differences are to `rows[0]`, which should be dense.
 std::string FormatTable(const std::vector<CompareRow>& rows);
 // The same with every figure, and answers by thirds of depth.
-Json RowsToJson(const std::vector<CompareRow>& rows, const std::vector<double>& depths);
+OrderedJson RowsToJson(const std::vector<CompareRow>& rows, const std::vector<double>& depths);
 
 }  // namespace pith
 

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "core/error.h"
-#include "core/file.h"
+#include "core/xz.h"
 #include "tokenize/added_tokens.h"
 #include "tokenize/bpe.h"
 #include "tokenize/byte_level.h"
@@ -147,7 +147,7 @@ void Tokenizer::Impl::EncodePiece(std::string_view piece, size_t stage, BpeScrat
 Tokenizer::Tokenizer(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
 
 Tokenizer Tokenizer::FromFile(const std::filesystem::path& path) {
-  return FromJson(ReadFile(path, kMaxTokenizerBytes), path.string());
+  return FromJson(ReadDataFile(path, kMaxTokenizerBytes), path.string());
 }
 
 Tokenizer Tokenizer::FromJson(std::string_view text, std::string source) {

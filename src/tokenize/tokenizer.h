@@ -19,7 +19,7 @@ class Tokenizer {
  public:
   // Throw kNotFound or kIo for the file; kCorruptData for what no tokenizer.json can be;
   // kUnsupported for fields or values that pith does not implement. Messages name file, field and
-  // value. Of a file: at most 256 MiB. Ids: at most 2^22 - 1.
+  // value. A file may be packed (.xz). At most 256 MiB. Ids: at most 2^22 - 1.
   static Tokenizer FromFile(const std::filesystem::path& path);
   static Tokenizer FromJson(std::string_view text, std::string source);
 

@@ -7,7 +7,6 @@
 
 #include "core/error.h"
 #include "core/json.h"
-#include "tokenize/vocab_json.h"
 
 namespace pith {
 namespace {
@@ -223,6 +222,24 @@ std::vector<AddedToken> ReadAddedTokens(const Section& top, const StringMap<int3
   return tokens;
 }
 
+StringMap<int32_t> ReadVocab(const Section& model) {
+  const Json& object = model->Field("vocab");
+  if (!object.is_object() || object.empty()) model->Fail("vocab", "an object of tokens and ids");
+  StringMap<int32_t> vocab;
+  std::unordered_set<int32_t> ids;
+  for (const auto& [token, id] : object.items()) {
+    const std::string where = StrCat(model->source(), ": model.vocab[", Quoted(token), "]: ");
+    Require(!token.empty(), ErrorCode::kCorruptData, where, "an empty token");
+    Require(id.is_number_unsigned() && id.get<uint64_t>() <= kMaxTokenId, ErrorCode::kCorruptData,
+            where, "got ", Shown(id), ", expected an integer from 0 to ", kMaxTokenId);
+    const auto number = id.get<int32_t>();
+    Require(ids.insert(number).second, ErrorCode::kCorruptData, where, "id ", number,
+            " belongs to another token too");
+    vocab.emplace(token, number);
+  }
+  return vocab;
+}
+
 void ReadModel(const Section& top, TokenizerSpec& spec) {
   const Json& object = top->Field("model");
   const std::string type = JsonReader(object, spec.source, "model.").String("type", "BPE");
@@ -239,9 +256,7 @@ void ReadModel(const Section& top, TokenizerSpec& spec) {
   model.ExpectFalse("byte_fallback");
   model->Bool("fuse_unk", false);  // of no effect without unk_token
   spec.ignore_merges = model->Bool("ignore_merges", false);
-  if (!model->Field("vocab").is_object() || spec.vocab.empty()) {
-    model->Fail("vocab", "an object of tokens and ids");
-  }
+  spec.vocab = ReadVocab(model);
   spec.merges = ReadMerges(model, spec.vocab);
 }
 
@@ -250,8 +265,8 @@ void ReadModel(const Section& top, TokenizerSpec& spec) {
 TokenizerSpec ParseTokenizerJson(std::string_view text, const std::string& source) {
   Require(text.size() <= static_cast<size_t>(kMaxTokenizerBytes), ErrorCode::kCorruptData, source,
           ": ", text.size(), " bytes, expected at most ", kMaxTokenizerBytes);
-  TokenizerText parsed = ParseTokenizerText(text, source);
-  const Section top(parsed.root, source, "",
+  const Json root = ParseJson(text, source);
+  const Section top(root, source, "",
                     {"version", "truncation", "padding", "added_tokens", "normalizer",
                      "pre_tokenizer", "post_processor", "decoder", "model"});
   if (top->String("version", "1.0") != "1.0") top.Unsupported("version", "\"1.0\"");
@@ -260,7 +275,6 @@ TokenizerSpec ParseTokenizerJson(std::string_view text, const std::string& sourc
 
   TokenizerSpec spec;
   spec.source = source;
-  spec.vocab = std::move(parsed.vocab);
   if (top->Has("normalizer")) spec.nfc = ReadNormalizer(top->Field("normalizer"), source);
   if (!top->Has("pre_tokenizer")) top.Unsupported("pre_tokenizer", "ByteLevel");
   spec.stages = ReadPreTokenizer(top->Field("pre_tokenizer"), source);

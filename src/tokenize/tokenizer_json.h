@@ -29,6 +29,7 @@ struct TokenizerSpec {
   bool ignore_merges = false;             // a word that is in the vocab is not merged
 };
 
+inline constexpr int64_t kMaxTokenId = (int64_t{1} << 22) - 1;
 inline constexpr int64_t kMaxTokenizerBytes = int64_t{256} << 20;
 
 // Throws kCorruptData for what no tokenizer.json can be, kUnsupported for what one can be but pith

@@ -1,10 +1,8 @@
 // Ids of strings that are hard to tokenize, against those of the `tokenizers` package.
 // golden_ids.json and short-neox.tokenizer.json (GPT-NeoX-20B's file cut to its first merges: NFC,
-// added tokens made of blanks, merges as strings) come from tools/tokenizer_parity.py. The full
-// GPT-NeoX-20B file is not part of the repository: PITH_NEOX_TOKENIZER may name it.
+// added tokens made of blanks, merges as strings) come from tools/tokenizer_parity.py.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -43,9 +41,8 @@ TEST(Golden, ShortNeox) {
 }
 
 TEST(Golden, Neox) {
-  const char* path = std::getenv("PITH_NEOX_TOKENIZER");
-  if (path == nullptr) GTEST_SKIP() << "PITH_NEOX_TOKENIZER is not set";
-  ExpectGolden("gpt-neox-20b", path);
+  ExpectGolden("gpt-neox-20b",
+               PITH_SOURCE_DIR "/data/tokenizer/gpt-neox-20b.tokenizer.json.xz");
 }
 
 // Without a normaliser nothing is lost: all bytes come back, in one go and as a stream.

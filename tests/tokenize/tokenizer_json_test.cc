@@ -86,8 +86,8 @@ TEST(TokenizerJson, ContradictionsAreNamed) {
        {"/model/vocab/a", 4194304, {"model.vocab", "4194304"}},
        {"/model/vocab/a", 1.5, {"model.vocab", "1.5"}},
        {"/model/vocab/a", "1", {"model.vocab", "\"1\""}},
-       {"/model/vocab/a", Json::object(), {"model.vocab", "an object"}},
-       {"/model/vocab/a", Json::array({7}), {"model.vocab", "an array"}},
+       {"/model/vocab/a", Json::object(), {"model.vocab", "{}"}},
+       {"/model/vocab/a", Json::array({7}), {"model.vocab", "[7]"}},
        {"/model/vocab/a", nullptr, {"model.vocab", "null"}},
        {"/model/vocab/a", 98, {"model.vocab[\"b\"]", "98", "another"}},
        {"/model/vocab/", 999, {"empty token"}},
@@ -166,9 +166,6 @@ TEST(TokenizerJson, MalformedText) {
   ExpectRefused(R"({"version":"1.0","version":"1.0"})", ErrorCode::kCorruptData, {"twice"});
   ExpectRefused(R"({"model":{"vocab":{"a":1,"a":2}}})", ErrorCode::kCorruptData,
                 {"\"a\"", "twice"});
-  std::string many = "{";
-  for (int i = 0; i <= 4096; ++i) many += StrCat('"', i, "\":0,");
-  ExpectRefused(many + "\"x\":0}", ErrorCode::kCorruptData, {"4096"});
 }
 
 TEST(TokenizerJson, Files) {
