@@ -12,6 +12,7 @@
 #include "ops/norm.h"
 #include "ops/selective_scan.h"
 #include "ops/ssd.h"
+#include "ops/state_write.h"
 
 namespace pith {
 
@@ -29,6 +30,7 @@ struct Kernels {
   void (*ssd)(const Exec&, const SsdArgs&);
   void (*ssd_step)(const Exec&, const SsdArgs&);
   void (*selective_scan)(const Exec&, const SelectiveScanArgs&);
+  void (*state_write)(const Exec&, const StateWriteArgs&);
   void (*score_labels)(const Exec&, MatView<const float> logits, std::span<const int32_t> labels,
                        std::span<LabelScore> out);
 };

@@ -11,9 +11,12 @@ void SelectiveScan(const Exec& exec, const SelectiveScanArgs& args) {
   CheckMatrix(args.x, rows, args.d_inner);
   CheckMatrix(args.dt, rows, args.d_inner);
   CheckMatrix(args.b, rows, args.d_state);
-  CheckMatrix(args.c, rows, args.d_state);
-  CheckMatrix(args.y, rows, args.d_inner);
-  PITH_CHECK(args.dt_bias != nullptr && args.a != nullptr && args.d != nullptr);
+  PITH_CHECK(args.dt_bias != nullptr && args.a != nullptr);
+  if (!args.y.empty()) {
+    CheckMatrix(args.c, rows, args.d_state);
+    CheckMatrix(args.y, rows, args.d_inner);
+    PITH_CHECK(args.d != nullptr);
+  }
   CheckSegments(args.segments, args.states, rows);
   KernelsFor(exec.device).selective_scan(exec, args);
 }

@@ -24,7 +24,9 @@ struct SelectiveScanArgs {
   const float* d = nullptr;        // [d_inner]
   std::span<const Segment> segments;
   std::span<float* const> states;  // one per segment: [d_state, d_inner], f32, updated
-  MatView<float> y;                // [rows, d_inner]; must not overlap the inputs
+  // [rows, d_inner]; must not overlap the inputs. Empty: only the state is wanted, c and d are not
+  // read. Changes no bit of the state.
+  MatView<float> y;
 };
 
 // Sequential in t, so any cut into segments gives the same bits; serves prefill and decode.

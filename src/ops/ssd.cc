@@ -18,6 +18,7 @@ void Check(const SsdArgs& args) {
   PITH_CHECK(args.dt_bias != nullptr && args.a != nullptr && args.d != nullptr);
   PITH_CHECK(args.dt_min >= 0 && args.dt_min <= args.dt_max);
   CheckSegments(args.segments, args.states, rows);
+  PITH_CHECK(args.wanted_from.empty() || args.wanted_from.size() == args.segments.size());
 }
 
 }  // namespace

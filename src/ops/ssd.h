@@ -32,6 +32,9 @@ struct SsdArgs {
   std::span<const Segment> segments;
   std::span<float* const> states;  // one per segment: [n_heads, d_state, head_dim], f32, updated
   MatView<float> y;                // [rows, n_heads · head_dim]; must not overlap the inputs
+  // Per segment, the first of its rows (counted from its begin) whose y is wanted: rows of chunks
+  // before it may be left unwritten. Empty: all. Changes no bit of what is wanted.
+  std::span<const int64_t> wanted_from;
 };
 
 // By matrix products within chunks and a recurrence between them (the paper's listing 1). Cutting a

@@ -14,6 +14,7 @@ const Kernels* CpuKernels() {
       .ssd = cpu::Ssd,
       .ssd_step = cpu::SsdStep,
       .selective_scan = cpu::SelectiveScan,
+      .state_write = cpu::StateWrite,
       .score_labels = cpu::ScoreLabels,
   };
   return &kKernels;

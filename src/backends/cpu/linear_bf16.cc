@@ -78,12 +78,12 @@ class TileProduct {
         x_(Make(Describe(kBF16, kTileRows, depth, {depth, 1}))),
         w_(Make(Describe(kBF16, depth, cols, {1, depth}))),
         out_(Make(Describe(kF32, kTileRows, cols, {cols, 1}))),
-        product_({{x_.get_desc(), w_.get_desc(), out_.get_desc()}, Engine()}) {}
+        product_(MakeProduct(x_.get_desc(), w_.get_desc(), out_.get_desc())) {}
 
   void Run(const BF16* x, const BF16* w, float* out) {
-    x_.set_data_handle(const_cast<BF16*>(x), stream_);
-    w_.set_data_handle(const_cast<BF16*>(w), stream_);
-    out_.set_data_handle(out, stream_);
+    x_.set_data_handle(const_cast<BF16*>(x));
+    w_.set_data_handle(const_cast<BF16*>(w));
+    out_.set_data_handle(out);
     product_.execute(stream_, {{DNNL_ARG_SRC, x_}, {DNNL_ARG_WEIGHTS, w_}, {DNNL_ARG_DST, out_}});
     stream_.wait();
   }
@@ -93,6 +93,15 @@ class TileProduct {
   static constexpr auto kF32 = dnnl::memory::data_type::f32;
   static dnnl::memory Make(const dnnl::memory::desc& desc) {
     return dnnl::memory(desc, Engine(), nullptr);
+  }
+
+  using Desc = dnnl::memory::desc;
+  static dnnl::matmul MakeProduct(const Desc& x, const Desc& w, const Desc& out) {
+#if DNNL_VERSION_MAJOR >= 3  // oneDNN 3 dropped operation descriptors
+    return dnnl::matmul({Engine(), x, w, out});
+#else
+    return dnnl::matmul({{x, w, out}, Engine()});
+#endif
   }
 
   dnnl::stream stream_;

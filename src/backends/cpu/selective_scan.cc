@@ -22,8 +22,8 @@ struct Block {
   float* log2_decay;  // [d_state, kBlockChannels]: A / ln 2
 };
 
-// One row of one vector of channels, `at` of the block.
-template <class Tag>
+// One row of one vector of channels, `at` of the block. `kOutput`: y is wanted.
+template <bool kOutput, class Tag>
 HWY_INLINE void ScanVector(Tag d, const SelectiveScanArgs& args, int64_t row, const Block& block,
                            int64_t at) {
   const int64_t c = block.first + at;
@@ -32,22 +32,23 @@ HWY_INLINE void ScanVector(Tag d, const SelectiveScanArgs& args, int64_t row, co
       Softplus(d, hn::Add(hn::LoadU(d, args.dt.Row(row) + c), hn::LoadU(d, args.dt_bias + c)));
   const auto dt_x = hn::Mul(dt, x);
   const float* b_row = args.b.Row(row);
-  const float* c_row = args.c.Row(row);
+  const float* c_row = kOutput ? args.c.Row(row) : nullptr;
   float* cell = block.state + at;
   const float* log2_decay = block.log2_decay + at;
-  auto y = hn::Mul(hn::LoadU(d, args.d + c), x);
+  auto y = kOutput ? hn::Mul(hn::LoadU(d, args.d + c), x) : hn::Zero(d);
   for (int64_t n = 0; n < args.d_state; ++n) {
     const auto decay = FastExp2OfNegative(d, hn::Mul(dt, hn::LoadU(d, log2_decay)));
     const auto in = hn::Mul(dt_x, hn::Set(d, b_row[n]));
     const auto next = hn::MulAdd(decay, hn::LoadU(d, cell), in);
     hn::StoreU(next, d, cell);
-    y = hn::MulAdd(hn::Set(d, c_row[n]), next, y);
+    if constexpr (kOutput) y = hn::MulAdd(hn::Set(d, c_row[n]), next, y);
     cell += kBlockChannels;
     log2_decay += kBlockChannels;
   }
-  hn::StoreU(y, d, args.y.Row(row) + c);
+  if constexpr (kOutput) hn::StoreU(y, d, args.y.Row(row) + c);
 }
 
+template <bool kOutput>
 void ScanBlock(const SelectiveScanArgs& args, Segment segment, float* state, int64_t first) {
   thread_local BufferOwner<float> scratch;
   scratch.Resize(2 * args.d_state * kBlockChannels);
@@ -65,7 +66,7 @@ void ScanBlock(const SelectiveScanArgs& args, Segment segment, float* state, int
   }
   for (int64_t t = segment.begin; t < segment.begin + segment.count; ++t) {
     ForVectors(block.channels,
-               [&](auto d, int64_t i) HWY_ATTR { ScanVector(d, args, t, block, i); });
+               [&](auto d, int64_t i) HWY_ATTR { ScanVector<kOutput>(d, args, t, block, i); });
   }
   for (int64_t n = 0; n < args.d_state; ++n) {
     std::memcpy(state + n * args.d_inner + first, block.state + n * kBlockChannels, bytes);
@@ -76,8 +77,8 @@ void RunSelectiveScan(const Exec& exec, const SelectiveScanArgs& args) {
   const int64_t blocks = CeilDiv(args.d_inner, kBlockChannels);
   const int threads = ThreadsFor(exec, args.x.rows * args.d_inner * args.d_state);
   ParallelFor(threads, blocks * args.segments.size(), [&](int64_t i) {
-    ScanBlock(args, args.segments[i / blocks], args.states[i / blocks],
-              i % blocks * kBlockChannels);
+    const auto scan = args.y.empty() ? ScanBlock<false> : ScanBlock<true>;
+    scan(args, args.segments[i / blocks], args.states[i / blocks], i % blocks * kBlockChannels);
   });
 }
 

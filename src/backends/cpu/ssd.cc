@@ -70,6 +70,7 @@ struct Task {
   int64_t group;
   int64_t head;
   int64_t heads;
+  int64_t wanted_from;  // the segment's first row whose y is wanted
 };
 
 // Rows and vectors of a [rows, cols] block.
@@ -128,13 +129,14 @@ void MaskScores(int64_t rows, Scratch& s) {
   }
 }
 
-// C Bᵀ, shared by the group's heads.
-void Scores(const Task& task, int64_t begin, int64_t rows, Scratch& s) {
+// Bᵀ, and C Bᵀ where outputs are wanted: shared by the group's heads.
+void Scores(const Task& task, int64_t begin, int64_t rows, bool wanted, Scratch& s) {
   const int64_t first = task.group * s.N;
   for (int64_t t = 0; t < rows; ++t) {
     const float* b = task.args.b.Row(begin + t) + first;
     for (int64_t n = 0; n < s.N; ++n) s.bt.Row(n)[t] = b[n];
   }
+  if (!wanted) return;
   const auto c = task.args.c.Rows(begin, rows).Cols(first, s.N);
   Multiply({.left = c, .right = s.bt.data, .right_stride = s.Qp, .out = s.scores.Rows(0, rows)});
 }
@@ -168,7 +170,7 @@ void Outputs(const Task& task, int64_t h, int64_t begin, int64_t rows, const Mat
   });
 }
 
-void HeadChunk(const Task& task, int64_t h, int64_t begin, int64_t rows, Scratch& s) {
+void HeadChunk(const Task& task, int64_t h, int64_t begin, int64_t rows, bool wanted, Scratch& s) {
   const SsdArgs& args = task.args;
   const int64_t P = args.head_dim;
   const auto state = s.states.Rows((h - task.head) * s.N, s.N);
@@ -179,7 +181,7 @@ void HeadChunk(const Task& task, int64_t h, int64_t begin, int64_t rows, Scratch
     hn::StoreU(in, d, s.x_in.Row(t) + i);
     hn::StoreU(hn::Mul(in, hn::Set(d, s.to_end[t])), d, s.x_out.Row(t) + i);
   });
-  Outputs(task, h, begin, rows, state, s);
+  if (wanted) Outputs(task, h, begin, rows, state, s);
   const float decay = s.from_start[rows - 1];
   ForBlock(s.N, s.Pp, [&](auto d, int64_t n, int64_t i) HWY_ATTR {
     float* const at = state.Row(n) + i;
@@ -205,9 +207,10 @@ void RunTask(const Task& task) {
   }
   for (int64_t t = 0; t < segment.count; t += args.chunk) {
     const int64_t rows = std::min(args.chunk, segment.count - t);
-    Scores(task, segment.begin + t, rows, s);
+    const bool wanted = t + rows > task.wanted_from;
+    Scores(task, segment.begin + t, rows, wanted, s);
     for (int64_t h = task.head; h < task.head + task.heads; ++h) {
-      HeadChunk(task, h, segment.begin + t, rows, s);
+      HeadChunk(task, h, segment.begin + t, rows, wanted, s);
     }
   }
   for (int64_t r = 0; r < stored.rows; ++r) {
@@ -229,7 +232,8 @@ void RunSsd(const Exec& exec, const SsdArgs& args) {
     const int64_t group = i / blocks % args.n_groups;
     const int64_t first = i % blocks * heads;
     RunTask({args, args.segments[segment], args.states[segment], group, group * per_group + first,
-             std::min(heads, per_group - first)});
+             std::min(heads, per_group - first),
+             args.wanted_from.empty() ? 0 : args.wanted_from[segment]});
   });
 }
 

@@ -16,6 +16,7 @@ const Kernels* ReferenceKernels() {
       .ssd = reference::Ssd,
       .ssd_step = reference::Ssd,
       .selective_scan = reference::SelectiveScan,
+      .state_write = reference::StateWrite,
       .score_labels = reference::ScoreLabels,
   };
   return &kKernels;

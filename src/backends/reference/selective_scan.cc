@@ -15,13 +15,14 @@ void SelectiveScan(const Exec&, const SelectiveScanArgs& args) {
       for (int64_t c = 0; c < d_inner; ++c) {
         const double x = args.x.Row(t)[c];
         const double dt = Softplus(static_cast<double>(args.dt.Row(t)[c]) + args.dt_bias[c]);
-        double y = args.d[c] * x;
+        double y = args.y.empty() ? 0 : args.d[c] * x;
         for (int64_t n = 0; n < args.d_state; ++n) {
           double& cell = state[n * d_inner + c];
           cell = std::exp(dt * args.a[n * d_inner + c]) * cell + dt * args.b.Row(t)[n] * x;
-          y += args.c.Row(t)[n] * cell;
+          cell = static_cast<float>(cell);  // the state is f32 between rows: any cut, same bits
+          if (!args.y.empty()) y += args.c.Row(t)[n] * cell;
         }
-        args.y.Row(t)[c] = static_cast<float>(y);
+        if (!args.y.empty()) args.y.Row(t)[c] = static_cast<float>(y);
       }
     }
     std::copy(state.begin(), state.end(), stored);
