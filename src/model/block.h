@@ -20,6 +20,13 @@ struct BlockRows {
   int64_t rows = 0;
   std::vector<Segment> segments;
   std::vector<SequenceState*> states;  // one per segment
+  // The rows whose mixer output is wanted, ascending; null: all. The others only write state. The
+  // wanted rows' bits are the same either way.
+  const std::vector<int64_t>* wanted = nullptr;
+
+  int64_t wanted_rows() const {
+    return wanted == nullptr ? rows : static_cast<int64_t>(wanted->size());
+  }
 };
 
 struct BlockContext {
@@ -32,12 +39,17 @@ struct BlockContext {
 
 // Layer `layer`: residual x ← x + h of the block before (h is skipped where `first`), then
 // h ← mixer(norm(x)), states updated. Reads and writes ws.x and ws.h; ws.y and ws.gated keep the
-// mixer's inner activations until the next block.
+// mixer's inner activations until the next block. Where only some rows are wanted, the first rows
+// of ws.h hold theirs, and ws.x still holds all.
 void Block(const BlockContext& context, const BlockRows& rows, int64_t layer, bool first);
 
 // The mixers, as in the papers: ws.normed → ws.h.
 void Mamba1Mixer(const BlockContext& context, const BlockRows& rows, int64_t layer);
 void Mamba2Mixer(const BlockContext& context, const BlockRows& rows, int64_t layer);
+
+// Mamba-1's part that carries state: ws.normed → x, Δ, B, C → convolution and scan. `output`: y is
+// wanted in ws.y; else C is not computed and only the states change.
+void ScanMamba1(const BlockContext& context, const BlockRows& rows, int64_t layer, bool output);
 
 }  // namespace pith
 

@@ -14,30 +14,33 @@ void NormaliseInPlace(const BlockContext& context, MatView<float> x) {
 
 }  // namespace
 
-void Mamba1Mixer(const BlockContext& context, const BlockRows& rows, int64_t layer) {
+void ScanMamba1(const BlockContext& context, const BlockRows& rows, int64_t layer, bool output) {
   const ModelConfig& config = context.model.config();
   const LayerWeights& w = context.model.layer(layer);
   Workspace& ws = context.ws;
   const int64_t n = rows.rows;
 
   const MatView<float> proj = ws.proj.view().Rows(0, n);
-  Project(context, ws.normed.view().Rows(0, n), w.in_proj, w.in_proj_bias, proj);
-  const MatView<float> z = proj.Cols(config.d_inner, config.d_inner);
-  const MatView<float> x = Convolve(context, rows, layer, proj.Cols(0, config.d_inner));
+  ProjectIn(context, ws.normed.view().Rows(0, n), layer, 0, proj);
+  const MatView<float> x = Convolve(context, rows, layer, proj);
 
-  const MatView<float> x_db = ws.x_db.view().Rows(0, n);
-  Project(context, x, w.x_proj, {}, x_db);
+  // x_proj gives Δ, B and, last, C.
+  const int64_t width = config.dt_rank + (output ? 2 : 1) * config.d_state;
+  const MatView<float> x_db = ws.x_db.view().Rows(0, n).Cols(0, width);
+  Project(context, x, w.x_proj.Rows(0, width), nullptr, x_db);
   const MatView<float> dt_low = x_db.Cols(0, config.dt_rank);
   const MatView<float> b = x_db.Cols(config.dt_rank, config.d_state);
-  const MatView<float> c = x_db.Cols(config.dt_rank + config.d_state, config.d_state);
+  const MatView<float> c =
+      output ? x_db.Cols(config.dt_rank + config.d_state, config.d_state) : MatView<float>();
   if (config.bcdt_norm) {
-    for (const MatView<float>& part : {dt_low, b, c}) NormaliseInPlace(context, part);
+    NormaliseInPlace(context, dt_low);
+    NormaliseInPlace(context, b);
+    if (output) NormaliseInPlace(context, c);
   }
   const MatView<float> dt = ws.dt.view().Rows(0, n);
-  Project(context, dt_low, w.dt_proj, {}, dt);
+  Project(context, dt_low, w.dt_proj, nullptr, dt);
 
   const auto states = StatePointers(rows, [&](SequenceState& s) { return s.ssm(layer); });
-  const MatView<float> y = ws.y.view().Rows(0, n);
   SelectiveScan(context.exec, {.d_inner = config.d_inner,
                                .d_state = config.d_state,
                                .x = x,
@@ -49,10 +52,18 @@ void Mamba1Mixer(const BlockContext& context, const BlockRows& rows, int64_t lay
                                .d = w.d.data(),
                                .segments = rows.segments,
                                .states = states,
-                               .y = y});
-  const MatView<float> gated = ws.gated.view().Rows(0, n);
-  Gate(context.exec, {.y = y, .z = z, .out = gated});
-  Project(context, gated, w.out_proj, w.out_proj_bias, ws.h.view().Rows(0, n));
+                               .y = output ? ws.y.view().Rows(0, n) : MatView<float>()});
+}
+
+void Mamba1Mixer(const BlockContext& context, const BlockRows& rows, int64_t layer) {
+  const ModelConfig& config = context.model.config();
+  Workspace& ws = context.ws;
+  const MatView<const float> normed = ws.normed.view().Rows(0, rows.rows);
+  const MatView<float> z = ws.z.view().Rows(0, rows.wanted_rows());
+  ProjectIn(context, WantedRows(rows, normed, ws.gather), layer, config.d_inner, z);
+  ScanMamba1(context, rows, layer, /*output=*/true);
+  const MatView<const float> y = ws.y.view().Rows(0, rows.rows);
+  GateAndProject(context, rows, layer, WantedRows(rows, y, ws.gather), z);
 }
 
 }  // namespace pith

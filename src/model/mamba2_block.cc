@@ -1,10 +1,26 @@
 // Mamba-2's mixer (Dao & Gu 2024, §7): one projection for z, x, B, C and Δ, then the SSD layer.
+#include <algorithm>
+#include <vector>
+
 #include "model/block.h"
 #include "model/mixer.h"
-#include "ops/norm.h"
 #include "ops/ssd.h"
 
 namespace pith {
+namespace {
+
+// Per segment, its first wanted row; past its end where it has none. Empty where all are wanted.
+std::vector<int64_t> FirstWanted(const BlockRows& rows) {
+  std::vector<int64_t> first;
+  if (rows.wanted == nullptr) return first;
+  for (const Segment& segment : rows.segments) {
+    const auto it = std::ranges::lower_bound(*rows.wanted, segment.begin);
+    first.push_back(it == rows.wanted->end() ? segment.count : *it - segment.begin);
+  }
+  return first;
+}
+
+}  // namespace
 
 void Mamba2Mixer(const BlockContext& context, const BlockRows& rows, int64_t layer) {
   const ModelConfig& config = context.model.config();
@@ -13,15 +29,18 @@ void Mamba2Mixer(const BlockContext& context, const BlockRows& rows, int64_t lay
   const int64_t n = rows.rows;
   const int64_t bc_width = config.n_groups * config.d_state;
 
-  const MatView<float> proj = ws.proj.view().Rows(0, n);
-  Project(context, ws.normed.view().Rows(0, n), w.in_proj, w.in_proj_bias, proj);
-  const MatView<float> z = proj.Cols(0, config.d_inner);
-  const MatView<float> dt = proj.Cols(config.d_inner + config.conv_channels(), config.n_heads);
-  const MatView<float> xbc =
-      Convolve(context, rows, layer, proj.Cols(config.d_inner, config.conv_channels()));
+  const MatView<const float> normed = ws.normed.view().Rows(0, n);
+  const MatView<float> proj =
+      ws.proj.view().Rows(0, n).Cols(0, config.in_proj_rows() - config.d_inner);
+  ProjectIn(context, normed, layer, config.d_inner, proj);  // x, B, C, Δ
+  const MatView<float> z = ws.z.view().Rows(0, rows.wanted_rows());
+  ProjectIn(context, WantedRows(rows, normed, ws.gather), layer, 0, z);
+  const MatView<float> dt = proj.Cols(config.conv_channels(), config.n_heads);
+  const MatView<float> xbc = Convolve(context, rows, layer, proj.Cols(0, config.conv_channels()));
 
   const auto states = StatePointers(rows, [&](SequenceState& s) { return s.ssm(layer); });
   const MatView<float> y = ws.y.view().Rows(0, n);
+  const std::vector<int64_t> wanted_from = FirstWanted(rows);
   const SsdArgs ssd{.n_heads = config.n_heads,
                     .head_dim = config.head_dim,
                     .n_groups = config.n_groups,
@@ -39,18 +58,11 @@ void Mamba2Mixer(const BlockContext& context, const BlockRows& rows, int64_t lay
                     .d_has_hdim = config.d_has_hdim,
                     .segments = rows.segments,
                     .states = states,
-                    .y = y};
+                    .y = y,
+                    .wanted_from = wanted_from};
   (context.mode == BlockMode::kStep ? SsdStep : Ssd)(context.exec, ssd);
 
-  const MatView<float> gated = ws.gated.view().Rows(0, n);
-  Gate(context.exec, {.y = y,
-                      .z = z,
-                      .norm_weight = DataOrNull(w.gated_norm_weight),
-                      .eps = config.gated_norm_eps,
-                      .group = config.gated_norm_group,
-                      .norm_before_gate = config.norm_before_gate,
-                      .out = gated});
-  Project(context, gated, w.out_proj, w.out_proj_bias, ws.h.view().Rows(0, n));
+  GateAndProject(context, rows, layer, WantedRows(rows, y, ws.gather), z);
 }
 
 }  // namespace pith

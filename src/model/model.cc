@@ -20,8 +20,11 @@ uint64_t Fingerprint(const ModelWeights& weights) {
   Checksum sum;
   sum.Add(std::as_bytes(std::span(weights.norm_f_weight)));
   for (const LayerWeights& layer : weights.layers) {
-    for (const auto* vector : {&layer.norm_weight, &layer.dt_bias, &layer.a, &layer.d}) {
+    for (const auto* vector : {&layer.norm_weight, &layer.dt_bias, &layer.d}) {
       sum.Add(std::as_bytes(std::span(*vector)));
+    }
+    for (const WeightView& matrix : {layer.in_proj, layer.out_proj}) {
+      sum.Add({static_cast<const std::byte*>(matrix.data), matrix.cols * SizeOf(matrix.dtype)});
     }
   }
   return sum.value();

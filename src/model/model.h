@@ -23,7 +23,8 @@ class Model {
   const LayerWeights& layer(int64_t l) const { return weights_.layers[l]; }
   // A = −exp(A_log) as the scan reads it: Mamba-1 [d_state, d_inner], Mamba-2 [n_heads].
   const float* a(int64_t l) const { return a_[l].data(); }
-  // Tells models of one shape apart: a checksum over the small vectors of all layers.
+  // Tells models of one shape apart: a checksum over norms, Δ, D and the
+  // first rows of the projections of all layers.
   uint64_t fingerprint() const { return fingerprint_; }
 
  private:

@@ -45,15 +45,31 @@ struct OutputRow {
 // (sequence, position) within a call; a sequence's rows come in order over the calls.
 using RowSink = std::function<void(std::span<const OutputRow> rows, MatView<const float> normed)>;
 
+// What became of the far rows of one sequence.
+struct FarReport {
+  FarRegion region;
+  double work = 0;  // multiply-adds that they cost in the layers that skim them
+  // Per layer: [n_heads][chunks], 1 where the write was made; empty in full layers and for Mamba-1.
+  std::vector<std::vector<std::vector<uint8_t>>> needed;
+};
+
 struct PrefillResult {
   std::vector<Schedule> schedules;  // one per sequence; empty without a reducer
   std::vector<TokenMap> maps;       // likewise: which positions survived, and where others went
   double realised = 0;              // reduction over the batch, weighted by tokens
+  std::vector<FarReport> far;       // under skim, one per sequence
+
+  // Rows of sequence s that passed every layer, of its `tokens`.
+  int64_t RowsLeft(size_t s, int64_t tokens) const {
+    if (maps.empty()) return tokens;
+    return maps[s].rows() - (far.empty() ? 0 : far[s].region.far);
+  }
 };
 
 // The one forward pass: generation, scoring and evaluation all call it. A reducer reduces each
 // sequence's ids as one context; a plan depends on nothing but its own sequence. Results do not
-// depend on the batch's mix and order, on threads or on rows_per_chunk, to the last bit.
+// depend on the batch's mix and order, on threads or on rows_per_chunk, to the last bit. In the
+// last layer, rows that nobody wants only write state, which changes no bit of the others.
 PrefillResult Prefill(const Model& model, const Exec& exec, std::span<const SequenceInput> batch,
                       const PrefillOptions& options, Workspace& ws, const RowSink& sink);
 

@@ -85,7 +85,8 @@ SequenceState LoadState(const ModelConfig& config, uint64_t model_fingerprint,
   corrupt(
       header.count == count && bytes.size() == sizeof(Header) + count * sizeof(float) + sizeof(crc),
       "state of ", header.count, " values, expected ", count);
-  corrupt(header.tokens >= 0, "tokens: got ", header.tokens, ", expected at least 0");
+  corrupt(header.tokens >= 0 && header.tokens < int64_t{1} << 60, "tokens: got ", header.tokens,
+          ", expected 0 to 2^60");
   corrupt(header.pending >= -1 && header.pending < config.vocab_size, "pending token: got ",
           header.pending, ", expected less than ", config.vocab_size);
   std::memcpy(state.values().data(), bytes.data() + sizeof(Header), count * sizeof(float));

@@ -1,6 +1,7 @@
 #include "reduce/apply.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <vector>
 
@@ -13,21 +14,55 @@ bool Merges(const Plan::Removed& removed, Branch branch) {
   return branch == Branch::kHidden ? removed.merge_hidden : removed.merge_residual;
 }
 
-void AddRow(const float* source, int64_t cols, float* target) {
-  for (int64_t c = 0; c < cols; ++c) target[c] += source[c];
+// How many rows merge into each in one branch.
+std::vector<int32_t> CountMembers(const Plan& plan, Branch branch, int64_t rows) {
+  std::vector<int32_t> members(rows, 0);
+  for (const Plan::Removed& r : plan.removed) {
+    if (Merges(r, branch)) ++members[r.target];
+  }
+  return members;
 }
 
-// `members` [rows]: how many rows merge into each.
-void MergeRows(const Plan& plan, Branch branch, const std::vector<int32_t>& members,
-               MatView<float> rows) {
+void MergeMeans(const Plan& plan, Branch branch, const std::vector<int32_t>& members,
+                MatView<float> rows) {
+  const auto weight = [&](int64_t row) { return plan.weights.empty() ? 1 : plan.weights[row]; };
+  std::vector<float> total(rows.rows, 0);
+  for (int64_t row = 0; row < rows.rows; ++row) {
+    if (members[row] == 0) continue;
+    total[row] = weight(row);
+    for (int64_t c = 0; c < rows.cols; ++c) rows.Row(row)[c] *= total[row];
+  }
   for (const Plan::Removed& r : plan.removed) {
-    if (Merges(r, branch)) AddRow(rows.Row(r.row), rows.cols, rows.Row(r.target));
+    if (!Merges(r, branch)) continue;
+    const float w = weight(r.row);
+    total[r.target] += w;
+    for (int64_t c = 0; c < rows.cols; ++c) rows.Row(r.target)[c] += w * rows.Row(r.row)[c];
   }
   for (int64_t row = 0; row < rows.rows; ++row) {
     if (members[row] == 0) continue;
-    const float size = static_cast<float>(members[row] + 1);
-    float* out = rows.Row(row);
-    for (int64_t c = 0; c < rows.cols; ++c) out[c] /= size;
+    for (int64_t c = 0; c < rows.cols; ++c) rows.Row(row)[c] /= total[row];
+  }
+}
+
+// Largest first; NaN, which would break the order, last.
+bool IsLarger(float a, float b) { return a > b || (std::isnan(b) && !std::isnan(a)); }
+
+void MergeTopChannels(const Plan& plan, Branch branch, const std::vector<int32_t>& members,
+                      MatView<float> rows) {
+  std::vector<float> values;
+  for (int64_t row = 0; row < rows.rows; ++row) {
+    if (members[row] == 0) continue;
+    const int64_t top = members[row] / 2;
+    for (int64_t c = 0; c < rows.cols; ++c) {
+      values.clear();
+      for (const Plan::Removed& r : plan.removed) {
+        if (r.target == row && Merges(r, branch)) values.push_back(rows.Row(r.row)[c]);
+      }
+      std::partial_sort(values.begin(), values.begin() + top, values.end(), IsLarger);
+      float sum = rows.Row(row)[c];
+      for (int64_t i = 0; i < top; ++i) sum += values[i];
+      rows.Row(row)[c] = sum / static_cast<float>(top + 1);
+    }
   }
 }
 
@@ -46,21 +81,31 @@ void Compact(const Plan& plan, MatView<float> rows) {
 void ApplyPlan(const Exec& exec, const Plan& plan, Branch branch, MatView<float> rows) {
   CheckPlan(plan, rows.rows);
   if (plan.removed.empty()) return;
-  std::vector<int32_t> members(rows.rows, 0);
-  bool any_merge = false;
-  for (const Plan::Removed& r : plan.removed) {
-    if (!Merges(r, branch)) continue;
-    ++members[r.target];
-    any_merge = true;
-  }
+  const bool any_merge =
+      std::ranges::any_of(plan.removed, [&](const auto& r) { return Merges(r, branch); });
+  const std::vector<int32_t> members =
+      any_merge ? CountMembers(plan, branch, rows.rows) : std::vector<int32_t>();
+  const MergeRule rule = branch == Branch::kHidden ? plan.hidden_rule : plan.residual_rule;
   // Columns are independent: each slice goes through all rows on one thread.
   constexpr int64_t kSlice = 256;
   ParallelFor(exec.threads, (rows.cols + kSlice - 1) / kSlice, [&](int64_t s) {
     const int64_t begin = s * kSlice;
     const MatView<float> slice = rows.Cols(begin, std::min(kSlice, rows.cols - begin));
-    if (any_merge) MergeRows(plan, branch, members, slice);
+    if (any_merge) {
+      (rule == MergeRule::kMean ? MergeMeans : MergeTopChannels)(plan, branch, members, slice);
+    }
     Compact(plan, slice);
   });
+}
+
+void ApplyPlanToSizes(const Plan& plan, std::span<float> sizes) {
+  const auto rows = static_cast<int64_t>(sizes.size());
+  CheckPlan(plan, rows);
+  if (plan.removed.empty()) return;
+  for (const Plan::Removed& r : plan.removed) {
+    if (r.target >= 0) sizes[r.target] += sizes[r.row];
+  }
+  Compact(plan, {sizes.data(), rows, 1});
 }
 
 }  // namespace pith

@@ -28,10 +28,11 @@ uint64_t Below(uint64_t& state, uint64_t n) {
 
 }  // namespace
 
-uint64_t DrawKey(uint64_t seed, uint64_t layer, uint64_t rows) {
+uint64_t DrawKey(uint64_t seed, const SiteView& site) {
   uint64_t key = seed;
-  key = SplitMix(key) ^ layer;
-  key = SplitMix(key) ^ rows;
+  key = SplitMix(key) ^ static_cast<uint64_t>(site.layer);
+  key =
+      SplitMix(key) ^ (static_cast<uint64_t>(site.rows) | static_cast<uint64_t>(site.block) << 32);
   return SplitMix(key);
 }
 

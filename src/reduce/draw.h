@@ -6,10 +6,12 @@
 #include <cstdint>
 #include <vector>
 
+#include "reduce/policy.h"
+
 namespace pith {
 
-// A key that differs with each of its parts.
-uint64_t DrawKey(uint64_t seed, uint64_t layer, uint64_t rows);
+// A key that differs with seed, layer, block and number of rows of a site's view.
+uint64_t DrawKey(uint64_t seed, const SiteView& site);
 
 // `count` different numbers of [0, n), uniformly, in the order drawn. 0 ≤ count ≤ n.
 std::vector<int32_t> Draw(uint64_t key, int64_t n, int64_t count);

@@ -12,29 +12,51 @@ namespace {
 
 float SimilarityOf(const Edge& edge) { return edge.match.similarity; }
 
-}  // namespace
-
-std::vector<Edge> ImportanceEdges(const SiteView& site, const MatchRange& range) {
-  // NaN would break the order of the sort.
-  const auto importance = [&](int32_t row) {
-    const float s = site.importance[row];
-    return std::isnan(s) ? -std::numeric_limits<float>::infinity() : s;
-  };
-  std::vector<int32_t> order(std::max<int64_t>(0, site.rows - site.protected_tail));
-  std::iota(order.begin(), order.end(), 0);
-  std::ranges::stable_sort(order, {}, importance);
-  const auto middle = order.begin() + order.size() / 2;
-  std::sort(order.begin(), middle);
-  std::sort(middle, order.end());
-
-  const std::span<const int32_t> sources(order.begin(), middle), targets(middle, order.end());
+std::vector<Edge> EdgesBetween(const SiteView& site, std::span<const int32_t> sources,
+                               std::span<const int32_t> targets, const MatchRange& range) {
   const std::vector<Match> matches = BestMatches(site.exec, site.features, sources, targets, range);
   std::vector<Edge> edges;
   edges.reserve(sources.size());
   for (size_t i = 0; i < sources.size(); ++i) {
-    edges.push_back({sources[i], importance(sources[i]), matches[i]});
+    edges.push_back({sources[i], RankOf(site, sources[i]), matches[i]});
   }
   return edges;
+}
+
+}  // namespace
+
+float RankOf(const SiteView& site, int32_t row) {
+  if (site.importance.empty()) return 0;
+  const float s = site.importance[row];
+  return std::isnan(s) ? -std::numeric_limits<float>::infinity() : s;
+}
+
+std::vector<Edge> ImportanceEdges(const SiteView& site, const MatchRange& range) {
+  std::vector<int32_t> order(std::max<int64_t>(0, site.rows - site.protected_tail));
+  std::iota(order.begin(), order.end(), 0);
+  std::ranges::stable_sort(order, {}, [&](int32_t row) { return RankOf(site, row); });
+  const auto middle = order.begin() + order.size() / 2;
+  std::sort(order.begin(), middle);
+  std::sort(middle, order.end());
+  return EdgesBetween(site, {order.begin(), middle}, {middle, order.end()}, range);
+}
+
+std::vector<Edge> AlternateEdges(const SiteView& site, int32_t first, const MatchRange& range) {
+  std::vector<int32_t> sources, targets;
+  for (int32_t row = first; row < site.rows - site.protected_tail; ++row) {
+    ((row - first) % 2 == 0 ? sources : targets).push_back(row);
+  }
+  return EdgesBetween(site, sources, targets, range);
+}
+
+Plan MergePlan(const std::vector<Edge>& edges) {
+  Plan plan;
+  plan.removed.reserve(edges.size());
+  for (const Edge& edge : edges) {
+    const bool merges = edge.match.target >= 0;
+    plan.removed.push_back({edge.row, edge.match.target, merges, merges});
+  }
+  return plan;
 }
 
 void KeepMostSimilar(std::vector<Edge>& edges, int64_t count) {

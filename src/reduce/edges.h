@@ -10,9 +10,13 @@
 
 namespace pith {
 
+// Importance as it ranks: NaN, which would break the order of a sort, below all others; 0 where
+// the policy reads none.
+float RankOf(const SiteView& site, int32_t row);
+
 struct Edge {
   int32_t row;
-  float importance;  // never NaN
+  float importance;  // RankOf(row)
   Match match;
 };
 
@@ -20,6 +24,14 @@ struct Edge {
 // the other half, in row order. Equally important rows: the lower position is the less important.
 // NaN ranks lowest.
 std::vector<Edge> ImportanceEdges(const SiteView& site, const MatchRange& range);
+
+// One edge from every other unprotected row, `first` the first of them, to its best match among the
+// unprotected rows after `first` that lie between (ToMe's bipartition), in row order.
+std::vector<Edge> AlternateEdges(const SiteView& site, int32_t first, const MatchRange& range);
+
+// A plan that removes the edges' rows: both branches merge each into its target, or prune it where
+// it has none. The edges must be in row order.
+Plan MergePlan(const std::vector<Edge>& edges);
 
 // Leaves the `count` most similar edges, in row order; of equals the lower rows.
 void KeepMostSimilar(std::vector<Edge>& edges, int64_t count);

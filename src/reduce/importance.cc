@@ -35,9 +35,11 @@ double Importance(ImportanceKind kind, const float* row, int64_t cols) {
     case ImportanceKind::kL1:
       return SumRow(row, cols, [](float v) -> double { return std::fabs(v); }) / n;
     case ImportanceKind::kL2:
-      break;
+      return std::sqrt(SumRow(row, cols, [](double v) { return v * v; }) / n);
+    default:  // of the scan or of tokens
+      PITH_CHECK(false);
+      return 0;
   }
-  return std::sqrt(SumRow(row, cols, [](double v) { return v * v; }) / n);
 }
 
 }  // namespace

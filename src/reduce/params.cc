@@ -64,6 +64,11 @@ size_t ParamReader::Choice(const std::string& key, const std::vector<std::string
   return it - names.begin();
 }
 
+std::string ParamReader::Text(const std::string& key, const std::string& fallback) const {
+  const std::string* text = Find(key);
+  return text ? *text : fallback;
+}
+
 std::vector<int> ParamReader::Layers(const std::string& key, int64_t n_layer) const {
   std::vector<int> layers;
   const std::string* text = Find(key);

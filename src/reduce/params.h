@@ -24,6 +24,8 @@ class ParamReader {
   // The index of the value among `names`.
   size_t Choice(const std::string& key, const std::vector<std::string_view>& names,
                 size_t fallback) const;
+  std::string Text(const std::string& key, const std::string& fallback) const;
+  const std::map<std::string, std::string>& all() const { return *params_; }
   // Layers such as 0+2-3+5 below `n_layer`, in increasing order; nothing where the key is absent.
   std::vector<int> Layers(const std::string& key, int64_t n_layer) const;
 

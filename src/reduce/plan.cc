@@ -1,10 +1,29 @@
 #include "reduce/plan.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "core/error.h"
 
 namespace pith {
+namespace {
+
+void CheckWeights(const Plan& plan, int64_t rows) {
+  if (plan.weights.empty()) return;
+  PITH_CHECK(static_cast<int64_t>(plan.weights.size()) == rows);
+  for (float weight : plan.weights) PITH_CHECK(weight >= 0 && std::isfinite(weight));
+  std::vector<float> hidden = plan.weights, residual = plan.weights;
+  for (const Plan::Removed& r : plan.removed) {
+    if (r.merge_hidden) hidden[r.target] += plan.weights[r.row];
+    if (r.merge_residual) residual[r.target] += plan.weights[r.row];
+  }
+  for (const Plan::Removed& r : plan.removed) {
+    PITH_CHECK(!r.merge_hidden || (hidden[r.target] > 0 && std::isfinite(hidden[r.target])));
+    PITH_CHECK(!r.merge_residual || (residual[r.target] > 0 && std::isfinite(residual[r.target])));
+  }
+}
+
+}  // namespace
 
 Plan PrunePlan(const std::vector<int32_t>& rows) {
   Plan plan;
@@ -25,6 +44,7 @@ void CheckPlan(const Plan& plan, int64_t rows) {
     PITH_CHECK(r.target < rows);
     PITH_CHECK(!std::ranges::binary_search(plan.removed, r.target, {}, &Plan::Removed::row));
   }
+  CheckWeights(plan, rows);
 }
 
 }  // namespace pith

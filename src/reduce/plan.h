@@ -7,10 +7,17 @@
 
 namespace pith {
 
+// What a row becomes when m removed rows merge into it in one branch.
+enum class MergeRule : uint8_t {
+  kMean,  // the mean of itself and all m, weighted by Plan::weights
+  // Per channel: the mean of itself and the floor(m / 2) largest of the m values. The published
+  // UTRC code's "hybrid"; not a rule over tokens, and weights have no part in it.
+  kTopChannels,
+};
+
 // Rows are indices into the sequence's current rows. A removed row is gone from the site on. Where
-// it has a target, the branches in which it merges average it into the target before it goes: the
-// target becomes the mean of itself and all rows that merge into it in that branch (A8). Both
-// branches lose the same rows, so they stay aligned (A10).
+// it has a target, the branches in which it merges average it into the target before it goes (A8).
+// Both branches lose the same rows, so they stay aligned (A10).
 struct Plan {
   struct Removed {
     int32_t row = 0;
@@ -20,6 +27,9 @@ struct Plan {
     bool operator==(const Removed&) const = default;
   };
   std::vector<Removed> removed;  // strictly increasing rows
+  std::vector<float> weights;    // [rows] finite, ≥ 0, their sum over a merge > 0; empty: all 1
+  MergeRule hidden_rule = MergeRule::kMean;
+  MergeRule residual_rule = MergeRule::kMean;
   bool operator==(const Plan&) const = default;
 };
 
@@ -27,7 +37,7 @@ struct Plan {
 Plan PrunePlan(const std::vector<int32_t>& rows);
 
 // Named checks that `plan` is one for `rows` rows: removed rows in range and strictly increasing,
-// targets kept rows, a target exactly where a branch merges.
+// targets kept rows, a target exactly where a branch merges, weights as described above.
 void CheckPlan(const Plan& plan, int64_t rows);
 
 }  // namespace pith

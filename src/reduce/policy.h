@@ -10,26 +10,45 @@
 #include "core/exec.h"
 #include "core/tensor.h"
 #include "reduce/plan.h"
+#include "reduce/unigrams.h"
 
 namespace pith {
 
-// Which activations of the site's block a policy reads (reduction-methods A1, A3).
+// What of the site's block, or of the text, a policy reads (reduction-methods A1, A3).
 enum class Source : uint8_t {
   kNone,
-  kSsm,       // y before the gate, with D·x: [rows, d_inner]
-  kGated,     // what out_proj reads: [rows, d_inner]
-  kHidden,    // h, the mixer's output: [rows, d_model]
-  kCombined,  // T = h + x: [rows, d_model]; for matching only
+  kSsm,            // y before the gate, with D·x: [rows, d_inner]
+  kGated,          // what out_proj reads: [rows, d_inner]
+  kHidden,         // h, the mixer's output: [rows, d_model]
+  kHiddenClipped,  // max(0, h): [rows, d_model]; for matching only
+  kCombined,       // T = h + x: [rows, d_model]; for matching only
+  kKeys,           // B of the scan: [rows, n_groups · d_state]; for matching only
+  kScan,           // Δ, x, B, C of the scan (scan_importance.h); for importance only
+  kTokens,         // token ids; for importance only
 };
 
-// How a row of activations becomes one importance (Eq. 5 and Table 3). All are means over channels.
-enum class ImportanceKind : uint8_t { kClip, kNoClip, kL1, kL2 };
+// How a row gets one importance. The first four are means over the channels of kSsm, kGated or
+// kHidden (Eq. 5 and Table 3), the next five come from kScan, the last from kTokens.
+enum class ImportanceKind : uint8_t {
+  kClip,
+  kNoClip,
+  kL1,
+  kL2,
+  kDelta,       // mean Δ over heads (Mamba-1: channels)
+  kStateWrite,  // ‖Δ B xᵀ‖, over all heads
+  kFinalState,  // the same, decayed to the last row of the context
+  kTailQuery,   // cosine of B and the mean C of the protected tail
+  kLastRow,     // mean over heads of what the last row's C reads of Δ B, decayed
+  kRarity,      // −log of the token's share of all tokens
+};
 
 struct SiteNeeds {
   Source importance_from = Source::kNone;  // kNone: SiteView::importance is empty
   ImportanceKind importance = ImportanceKind::kClip;
   Source match_on = Source::kNone;  // kNone: SiteView::features is empty
   bool branches = false;            // rows merge: h and x must be kept apart until the site
+  bool sizes = false;               // else SiteView::sizes is empty
+  std::shared_ptr<const Unigrams> unigrams = nullptr;  // for kRarity; null: the context's own
 };
 
 struct SiteView {
@@ -38,7 +57,9 @@ struct SiteView {
   std::span<const int32_t> positions;  // [rows] original positions, strictly increasing
   std::span<const float> importance;   // [rows]
   MatView<const float> features;       // [rows, width of match_on]
+  std::span<const float> sizes;        // [rows] how many tokens have merged into each row, ≥ 1
   int64_t protected_tail = 0;          // the last rows that are neither removed nor altered
+  int64_t block = 0;  // which of the blocks that a site is planned in; 0 where it is planned whole
   Exec exec;
 };
 
@@ -47,8 +68,16 @@ class ReductionPolicy {
   virtual ~ReductionPolicy() = default;
   virtual SiteNeeds Needs() const = 0;
   // Removes exactly `remove` rows, 0 ≤ remove ≤ MaxRemovable(limit of the method, rows, protected
-  // tail) of schedule.h. Depends on nothing but the view: const, stateless, the same on every call.
+  // tail + head) of schedule.h. Depends on nothing but the view: const, stateless, the same on
+  // every call.
   virtual Plan MakePlan(const SiteView& site, int64_t remove) const = 0;
+
+  // The first tokens of the context that are neither removed nor altered.
+  virtual int64_t protected_head() const { return 0; }
+  // Whether plans remove what they see fit in place of `remove` rows; one row at least stays.
+  virtual bool counts_vary() const { return false; }
+  // Throws kInvalidArgument where the policy was made for other sites or another keep ratio.
+  virtual void CheckSchedule(std::span<const int> /*sites*/, double /*keep*/) const {}
 };
 
 }  // namespace pith

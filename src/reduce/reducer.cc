@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
+#include "reduce/blocks.h"
 #include "reduce/params.h"
 #include "reduce/registry.h"
 
@@ -52,27 +54,51 @@ Reducer::Reducer(const ReductionSpec& spec, const ModelConfig& config,
           spec.reduction.value_or(0), ", expected a share of at least 0 and less than 1");
   CheckKeys(spec, method);
   const std::vector<int> given = CheckedSites(sites, n_layer_);
-  if (!method.make) {
+  if (!method.make && !method.roles) {
     Require(!spec.reduction, ErrorCode::kInvalidArgument, "reduction '", spec.ToString(),
             "': expected none without a wanted reduction");
     text_ = spec.ToString();
     return;
   }
   const ParamReader params(spec.method, spec.params);
+  if (method.roles) {
+    Require(count == FlopsCount::kBlocks || !spec.reduction, ErrorCode::kInvalidArgument,
+            "reduction '", spec.ToString(),
+            "': skim's share counts the blocks, expected flops=blocks");
+    skim_.emplace(spec, config, params);
+    text_ = spec.ToString();
+    return;
+  }
   policy_ = method.make(params);
   limit_ = method.limit;
-  protect_ = params.Int("protect", 0, std::numeric_limits<int32_t>::max(), config.d_conv);
+  constexpr int64_t kMax = std::numeric_limits<int32_t>::max();
+  // The last token's row gives the next token, so it stays whatever is asked.
+  protect_ = std::max<int64_t>(
+      1, params.Int("protect", 0, kMax, method.protect < 0 ? config.d_conv : method.protect));
+  rounding_ = static_cast<Rounding>(params.Choice("lengths", {"cumulative", "published"}, 0));
+  block_ = params.Int("block", 0, kMax, 0);
+  if (block_ % 2 != 0) params.Fail("block", "an even number of rows");
+  SetSites(spec, method, given);
+  SetKeep(spec, params);
+  policy_->CheckSchedule(sites_, keep_);
+}
+
+void Reducer::SetSites(const ReductionSpec& spec, const Method& method,
+                       const std::vector<int>& given) {
+  const ParamReader params(spec.method, spec.params);
   ReductionSpec canonical = spec;
   if (method.before_layers) {
     sites_ = {-1};
   } else if (!given.empty()) {
     sites_ = given;
     canonical.params["sites"] = JoinSites(given);
+  } else if (params.Has("sites")) {
+    sites_ = params.Layers("sites", n_layer_);
   } else {
-    sites_ = params.Has("sites") ? params.Layers("sites", n_layer_) : DefaultSites(n_layer_);
+    sites_ = DefaultSites(n_layer_);
+    if (method.one_site) sites_.resize(1);
   }
   text_ = canonical.ToString();
-  SetKeep(spec, params);
 }
 
 void Reducer::SetKeep(const ReductionSpec& spec, const ParamReader& params) {
@@ -98,10 +124,28 @@ void Reducer::SetKeep(const ReductionSpec& spec, const ParamReader& params) {
 Schedule Reducer::Lengths(int64_t tokens) const {
   PITH_CHECK(tokens >= 0);
   Schedule schedule;
-  if (none()) return schedule;
-  schedule.sites = IntegerLengths(sites_, keep_, tokens, limit_, protect_);
-  schedule.realised = Realised(schedule.sites, tokens, n_layer_, head_weight_);
+  if (skim_) schedule.realised = skim_->Realised(tokens).all_pairs;
+  if (policy_ == nullptr) return schedule;
+  schedule.sites = IntegerLengths(sites_, keep_, tokens, limit_,
+                                  protect_ + policy_->protected_head(), rounding_);
+  schedule.realised = RealisedBy(schedule.sites, tokens);
   return schedule;
+}
+
+Plan Reducer::MakePlan(const SiteView& site, int64_t remove) const {
+  if (block_ == 0 || site.layer < 0) return policy().MakePlan(site, remove);
+  return PlanInBlocks(policy(), site, remove, block_, limit_);
+}
+
+Reducer Reducer::With(std::shared_ptr<const ReductionPolicy> policy) const {
+  PITH_CHECK(policy_ != nullptr && policy != nullptr);
+  Reducer other = *this;
+  other.policy_ = std::move(policy);
+  return other;
+}
+
+double Reducer::RealisedBy(const std::vector<SiteLength>& lengths, int64_t tokens) const {
+  return Realised(lengths, tokens, n_layer_, head_weight_);
 }
 
 }  // namespace pith

@@ -7,10 +7,35 @@
 
 namespace pith {
 
+namespace {
+
+Method SkimMethod() {
+  return {.name = "skim",
+          .summary = "far tokens stop being processed and only write state, where it arrives",
+          .keys = {{"full", "first half", "layers that all tokens pass in full, such as 0-11"},
+                   {"window", "256 (16 under 512 tokens)",
+                    "last tokens of the context that pass all layers"},
+                   {"horizon", "0.01 (Mamba-2)",
+                    "write a chunk where its decay to the end is at least this"},
+                   {"mass", "off", "in place of horizon: leave out this share of each head's mass"},
+                   {"chunk", "64 (16 under 512 tokens)", "tokens per chunk of far writes"},
+                   {"protect", "d_conv", "last tokens that are never far"}},
+          .roles = true};
+}
+
+}  // namespace
+
 const std::vector<Method>& Methods() {
   static const std::vector<Method> methods = {
       {.name = "none", .summary = "every token, unreduced"},
+      SkimMethod(),
       UtrcMethod(),
+      UtrcPublishedMethod(),
+      EvitMethod(),
+      PumerMethod(),
+      TomeMethod(),
+      LtmpMethod(),
+      SpanDropMethod(),
       TruncateMethod(),
       PrefixDropMethod(),
       PrefixThinMethod(),
@@ -31,15 +56,28 @@ const Method& FindMethod(std::string_view name) {
   Throw(ErrorCode::kInvalidArgument, "reduction method: got '", name, "', expected one of ", known);
 }
 
+bool ReadsFile(const ReductionSpec& spec) {
+  return std::ranges::any_of(FindMethod(spec.method).keys, [&](const MethodKey& key) {
+    const auto it = spec.params.find(std::string(key.name));
+    return key.file && it != spec.params.end() && it->second != key.fallback;
+  });
+}
+
 std::vector<MethodKey> AllKeys(const Method& method) {
-  if (!method.make) return {};
+  if (!method.make) return method.keys;
   std::vector<MethodKey> keys = {
       {"keep", "solved from @N%", "share of rows kept at each site, in place of @N%"}};
   if (!method.before_layers) {
-    keys.push_back({"sites", "by depth", "layers after which rows go, such as 5+7+9 or 5-7+9"});
+    keys.push_back({"sites", method.one_site ? "the first by depth" : "by depth",
+                    "layers after which rows go, such as 5+7+9 or 5-7+9"});
   }
-  keys.push_back({"protect", "d_conv", "last tokens of the context that are left as they are"});
+  keys.push_back({"protect", method.protect < 0 ? "d_conv" : "256",
+                  "last tokens of the context that are left as they are"});
   keys.push_back({"seed", "0", "seed of whatever the method draws"});
+  keys.push_back({"lengths", "cumulative", "published: ceil(keep · rows) at each site"});
+  if (method.blocks && !method.before_layers) {
+    keys.push_back({"block", "0", "rows that are planned together, an even number; 0: all"});
+  }
   keys.insert(keys.end(), method.keys.begin(), method.keys.end());
   return keys;
 }

@@ -32,6 +32,12 @@ enum class Limit : uint8_t {
 };
 int64_t MaxRemovable(Limit limit, int64_t rows, int64_t protected_tail);
 
+// How keep ratios become whole numbers of rows.
+enum class Rounding : uint8_t {
+  kCumulative,  // site k, counted from 1, aims at floor(keep^k · tokens + 1/2)
+  kCeilChain,   // each site aims at ceil(keep · rows that enter it), as the published code does
+};
+
 // The paper's sites for 64 layers (12, 17, …, 42) and 48 layers (10, 15, …, 35). Any other depth L:
 // 5, 7, 9, 11, 13, 15 times L / 24, rounded to nearest, each once, below the last layer; a single
 // layer has site 0.
@@ -40,8 +46,8 @@ std::vector<int> DefaultSites(int64_t n_layer);
 // Weight of the head beside one block in the sum over layers: 0 for kBlocks.
 double HeadWeight(const ModelConfig& config, FlopsCount count);
 
-// Reduction with keep ratio `keep` at each site, before rounding: Red_a and Red_b of §4.3 of the
-// method's description in docs/reductions.md.
+// Reduction with keep ratio `keep` at each site, before rounding: docs/reductions.md, "From a
+// wanted reduction to lengths".
 double Reduction(const std::vector<int>& sites, int64_t n_layer, double head_weight, double keep);
 
 // The largest keep ratio in [min_keep, 1] whose Reduction is at least `wanted`, which must be
@@ -49,11 +55,11 @@ double Reduction(const std::vector<int>& sites, int64_t n_layer, double head_wei
 double SolveKeep(const std::vector<int>& sites, int64_t n_layer, double head_weight, double wanted,
                  double min_keep);
 
-// Integer lengths for `tokens` tokens by cumulative rounding: site k aims at
-// floor(keep^k · tokens + 1/2) rows, counting sites from 1, so a site that was capped by `limit` is
-// made up for by the next ones.
+// Integer lengths for `tokens` tokens, of which `protected_rows` stay whatever happens. With
+// cumulative rounding, a site that was capped by `limit` is made up for by the next ones.
 std::vector<SiteLength> IntegerLengths(const std::vector<int>& sites, double keep, int64_t tokens,
-                                       Limit limit, int64_t protected_tail);
+                                       Limit limit, int64_t protected_rows,
+                                       Rounding rounding = Rounding::kCumulative);
 
 // The reduction that these lengths give; 0 for no tokens.
 double Realised(const std::vector<SiteLength>& lengths, int64_t tokens, int64_t n_layer,

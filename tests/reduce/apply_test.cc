@@ -54,21 +54,50 @@ TEST(ApplyPlan, AllButOneRow) {
   for (int64_t c = 0; c < 7; ++c) EXPECT_EQ(data[c], 4000 + c);
 }
 
+TEST(ApplyPlan, WeightsMeansAndAddsSizes) {
+  // Rows 1 and 2, of weight 3 and 0, merge into 3 of weight 1: (35 + 3 · 10) / 4.
+  const Plan plan = {{{.row = 1, .target = 3, .merge_hidden = true},
+                      {.row = 2, .target = 3, .merge_hidden = true, .merge_residual = true}},
+                     {9, 3, 0, 1, 9}};
+  std::vector<float> hidden = {0, 10, 20, 35, 50};
+  ApplyPlan(kExec, plan, Branch::kHidden, {hidden.data(), 5, 1});
+  EXPECT_EQ(std::vector<float>(hidden.begin(), hidden.begin() + 3),
+            (std::vector<float>{0, 65.0f / 4, 50}));
+  std::vector<float> sizes = {1, 2, 3, 4, 5};
+  ApplyPlanToSizes(plan, sizes);
+  EXPECT_EQ(std::vector<float>(sizes.begin(), sizes.begin() + 3), (std::vector<float>{1, 9, 5}));
+}
+
+TEST(ApplyPlan, TopChannelsTakeTheLargerHalf) {
+  Plan plan;
+  for (int32_t row = 0; row < 5; ++row) {
+    plan.removed.push_back({row, 5, true, row != 0});
+  }
+  plan.hidden_rule = MergeRule::kTopChannels;
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  std::vector<float> rows = {1, -1, nan, 2, -2, 9, 3, -3, 4, 5, -5, 7, 4, -4, 1, 6, 6, 6};
+  ApplyPlan(kExec, plan, Branch::kHidden, {rows.data(), 6, 3});
+  EXPECT_EQ(std::vector<float>(rows.begin(), rows.begin() + 3),
+            (std::vector<float>{15.0f / 3, 3.0f / 3, 22.0f / 3}));
+}
+
 // Every method at many lengths, with rows wider than a slice and a stride wider than a row. The
 // expectation is built from positions alone, through the token map.
 TEST(ApplyPlan, AgreesWithTokenMapForEveryMethod) {
-  for (const Method& method : Methods()) {
-    if (!method.make) continue;
-    const auto policy = method.make(ParamReader(std::string(method.name), {}));
+  for (const std::string& spec : test::AllSpecs()) {
+    const auto policy = test::MakePolicy(spec);
     for (int64_t rows : {2, 5, 31, 64, 257}) {
       constexpr int64_t kCols = 300, kStride = 310;
       const test::TestSite site(rows, rows);
-      const int64_t remove = MaxRemovable(method.limit, rows, 1) / 2;
+      const int64_t remove =
+          MaxRemovable(test::LimitOf(spec), rows, 1 + policy->protected_head()) / 2;
       const Plan plan = policy->MakePlan(site.View(Device::kReference, 1, 1), remove);
       TokenMap map(rows);
       map.Apply(plan, 0);
       ASSERT_EQ(map.rows(), rows - remove);
       for (Branch branch : {Branch::kHidden, Branch::kResidual}) {
+        const bool top = (branch == Branch::kHidden ? plan.hidden_rule : plan.residual_rule) ==
+                         MergeRule::kTopChannels;
         std::map<int64_t, std::vector<int64_t>> members;
         for (int64_t p = 0; p < rows; ++p) {
           const TokenMap::Fate& fate = map.fate(p);
@@ -81,11 +110,27 @@ TEST(ApplyPlan, AgreesWithTokenMapForEveryMethod) {
                   {data.data(), rows, kCols, kStride});
         for (int64_t r = 0; r < map.rows(); ++r) {
           const int64_t position = map.positions()[r];
+          const std::vector<int64_t>& merged = members[position];
+          const auto weight = [&](int64_t p) {
+            return plan.weights.empty() ? 1.0 : double{plan.weights[p]};
+          };
           for (int64_t c = 0; c < kCols; ++c) {
-            int64_t sum = 1000 * position + c;
-            for (int64_t p : members[position]) sum += 1000 * p + c;
-            const auto size = static_cast<float>(1 + members[position].size());
-            ASSERT_EQ(data[r * kStride + c], static_cast<float>(sum) / size) << method.name;
+            double sum = static_cast<double>(1000 * position + c) * weight(position);
+            double total = weight(position);
+            // The ramp grows with the row: the larger half are the last ones.
+            for (size_t i = top ? merged.size() - merged.size() / 2 : 0; i < merged.size(); ++i) {
+              sum += static_cast<double>(1000 * merged[i] + c) * weight(merged[i]);
+              total += weight(merged[i]);
+            }
+            const float expected = merged.empty() ? static_cast<float>(1000 * position + c)
+                                                  : static_cast<float>(sum / total);
+            // Integers and whole weights are exact up to one division; weights that are shares
+            // (evit) round at each of up to 130 products and sums.
+            if (spec == "evit:mode=original") {
+              ASSERT_NEAR(data[r * kStride + c], expected, 260 * 6e-8 * expected) << spec;
+            } else {
+              ASSERT_FLOAT_EQ(data[r * kStride + c], expected) << spec;
+            }
           }
           for (int64_t c = kCols; c < kStride; ++c) ASSERT_EQ(data[r * kStride + c], 1000 * r + c);
         }

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "core/file.h"
+#include "reduce/blocks.h"
 #include "reduce/registry.h"
 #include "tests/reduce/test_site.h"
 
@@ -34,19 +35,26 @@ TEST(Reducer, SitesComeFromOverrideThenSpecThenDepth) {
   const Reducer overridden = Make("utrc@10%:sites=9", {7, 5});
   EXPECT_EQ(overridden.sites(), (std::vector<int>{5, 7}));
   EXPECT_EQ(overridden.text(), "utrc@10%:sites=5+7");
+  EXPECT_EQ(Make("span-drop@10%").sites(), (std::vector<int>{5}));
+  EXPECT_EQ(Make("span-drop@10%:sites=3+9").sites(), (std::vector<int>{3, 9}));
   EXPECT_EQ(Make("truncate@10%", {5, 7}).sites(), (std::vector<int>{-1}));
   EXPECT_EQ(Make("truncate@10%", {5, 7}).text(), "truncate@10%");
 }
 
 TEST(Reducer, ProtectsTheConvolutionsWindowByDefault) {
   EXPECT_EQ(Make("utrc@10%").protected_tail(), 4);
-  EXPECT_EQ(Make("utrc@10%:protect=0").protected_tail(), 0);
+  EXPECT_EQ(Make("utrc@10%:protect=0").protected_tail(), 1);  // the next token comes from it
+  EXPECT_EQ(Make("span-drop@10%").protected_tail(), 256);
+  // 400 tokens: 32 first and 256 last ones stay.
+  EXPECT_EQ(Make("span-drop@60%").Lengths(400).sites[0].out, 288);
 }
 
 TEST(Reducer, ControlsHaveTheLengthsOfUtrc) {
   for (int64_t tokens : {1, 2, 3, 5, 16, 31, 64, 65, 257, 2048}) {
     const Schedule utrc = Make("utrc@30%").Lengths(tokens);
-    for (const char* text : {"prefix-drop@30%", "prefix-thin@30%", "random@30%", "stride@30%"}) {
+    for (const char* text :
+         {"prefix-drop@30%", "prefix-thin@30%", "random@30%", "stride@30%", "utrc-published@30%",
+          "evit@30%", "pumer@30%", "tome@30%", "ltmp@30%:block=64"}) {
       const Schedule control = Make(text).Lengths(tokens);
       EXPECT_EQ(control.realised, utrc.realised);
       ASSERT_EQ(control.sites.size(), utrc.sites.size());
@@ -85,8 +93,11 @@ TEST(Reducer, RefusalsNameThePartAndWhatWasExpected) {
   const Case cases[] = {
       {"utcr@30%",
        {},
-       {"'utcr'", "none, utrc, truncate, prefix-drop, prefix-thin, random, stride"}},
-      {"utrc@30%:foo=1", {}, {"'foo'", "keep, sites, protect, seed, importance, from, match"}},
+       {"'utcr'",
+        "utrc, utrc-published, evit, pumer, tome, ltmp, span-drop, truncate, prefix-drop"}},
+      {"utrc@30%:foo=1",
+       {},
+       {"'foo'", "keep, sites, protect, seed, lengths, block, importance, from, table"}},
       {"truncate@30%:sites=5", {}, {"'sites'", "keep, protect, seed"}},
       {"none:keep=1", {}, {"none", "'keep'", "no options"}},
       {"none@30%", {}, {"none@30%", "without"}},
@@ -101,7 +112,16 @@ TEST(Reducer, RefusalsNameThePartAndWhatWasExpected) {
       {"utrc@30%:protect=-1", {}, {"protect", "'-1'", "whole number"}},
       {"utrc@30%:protect=9999999999", {}, {"protect", "'9999999999'", "whole number"}},
       {"utrc@30%:seed=1.5", {}, {"seed", "'1.5'", "whole number"}},
-      {"utrc@30%:importance=max", {}, {"importance", "'max'", "clip, noclip, l1 or l2"}},
+      {"utrc@30%:importance=max", {}, {"importance", "'max'", "clip, noclip, l1, l2, delta"}},
+      {"utrc@30%:importance=delta,from=block", {}, {"from", "'block'", "clip, noclip, l1 or l2"}},
+      {"utrc@30%:table=x.json", {}, {"x.json"}},
+      {"evit@30%:match=h", {}, {"'match'", "mode"}},
+      {"span-drop@30%:score=l1", {}, {"score", "'l1'", "rarity, delta, tail-query or random"}},
+      {"span-drop@30%:block=64", {}, {"'block'", "keep, sites, protect"}},
+      {"pumer@30%:mode=published,window=3", {}, {"window", "'3'", "mismatched"}},
+      {"ltmp@30%:thresholds=nosuch.json", {}, {"nosuch.json"}},
+      {"utrc@30%:block=63", {}, {"block", "'63'", "even"}},
+      {"utrc@30%:lengths=ceil", {}, {"lengths", "'ceil'", "cumulative or published"}},
       {"utrc@30%:q-hidden=1.5", {}, {"q-hidden", "'1.5'", "from 0 to 1"}},
       {"utrc@30%:sites=5+5", {}, {"sites", "'5+5'", "each once"}},
       {"utrc@30%:sites=4-6+5", {}, {"sites", "each once"}},
@@ -136,6 +156,7 @@ TEST(Registry, KeysAreDocumentedAndTheirDefaultsHold) {
     for (const MethodKey& key : AllKeys(method)) {
       EXPECT_NE(guide.find(StrCat("| `", key.name, "` |")), guide.npos) << key.name;
     }
+    if (!method.make) continue;
     for (const MethodKey& key : method.keys) {
       const std::map<std::string, std::string> spelled = {
           {std::string(key.name), std::string(key.fallback)}};
@@ -143,12 +164,29 @@ TEST(Registry, KeysAreDocumentedAndTheirDefaultsHold) {
       const auto without = method.make(ParamReader(std::string(method.name), {}));
       const test::TestSite site(64, 3);
       const SiteView view = site.View(Device::kReference, 1, 4);
-      EXPECT_EQ(with->MakePlan(view, 20), without->MakePlan(view, 20)) << key.name;
+      const int64_t remove =
+          std::min<int64_t>(20, MaxRemovable(method.limit, 64, 4 + without->protected_head()));
+      EXPECT_EQ(with->MakePlan(view, remove), without->MakePlan(view, remove)) << key.name;
       EXPECT_EQ(with->Needs().importance, without->Needs().importance) << key.name;
       EXPECT_EQ(with->Needs().importance_from, without->Needs().importance_from) << key.name;
       EXPECT_EQ(with->Needs().match_on, without->Needs().match_on) << key.name;
     }
   }
+}
+
+TEST(Registry, SaysWhichSpecsReadFiles) {
+  EXPECT_FALSE(ReadsFile(ReductionSpec::Parse("none")));
+  EXPECT_FALSE(ReadsFile(ReductionSpec::Parse("ltmp@30%:thresholds=none")));
+  EXPECT_TRUE(ReadsFile(ReductionSpec::Parse("ltmp@30%:thresholds=x")));
+  EXPECT_TRUE(ReadsFile(ReductionSpec::Parse("span-drop@30%:table=x")));
+}
+
+TEST(Reducer, PlansInBlocksWhereToldTo) {
+  const test::TestSite site(64, 3);
+  const SiteView view = site.View(Device::kReference, 1, 4);
+  EXPECT_EQ(Make("utrc@10%").MakePlan(view, 20), test::MakePolicy("utrc")->MakePlan(view, 20));
+  EXPECT_EQ(Make("utrc@10%:block=16").MakePlan(view, 20),
+            PlanInBlocks(*test::MakePolicy("utrc"), view, 20, 16, Limit::kHalf));
 }
 
 // Where nothing lies below the sites, no reduction is within reach; none at all always is.

@@ -13,6 +13,8 @@
 #include "load/model_config.h"
 #include "ops/kernels.h"
 #include "reduce/policy.h"
+#include "reduce/registry.h"
+#include "reduce/spec.h"
 
 namespace pith::test {
 
@@ -38,6 +40,7 @@ struct TestSite {
       }
     }
     std::iota(positions.begin(), positions.end(), 0);
+    for (int64_t r = 0; r < rows; ++r) sizes.push_back(static_cast<float>(1 + rng() % 4));
   }
 
   SiteView View(Device device, int threads, int64_t protected_tail, int layer = 5) const {
@@ -48,6 +51,7 @@ struct TestSite {
     view.positions = positions;
     view.importance = importance;
     view.features = {features.data(), rows, kWidth};
+    view.sizes = sizes;
     view.protected_tail = protected_tail;
     view.exec = {.device = device, .threads = threads};
     return view;
@@ -56,7 +60,38 @@ struct TestSite {
   std::vector<float> importance;
   std::vector<float> features;
   std::vector<int32_t> positions;
+  std::vector<float> sizes;
 };
+
+// Every method, and its modes that plan in another way.
+inline std::vector<std::string> AllSpecs() {
+  std::vector<std::string> specs = {"evit:mode=original",
+                                    "evit:mode=published",
+                                    "pumer:mode=original",
+                                    "pumer:mode=published",
+                                    "utrc:q-residual=1,q-hidden=0",
+                                    "utrc:causal=content,window=7",
+                                    "tome:causal=content",
+                                    "ltmp:causal=content,window=3",
+                                    "utrc-published:hidden=prune,residual=hybrid",
+                                    "utrc-published:hidden=prune,residual=prune",
+                                    "span-drop:score=delta",
+                                    "span-drop:score=random",
+                                    "span-drop:span=5,first=0"};
+  for (const Method& method : Methods()) {
+    if (method.make) specs.emplace_back(method.name);
+  }
+  return specs;
+}
+
+inline std::shared_ptr<const ReductionPolicy> MakePolicy(const std::string& spec) {
+  const ReductionSpec parsed = ReductionSpec::Parse(spec);
+  return FindMethod(parsed.method).make(ParamReader(parsed.method, parsed.params));
+}
+
+inline Limit LimitOf(const std::string& spec) {
+  return FindMethod(ReductionSpec::Parse(spec).method).limit;
+}
 
 inline std::vector<Device> Devices() {
   std::vector<Device> devices = {Device::kReference};

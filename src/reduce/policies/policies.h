@@ -7,6 +7,12 @@
 namespace pith {
 
 Method UtrcMethod();
+Method UtrcPublishedMethod();
+Method EvitMethod();
+Method PumerMethod();
+Method TomeMethod();
+Method LtmpMethod();
+Method SpanDropMethod();
 Method TruncateMethod();
 Method PrefixDropMethod();
 Method PrefixThinMethod();

@@ -1,14 +1,14 @@
 #include <algorithm>
-#include <limits>
 
 #include "core/error.h"
 #include "reduce/draw.h"
+#include "reduce/options.h"
 #include "reduce/policies/policies.h"
 
 namespace pith {
 namespace {
 
-// The draw depends on seed, layer and number of rows alone.
+// The draw depends on seed, layer, block and number of rows alone.
 class Random : public ReductionPolicy {
  public:
   explicit Random(uint64_t seed) : seed_(seed) {}
@@ -16,8 +16,7 @@ class Random : public ReductionPolicy {
   Plan MakePlan(const SiteView& site, int64_t remove) const override {
     PITH_CHECK(remove <= MaxRemovable(Limit::kHalf, site.rows, site.protected_tail));
     if (remove == 0) return {};
-    std::vector<int32_t> rows =
-        Draw(DrawKey(seed_, site.layer, site.rows), site.rows - site.protected_tail, remove);
+    std::vector<int32_t> rows = Draw(DrawKey(seed_, site), site.rows - site.protected_tail, remove);
     std::ranges::sort(rows);
     return PrunePlan(rows);
   }
@@ -32,8 +31,7 @@ Method RandomMethod() {
   return {.name = "random",
           .summary = "drops rows drawn uniformly at each site",
           .make = [](const ParamReader& params) -> std::shared_ptr<const ReductionPolicy> {
-            constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
-            return std::make_shared<Random>(params.Int("seed", 0, kMax, 0));
+            return std::make_shared<Random>(ReadSeed(params));
           }};
 }
 

@@ -1,0 +1,84 @@
+// Thresholds for LTMP: on the texts they were made with, the wanted share goes at every site, half
+// of it by merging; and what a prefill reports is what its own plans removed.
+#include "model/calibrate_ltmp.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+
+#include "ops/kernels.h"
+#include "tests/model/random_model.h"
+
+namespace pith {
+namespace {
+
+using testing::MakeModel;
+using testing::RandomIds;
+
+const Exec kExec = {.device = CpuKernels() != nullptr ? Device::kCpu : Device::kReference,
+                    .threads = 2};
+
+TEST(CalibrateLtmp, RemovesTheWantedShareOnItsOwnTexts) {
+  const std::string path = ::testing::TempDir() + "calibrated_ltmp_test.json";
+  for (BlockKind kind : {BlockKind::kMamba1, BlockKind::kMamba2}) {
+    const Model model = MakeModel({.kind = kind});
+    std::vector<std::vector<int32_t>> texts;
+    for (int64_t length : {30, 100, 171}) texts.push_back(RandomIds(length, 97, length));
+    const std::string spec = "ltmp:keep=0.8,sites=0+2";
+    const LtmpThresholds thresholds =
+        CalibrateLtmp(model, kExec, ReductionSpec::Parse(spec), {}, texts, {.ssd_chunk = 16});
+    ASSERT_EQ(thresholds.sites.size(), 2u);
+    thresholds.Write(path);
+
+    const Reducer reducer(ReductionSpec::Parse(spec + ",thresholds=" + path), model.config());
+    std::vector<SequenceState> states(texts.size(), SequenceState(model.config()));
+    std::vector<SequenceInput> batch;
+    for (size_t i = 0; i < texts.size(); ++i) {
+      batch.push_back({texts[i], &states[i], WantRows::kNone});
+    }
+    Workspace ws;
+    const PrefillResult result =
+        Prefill(model, kExec, batch, {.reducer = &reducer, .ssd_chunk = 16}, ws,
+                [](std::span<const OutputRow>, MatView<const float>) {});
+    int64_t in = 301;
+    for (int site = 0; site < 2; ++site) {
+      int64_t out = 0, merged = 0;
+      for (size_t i = 0; i < texts.size(); ++i) {
+        out += result.schedules[i].sites[site].out;
+        for (int64_t p = 0; p < result.maps[i].tokens(); ++p) {
+          const TokenMap::Fate& fate = result.maps[i].fate(p);
+          merged += fate.site == site && fate.target >= 0;
+        }
+      }
+      const auto remove = static_cast<int64_t>(std::floor(0.2 * static_cast<double>(in) + 0.5));
+      EXPECT_EQ(in - out, remove);  // activations do not tie
+      // Merges into a row that is then pruned count as prunes.
+      EXPECT_LE(merged, remove / 2);
+      EXPECT_GT(merged, 0);
+      in = out;
+    }
+    double saved = 0;
+    for (size_t i = 0; i < texts.size(); ++i) {
+      const auto tokens = static_cast<int64_t>(texts[i].size());
+      EXPECT_EQ(result.schedules[i].sites.back().out, result.maps[i].rows());
+      EXPECT_EQ(result.schedules[i].realised,
+                reducer.RealisedBy(result.schedules[i].sites, tokens));
+      saved += result.schedules[i].realised * static_cast<double>(tokens) / 301;
+    }
+    EXPECT_NEAR(result.realised, saved, 1e-12);
+  }
+  std::filesystem::remove(path);
+}
+
+TEST(CalibrateLtmp, Refuses) {
+  const Model model = MakeModel({});
+  const std::vector<std::vector<int32_t>> texts = {RandomIds(30, 97, 1)};
+  for (const char* spec : {"utrc@10%", "ltmp@10%:thresholds=x", "ltmp@10%:block=4"}) {
+    EXPECT_THROW(CalibrateLtmp(model, kExec, ReductionSpec::Parse(spec), {}, texts, {}), Error);
+  }
+  EXPECT_THROW(CalibrateLtmp(model, kExec, ReductionSpec::Parse("ltmp@10%"), {}, {}, {}), Error);
+}
+
+}  // namespace
+}  // namespace pith

@@ -1,0 +1,263 @@
+// Skim (ARCHITECTURE.md, "Laws" 8), over Mamba-1 and Mamba-2:
+//   - skimming nobody is dense, to the bit;
+//   - with every write made it equals a forward in which far rows' updates are masked, to rounding;
+//   - in the last layer alone it leaves the last row unchanged, to rounding;
+//   - the same bits for any batch, thread count and rows in flight;
+//   - rows that nobody wants leave the others' bits alone.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "model/block.h"
+#include "model/head.h"
+#include "model/prefill.h"
+#include "ops/embed.h"
+#include "ops/kernels.h"
+#include "tests/model/random_model.h"
+
+namespace pith {
+namespace {
+
+using testing::MakeModel;
+using testing::RandomIds;
+
+struct Output {
+  std::vector<int32_t> positions;
+  std::vector<float> rows;
+  std::vector<float> state;
+  bool operator==(const Output&) const = default;
+};
+
+Device TestDevice() { return CpuKernels() != nullptr ? Device::kCpu : Device::kReference; }
+
+struct Settings {
+  int64_t rows_per_chunk = 1024;
+  int threads = 2;
+  WantRows want = WantRows::kAll;
+};
+
+std::vector<Output> Forward(const Model& model, const std::vector<std::vector<int32_t>>& texts,
+                            const std::string& reduce, const Settings& settings = {},
+                            PrefillResult* result_out = nullptr) {
+  std::vector<SequenceState> states(texts.size(), SequenceState(model.config()));
+  std::vector<SequenceInput> batch;
+  for (size_t i = 0; i < texts.size(); ++i) {
+    batch.push_back({texts[i], &states[i], settings.want});
+  }
+  const Reducer reducer(ReductionSpec::Parse(reduce), model.config());
+  std::vector<Output> outputs(texts.size());
+  Workspace ws;
+  PrefillResult result =
+      Prefill(model, {.device = TestDevice(), .threads = settings.threads}, batch,
+              {.reducer = &reducer, .rows_per_chunk = settings.rows_per_chunk, .ssd_chunk = 16}, ws,
+              [&](std::span<const OutputRow> rows, MatView<const float> normed) {
+                for (size_t r = 0; r < rows.size(); ++r) {
+                  Output& out = outputs[rows[r].sequence];
+                  out.positions.push_back(rows[r].position);
+                  out.rows.insert(out.rows.end(), normed.Row(r), normed.Row(r) + normed.cols);
+                }
+              });
+  for (size_t i = 0; i < texts.size(); ++i) outputs[i].state = states[i].values();
+  if (result_out != nullptr) *result_out = std::move(result);
+  return outputs;
+}
+
+// The definition: all rows pass all layers, but a far row's stream stays where a layer skims it.
+Output MaskedForward(const Model& model, const std::vector<int32_t>& text, const Skim& skim) {
+  const ModelConfig& config = model.config();
+  const auto n = static_cast<int64_t>(text.size());
+  const int64_t far = skim.Region(n).far;
+  const Exec exec{.device = Device::kReference};
+  Workspace ws;
+  ws.Reserve(config, n);
+  SequenceState state(config);
+  const BlockRows rows{.rows = n, .segments = {{0, n}}, .states = {&state}};
+  const BlockContext context{model, exec, BlockMode::kPrefill, 16, ws};
+  Embed(exec, model.weights().embedding, text, ws.x.view());
+  for (int64_t layer = 0; layer < config.n_layer; ++layer) {
+    Block(context, rows, layer, layer == 0);
+    for (int64_t r = 0; !skim.full(layer) && r < far; ++r) {
+      std::fill_n(ws.h.view().Row(r), config.d_model, 0.0f);
+    }
+  }
+  for (int64_t r = 0; r < n; ++r) {
+    for (int64_t c = 0; c < config.d_model; ++c) ws.x.view().Row(r)[c] += ws.h.view().Row(r)[c];
+  }
+  FinalNorm(model, exec, ws.x.view());
+  Output out{.positions = {}, .rows = {}, .state = state.values()};
+  for (int64_t r = far; r < n; ++r) {
+    out.positions.push_back(static_cast<int32_t>(r));
+    out.rows.insert(out.rows.end(), ws.x.view().Row(r), ws.x.view().Row(r) + config.d_model);
+  }
+  return out;
+}
+
+double RelativeError(const std::vector<float>& a, const std::vector<float>& b) {
+  EXPECT_EQ(a.size(), b.size());
+  double error = 0;
+  double norm = 0;
+  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
+    error += (double{a[i]} - b[i]) * (double{a[i]} - b[i]);
+    norm += double{b[i]} * b[i];
+  }
+  return std::sqrt(error / norm);
+}
+
+// f32 against double sums through 4 layers of about 10 rounded operations each, sums of up to 96
+// terms: 4 · 10 · √96 · 6e-8, as in prefill_test.cc.
+constexpr double kBound = 2.4e-5;
+
+class SkimLaws : public ::testing::TestWithParam<BlockKind> {
+ protected:
+  bool mamba1() const { return GetParam() == BlockKind::kMamba1; }
+  // Every write made: the default of Mamba-1, which has no horizon.
+  std::string AllWritten(const std::string& rest) const {
+    return "skim:" + rest + (mamba1() ? "" : ",horizon=0");
+  }
+  std::vector<int32_t> Text(int64_t length) {
+    return RandomIds(length, model_.config().vocab_size, 100 + length);
+  }
+  Model model_ = MakeModel({.kind = GetParam(), .n_groups = 2});
+};
+
+constexpr int64_t kLengths[] = {1, 2, 3, 5, 16, 31, 64, 65, 257};
+
+TEST_P(SkimLaws, SkimmingNobodyIsDense) {
+  for (const int64_t length : kLengths) {
+    SCOPED_TRACE(length);
+    const auto dense = Forward(model_, {Text(length)}, "none");
+    EXPECT_EQ(Forward(model_, {Text(length)}, "skim:full=0-3,window=1"), dense);
+    EXPECT_EQ(Forward(model_, {Text(length)}, "skim:full=0-1,window=257"), dense);
+    EXPECT_EQ(Forward(model_, {Text(length)}, "skim:full=2,window=300"), dense);
+  }
+}
+
+TEST_P(SkimLaws, EqualsAMaskedForward) {
+  for (const char* roles : {"full=0-1,window=5,protect=0", "full=0,window=16", "full=0+2,window=7",
+                            "full=1+3,window=20", "full=2,window=1,protect=0",
+                            "full=0-2,window=16,chunk=8", "full=0-1,window=0,protect=0"}) {
+    const std::string reduce = AllWritten(roles);
+    const Reducer reducer(ReductionSpec::Parse(reduce), model_.config());
+    for (const int64_t length : kLengths) {
+      SCOPED_TRACE(::testing::Message() << reduce << " of " << length);
+      const Output skimmed = Forward(model_, {Text(length)}, reduce)[0];
+      const Output masked = MaskedForward(model_, Text(length), *reducer.skim());
+      if (reducer.skim()->full(model_.config().n_layer - 1)) {
+        // Far rows pass the last layer too: compare the rows that both hand out.
+        ASSERT_EQ(skimmed.positions.size(), static_cast<size_t>(length));
+      } else {
+        ASSERT_EQ(skimmed.positions, masked.positions);
+      }
+      const std::vector<float> tail(skimmed.rows.end() - static_cast<int64_t>(masked.rows.size()),
+                                    skimmed.rows.end());
+      EXPECT_LT(RelativeError(tail, masked.rows), kBound);
+      EXPECT_LT(RelativeError(skimmed.state, masked.state), kBound);
+    }
+  }
+}
+
+TEST_P(SkimLaws, LastLayerAloneKeepsTheLastRow) {
+  for (const int64_t length : kLengths) {
+    SCOPED_TRACE(length);
+    const Settings last{.want = WantRows::kLast};
+    const Output dense = Forward(model_, {Text(length)}, "none", last)[0];
+    const Output skimmed =
+        Forward(model_, {Text(length)}, AllWritten("full=0-2,window=4"), last)[0];
+    EXPECT_LT(RelativeError(skimmed.rows, dense.rows), kBound);
+    EXPECT_LT(RelativeError(skimmed.state, dense.state), kBound);
+  }
+}
+
+TEST_P(SkimLaws, SameBitsForAnyBatchThreadsAndRows) {
+  for (const char* reduce :
+       {"skim:full=0-1,window=9", "skim:full=1+3,window=5,chunk=8", "skim@20%"}) {
+    SCOPED_TRACE(reduce);
+    std::vector<std::vector<int32_t>> texts;
+    std::vector<Output> alone;
+    for (const int64_t length : kLengths) {
+      texts.push_back(Text(length));
+      alone.push_back(Forward(model_, {texts.back()}, reduce)[0]);
+    }
+    for (const int64_t rows : {16, 80, 1000}) {
+      for (const int threads : {1, 3}) {
+        EXPECT_EQ(Forward(model_, texts, reduce, {.rows_per_chunk = rows, .threads = threads}),
+                  alone);
+      }
+    }
+    std::reverse(texts.begin(), texts.end());
+    std::reverse(alone.begin(), alone.end());
+    EXPECT_EQ(Forward(model_, texts, reduce), alone);
+  }
+}
+
+// The exact skim of the last layer, which is always on.
+TEST_P(SkimLaws, UnwantedRowsLeaveTheOthersAlone) {
+  for (const char* reduce : {"none", "utrc:keep=0.8,sites=1", "skim:full=0-1,window=9"}) {
+    for (const int64_t length : kLengths) {
+      SCOPED_TRACE(::testing::Message() << reduce << " of " << length);
+      const Output all = Forward(model_, {Text(length)}, reduce)[0];
+      const Output last = Forward(model_, {Text(length)}, reduce, {.want = WantRows::kLast})[0];
+      const int64_t d = model_.config().d_model;
+      EXPECT_EQ(last.rows, std::vector<float>(all.rows.end() - d, all.rows.end()));
+      EXPECT_EQ(last.state, all.state);
+      const Output none = Forward(model_, {Text(length)}, reduce, {.want = WantRows::kNone})[0];
+      EXPECT_TRUE(none.rows.empty());
+      EXPECT_EQ(none.state, all.state);
+    }
+  }
+}
+
+TEST_P(SkimLaws, RealisedLiesBetweenItsBounds) {
+  const std::string reduce = "skim:full=0-1,window=16,chunk=16";
+  const Reducer reducer(ReductionSpec::Parse(reduce), model_.config());
+  PrefillResult result;
+  Forward(model_, {Text(257)}, reduce, {}, &result);
+  const Skim::Bounds bounds = reducer.skim()->Realised(257);
+  EXPECT_GE(result.realised, bounds.all_pairs - 1e-12);
+  EXPECT_LE(result.realised, bounds.no_pairs + 1e-12);
+  if (!mamba1()) {
+    Forward(model_, {Text(257)}, "skim:full=0-1,window=16,chunk=16,horizon=0", {}, &result);
+  }
+  EXPECT_NEAR(result.realised, bounds.all_pairs, 1e-12);
+}
+
+TEST_P(SkimLaws, WantedReductionIsReachedWithAllPairs) {
+  for (const double wanted : {0.05, 0.1, 0.2}) {
+    const ReductionSpec spec = ReductionSpec::Parse("skim@" + std::to_string(100 * wanted) + "%");
+    const Reducer reducer(spec, model_.config());
+    for (const int64_t length : {65, 257, 2048}) {
+      const Skim::Bounds bounds = reducer.skim()->Realised(length);
+      EXPECT_GE(bounds.all_pairs, wanted - 1e-12) << length;
+      EXPECT_LT(bounds.all_pairs, wanted + 1.0 / static_cast<double>(length)) << length;
+    }
+  }
+  EXPECT_THROW(Reducer(ReductionSpec::Parse("skim@90%"), model_.config()), Error);
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, SkimLaws, ::testing::Values(BlockKind::kMamba1, BlockKind::kMamba2),
+                         [](const auto& info) {
+                           return info.param == BlockKind::kMamba1 ? "Mamba1" : "Mamba2";
+                         });
+
+TEST(Skim, RefusesAHorizonForMamba1) {
+  const ModelConfig config = testing::MakeConfig({.kind = BlockKind::kMamba1});
+  for (const char* reduce : {"skim:horizon=0.01", "skim:mass=0.1", "skim@20%:mass=0.1"}) {
+    EXPECT_THROW(Reducer(ReductionSpec::Parse(reduce), config), Error) << reduce;
+  }
+}
+
+TEST(Skim, RefusesContradictions) {
+  const ModelConfig config = testing::MakeConfig({});
+  for (const char* reduce :
+       {"skim:horizon=0.01,mass=0.1", "skim@20%:full=0-1", "skim@20%:window=5", "skim:full=4",
+        "skim:full=0+0", "skim:window=-1", "skim:horizon=2", "skim:mass=nan", "skim:depth=3"}) {
+    EXPECT_THROW(Reducer(ReductionSpec::Parse(reduce), config), Error) << reduce;
+  }
+}
+
+}  // namespace
+}  // namespace pith
