@@ -32,7 +32,7 @@ struct ModelInfo {
   std::vector<std::string> warnings;   // about weights and vocabulary
 };
 
-// A reduction method as `pith plan --help` and docs/reductions.md list it.
+// A reduction method as `pith plan --list` and docs/reductions.md list it.
 struct MethodInfo {
   struct Key {
     std::string name;
@@ -111,7 +111,8 @@ class Session {
   // Reads more text, reduced as one context of its own.
   PrefillReport Append(std::span<const int32_t> ids, const ReductionOptions& reduction = {},
                        const RunControl& control = {});
-  // Continues the text. Without a `prompt`, at least one token must have been appended.
+  // Continues the text. Without a `prompt`, a token must have been appended since the session was
+  // made or loaded, or the text must end with a generated one.
   GenerateResult Generate(std::span<const int32_t> prompt, const GenerateOptions& options);
 
   int64_t tokens() const;  // tokens read so far

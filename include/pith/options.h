@@ -35,7 +35,7 @@ struct SamplingOptions {
   int64_t top_k = 0;   // keep the k most likely tokens; 0: all
   double top_p = 1.0;  // keep the smallest set of most likely tokens with this much probability
   double min_p = 0.0;  // drop tokens less likely than this share of the most likely one
-  double repetition_penalty = 1.0;  // > 1 lowers tokens that the text holds already
+  double repetition_penalty = 1.0;  // > 1 lowers tokens that this session has read
   uint64_t seed = 0;
 };
 
@@ -55,8 +55,19 @@ struct GenerateOptions {
   RunControl control;
 };
 
+// Which row is scored against which label once rows are gone (docs/scoring.md). Figures of
+// different modes do not compare.
+enum class ScoringMode : uint8_t {
+  kContext,        // the context alone is reduced; every label is scored
+  kSurvivors,      // context and continuation are reduced together; rows that are left score theirs
+  kPublishedTail,  // the published code: padded batches, rows and labels aligned at the end
+  kPaperFirst,     // the paper's sentence: the first 1 − m % of the labels
+};
+
 struct ScoreOptions {
   ReductionOptions reduction;
+  ScoringMode mode = ScoringMode::kContext;
+  int64_t padded_batch = 16;          // published-tail: items padded together, longest first
   bool logprobs = false;              // list every continuation token in the result
   int64_t max_batch_tokens = 8192;    // context tokens in flight together
   int64_t max_state_bytes = 1 << 30;  // bound on the sequence states held at once

@@ -66,11 +66,20 @@ struct SiteRows {
   int64_t out = 0;  // rows that leave it
 };
 
+// What skim saves of a context depends on its text: the truth lies between these.
+struct SkimBounds {
+  int64_t far = 0;                // tokens that are far
+  int64_t chunk = 0;              // tokens per chunk of far writes
+  double realised_all_pairs = 0;  // every (layer, head, chunk) is written
+  double realised_no_pairs = 0;   // none is
+};
+
 struct PlanReport {
   std::string reduce;  // canonical spelling
   int64_t tokens = 0;
   std::vector<SiteRows> sites;
-  double realised = 0;         // of the count that the reduction was asked in
+  std::optional<SkimBounds> skim;
+  double realised = 0;         // of the count that the reduction was asked in; skim: all pairs
   double realised_blocks = 0;  // mean rows over layers, as the paper's authors count
   double realised_full = 0;    // all block terms, and the head over the surviving rows
   double dense_gflop = 0;      // blocks and head for these tokens
@@ -80,7 +89,8 @@ struct PlanReport {
 // What became of one token of a context.
 struct TokenFate {
   int32_t id = 0;
-  int site = -1;                 // −1: kept to the end; else index into PlanReport::sites
+  bool far = false;  // skim: stopped being processed in the skimmed layers, and only wrote state
+  int site = -1;     // −1: kept to the end; else index into PlanReport::sites
   int64_t merged_into = -1;      // position of the row that took it in; −1: pruned
   bool merged_hidden = false;    // in the hidden branch
   bool merged_residual = false;  // in the residual branch

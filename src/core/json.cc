@@ -1,5 +1,6 @@
 #include "core/json.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <set>
@@ -11,9 +12,11 @@
 namespace pith {
 namespace {
 
-// Python's json writes Infinity, -Infinity and NaN bare. They become strings with a mark that no
-// real string of a config can hold, outside of strings only, and are read back as numbers.
-constexpr std::string_view kMark = "\x01";
+// Python's json writes Infinity, -Infinity and NaN bare. Outside of strings they become strings
+// with a mark in front, "\u0001Infinity", which no file holds in earnest, and are read back as
+// numbers.
+constexpr std::string_view kWords[] = {"-Infinity", "Infinity", "NaN"};
+constexpr char kMark = '\x01';
 
 std::string QuoteNonFinite(std::string_view text) {
   std::string out;
@@ -28,7 +31,7 @@ std::string QuoteNonFinite(std::string_view text) {
       continue;
     }
     size_t matched = 0;
-    for (const std::string_view word : {"-Infinity", "Infinity", "NaN"}) {
+    for (const std::string_view word : kWords) {
       if (text.substr(i, word.size()) == word) matched = word.size();
       if (matched != 0) break;
     }
@@ -70,7 +73,10 @@ Json ParseJson(std::string_view text, std::string_view source, int max_depth) {
     }
     if (event == Event::value && value.is_string()) {
       const auto& string = value.get_ref<const std::string&>();
-      if (string.starts_with(kMark)) value = NonFinite(std::string_view(string).substr(1));
+      const std::string_view word = std::string_view(string).substr(string.starts_with(kMark));
+      if (word.size() < string.size() && std::ranges::count(kWords, word) > 0) {
+        value = NonFinite(word);
+      }
     }
     return true;
   };

@@ -92,6 +92,14 @@ PlanReport Engine::Plan(int64_t tokens, const ReductionOptions& reduction) const
   PlanReport report{.reduce = reducer.text(), .tokens = tokens, .sites = {}};
   Schedule schedule;
   if (!reducer.none()) schedule = reducer.Lengths(tokens);
+  if (reducer.skim() != nullptr) {
+    const Skim::Bounds bounds = reducer.skim()->Realised(tokens);
+    const FarRegion region = reducer.skim()->Region(tokens);
+    report.skim = SkimBounds{.far = region.far,
+                             .chunk = region.chunk,
+                             .realised_all_pairs = bounds.all_pairs,
+                             .realised_no_pairs = bounds.no_pairs};
+  }
   for (const SiteLength& site : schedule.sites) {
     report.sites.push_back({site.layer, site.in, site.out});
   }
@@ -102,6 +110,11 @@ PlanReport Engine::Plan(int64_t tokens, const ReductionOptions& reduction) const
   report.realised = schedule.realised;
   report.realised_blocks = realised(FlopsCount::kBlocks);
   report.realised_full = realised(FlopsCount::kFull);
+  if (report.skim) {  // no row goes: the blocks' work is counted instead, the head's stays
+    report.realised_blocks = schedule.realised;
+    report.realised_full = schedule.realised / (1 + HeadWeight(config, FlopsCount::kFull) /
+                                                        static_cast<double>(config.n_layer));
+  }
   report.dense_gflop = 1e-9 * tokens_d *
                        (static_cast<double>(config.n_layer) * BlockFlopsPerToken(config).Total() +
                         HeadFlopsPerToken(config));
@@ -121,6 +134,10 @@ InspectReport Engine::Inspect(std::span<const int32_t> ids, const ReductionOptio
       Prefill(impl_->model, impl_->exec, {&input, 1}, impl_->Prefilling(control, &reducer),
               workspace, [](std::span<const OutputRow>, MatView<const float>) {});
   if (result.maps.empty()) return report;
+  if (!result.far.empty()) {
+    report.plan.realised = result.realised;  // of this text
+    for (int64_t p = 0; p < result.far[0].region.far; ++p) report.tokens[p].far = true;
+  }
   for (size_t p = 0; p < ids.size(); ++p) {
     const TokenMap::Fate& fate = result.maps[0].fate(static_cast<int64_t>(p));
     report.tokens[p].site = fate.site;

@@ -34,6 +34,7 @@ struct Session::Impl {
   std::shared_ptr<const Engine::Impl> engine;
   SequenceState state;
   std::vector<float> logits;  // after the last token read; empty before the first
+  std::vector<int32_t> read;  // tokens read since the session was made or loaded
 };
 
 }  // namespace pith

@@ -116,7 +116,8 @@ Engine Engine::Load(const std::filesystem::path& directory, const EngineOptions&
   ModelInfo info = DescribeModel(weights);
   const std::filesystem::path path = tokenizer.empty() ? directory / "tokenizer.json" : tokenizer;
   std::optional<Tokenizer> loaded;
-  if (!tokenizer.empty() || std::filesystem::exists(path)) {
+  std::error_code ignored;
+  if (!tokenizer.empty() || std::filesystem::exists(path, ignored)) {
     loaded = Tokenizer::FromFile(path);
     CheckVocabulary(*loaded, path.string(), &info);
   }

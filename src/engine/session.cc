@@ -23,12 +23,12 @@ Session& Session::operator=(Session&&) noexcept = default;
 
 Session Engine::NewSession() const {
   return Session(std::make_unique<Session::Impl>(
-      Session::Impl{impl_, SequenceState(impl_->model.config()), {}}));
+      Session::Impl{impl_, SequenceState(impl_->model.config()), {}, {}}));
 }
 
 Session Engine::LoadSession(const std::filesystem::path& state_file) const {
   return Session(std::make_unique<Session::Impl>(Session::Impl{
-      impl_, LoadState(impl_->model.config(), impl_->model.fingerprint(), state_file), {}}));
+      impl_, LoadState(impl_->model.config(), impl_->model.fingerprint(), state_file), {}, {}}));
 }
 
 PrefillReport Session::Append(std::span<const int32_t> ids, const ReductionOptions& reduction,
@@ -53,10 +53,11 @@ PrefillReport Session::Append(std::span<const int32_t> ids, const ReductionOptio
               });
   impl_->state = std::move(state);
   impl_->logits = std::move(logits);
+  impl_->read.insert(impl_->read.end(), all.begin(), all.end());
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
   const auto tokens = static_cast<int64_t>(all.size());
   return {.tokens = tokens,
-          .rows_left = result.maps.empty() ? tokens : result.maps[0].rows(),
+          .rows_left = result.RowsLeft(0, tokens),
           .realised = result.realised,
           .seconds = elapsed.count()};
 }
@@ -64,12 +65,14 @@ PrefillReport Session::Append(std::span<const int32_t> ids, const ReductionOptio
 GenerateResult Session::Generate(std::span<const int32_t> prompt, const GenerateOptions& options) {
   const Engine::Impl& engine = *impl_->engine;
   const Decoder decoder{engine.model, engine.exec, engine.RequireTokenizer(), engine.end_of_text};
+  CheckGenerateOptions(options, engine.model.config().vocab_size);  // before any work
   PrefillReport prefill;
   if (!prompt.empty() || impl_->logits.empty()) {
     prefill = Append(prompt, options.reduction, options.control);
   }
   Workspace workspace;
-  GenerateResult result = Decode(decoder, options, prompt, impl_->logits, impl_->state, workspace);
+  GenerateResult result =
+      Decode(decoder, options, impl_->read, impl_->logits, impl_->state, workspace);
   // What follows the text is known only after its pending token is read.
   if (impl_->state.pending) impl_->logits.clear();
   result.prefill = prefill;

@@ -43,11 +43,16 @@ class TextOutput {
 
 }  // namespace
 
+void CheckGenerateOptions(const GenerateOptions& options, int64_t vocab_size) {
+  Require(options.max_tokens >= 0, ErrorCode::kInvalidArgument, "max-tokens: got ",
+          options.max_tokens, ", expected at least 0");
+  Sampler(options.sampling, vocab_size);
+  StopFilter{options.stop};
+}
+
 GenerateResult Decode(const Decoder& decoder, const GenerateOptions& options,
                       std::span<const int32_t> text, std::vector<float> logits,
                       SequenceState& state, Workspace& workspace) {
-  Require(options.max_tokens >= 0, ErrorCode::kInvalidArgument, "max-tokens: got ",
-          options.max_tokens, ", expected at least 0");
   const auto start = std::chrono::steady_clock::now();
   Sampler sampler(options.sampling, static_cast<int64_t>(logits.size()));
   sampler.Observe(text);

@@ -23,6 +23,9 @@ struct Decoder {
   std::vector<int32_t> end_of_text;  // tokens that end the output
 };
 
+// Throws kInvalidArgument for an option out of range, as Decode would after the prompt was read.
+void CheckGenerateOptions(const GenerateOptions& options, int64_t vocab_size);
+
 // Continues a text whose next-token logits are `logits` [vocab] (overwritten). `text` is what the
 // repetition penalty has seen. Reads every token it samples into `state` but the last, which stays
 // state.pending. Fills ids, text, finish and decode_seconds of the result. Raising the cancel flag

@@ -22,8 +22,8 @@ Sampler::Sampler(const SamplingOptions& options, int64_t vocab_size)
   RequireRange(options.top_p > 0 && options.top_p <= 1, "top-p", options.top_p,
                "more than 0 and at most 1");
   RequireRange(options.min_p >= 0 && options.min_p <= 1, "min-p", options.min_p, "0 to 1");
-  RequireRange(options.repetition_penalty > 0 && std::isfinite(options.repetition_penalty),
-               "repetition-penalty", options.repetition_penalty, "more than 0");
+  RequireRange(options.repetition_penalty >= 1e-3 && options.repetition_penalty <= 1e6,
+               "repetition-penalty", options.repetition_penalty, "0.001 to 1000000");
 }
 
 void Sampler::Observe(std::span<const int32_t> ids) {
@@ -32,6 +32,10 @@ void Sampler::Observe(std::span<const int32_t> ids) {
 
 int32_t Sampler::Sample(std::span<float> logits) {
   Penalise(logits);
+  const bool broken = std::ranges::any_of(logits, [](float v) { return std::isnan(v); }) ||
+                      !std::isfinite(*std::ranges::max_element(logits));
+  Require(!broken, ErrorCode::kCorruptData,
+          "the model's logits are NaN or infinite: are its weights damaged?");
   if (options_.greedy || options_.temperature == 0) {
     return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
   }
@@ -53,9 +57,8 @@ void Sampler::Penalise(std::span<float> logits) const {
 void Sampler::KeepLikely(std::span<const float> logits) {
   candidates_.clear();
   for (size_t i = 0; i < logits.size(); ++i) {
-    if (!std::isnan(logits[i])) candidates_.push_back({logits[i], static_cast<int32_t>(i)});
+    candidates_.push_back({logits[i], static_cast<int32_t>(i)});
   }
-  PITH_CHECK(!candidates_.empty());
   const auto likelier = [](const Candidate& a, const Candidate& b) {
     return a.value != b.value ? a.value > b.value : a.id < b.id;
   };

@@ -21,7 +21,8 @@ class Sampler {
   // Tells the repetition penalty of tokens that the text holds.
   void Observe(std::span<const int32_t> ids);
 
-  // Draws a token. Leaves penalised logits behind.
+  // Draws a token. Leaves penalised logits behind. Throws kCorruptData for logits that are NaN or
+  // without a finite maximum, which only broken weights give.
   int32_t Sample(std::span<float> logits);
 
  private:

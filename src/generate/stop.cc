@@ -17,11 +17,18 @@ StopFilter::StopFilter(std::vector<std::string> stops) : stops_(std::move(stops)
 std::string StopFilter::Push(std::string_view text) {
   if (stopped_) return "";
   held_ += text;
+  // The stop that is whole first, the longest of those that end together: the same for any pieces.
+  size_t begin = 0;
   size_t end = std::string::npos;
-  for (const std::string& stop : stops_) end = std::min(end, held_.find(stop));
+  for (const std::string& stop : stops_) {
+    const size_t at = held_.find(stop);
+    if (at == std::string::npos || at + stop.size() > end) continue;
+    begin = at + stop.size() < end ? at : std::min(begin, at);
+    end = at + stop.size();
+  }
   if (end != std::string::npos) {
     stopped_ = true;
-    std::string out = held_.substr(0, end);
+    std::string out = held_.substr(0, begin);
     held_.clear();
     return out;
   }

@@ -14,7 +14,8 @@ class StopFilter {
   // Throws kInvalidArgument for an empty stop text.
   explicit StopFilter(std::vector<std::string> stops);
 
-  // Returns the text that became final: everything before the first stop text, once one is whole.
+  // Returns the text that became final. Once a stop text is whole (the longest, where several end
+  // together), that is everything before it. The same in all however the text is cut into pieces.
   std::string Push(std::string_view text);
   // What is still held back, at the end of the output.
   std::string Flush();

@@ -88,8 +88,12 @@ void ConfigFields::DtLimit(const char* key, ModelConfig& config) {
   const double min = Bound((*pair)[0]);
   const double max = Bound((*pair)[1]);
   if (!(min < kInfinity && min <= max)) Fail(key, "a pair of numbers [min, max], min <= max");
-  config.dt_min = static_cast<float>(min);
+  // softplus is positive, so a lower bound below 0 is none.
+  config.dt_min = static_cast<float>(std::max(min, 0.0));
   config.dt_max = static_cast<float>(max);
+  if (!std::isfinite(config.dt_min) || !(config.dt_min <= config.dt_max)) {
+    Fail(key, "a pair of numbers [min, max], min <= max, max >= 0");
+  }
 }
 
 std::vector<int32_t> ConfigFields::TokenIds(const char* key, int64_t vocab_size) {

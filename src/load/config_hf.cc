@@ -89,7 +89,7 @@ ModelConfig ParseHuggingFaceConfig(const Json& json, const std::string& source) 
   config.n_layer = top.Size("num_hidden_layers", 1 << 14);
   config.vocab_size = top.Size("vocab_size", int64_t{1} << 24);
   config.d_inner = top.InnerWidth("expand", config.d_model);
-  config.d_conv = top.Size("conv_kernel", 4, 64);
+  config.d_conv = top.Size("conv_kernel", 4, 8);
   config.norm_eps = top.Epsilon("layer_norm_epsilon", 1e-5f);
   config.proj_bias = top.Bool("use_bias", false);
   config.conv_bias = top.Bool("use_conv_bias", true);

@@ -44,7 +44,7 @@ void ReadMixer(const Json& object, const std::string& source, ModelConfig& confi
   const std::string layer = ssm.String("layer", "Mamba1");
   if (layer != "Mamba1" && layer != "Mamba2") ssm.Unsupported("layer", "\"Mamba1\" or \"Mamba2\"");
   config.kind = layer == "Mamba1" ? BlockKind::kMamba1 : BlockKind::kMamba2;
-  config.d_conv = ssm.Size("d_conv", 4, 64);
+  config.d_conv = ssm.Size("d_conv", 4, 8);
   config.d_inner = ssm.InnerWidth("expand", config.d_model);
   config.proj_bias = ssm.Bool("bias", false);
   config.conv_bias = ssm.Bool("conv_bias", true);

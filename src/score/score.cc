@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "score/label_scorer.h"
+#include "score/modes.h"
 
 namespace pith {
 namespace {
@@ -98,7 +99,7 @@ class BatchScorer {
       stats_.context_tokens += tokens;
       for (const size_t item : groups[group_of[b]].items) {
         results_[item].context_tokens = tokens;
-        results_[item].context_rows = result.maps.empty() ? tokens : result.maps[b].rows();
+        results_[item].context_rows = result.RowsLeft(b, tokens);
         results_[item].realised = result.schedules.empty() ? 0 : result.schedules[b].realised;
       }
     }
@@ -186,6 +187,9 @@ std::vector<ScoreResult> ScoreItems(const Model& model, const Exec& exec,
     CheckTokenIds(model.config(), item.continuation);
   }
   const std::vector<ContextGroup> groups = GroupByContext(items);
+  if (options.mode != ScoringMode::kContext) {
+    return ScoreWholeItems(model, exec, items, options, prefill, stats);
+  }
   const StateShape shape(model.config());
   const int64_t state_bytes =
       (shape.conv + shape.ssm) * model.config().n_layer * static_cast<int64_t>(sizeof(float));

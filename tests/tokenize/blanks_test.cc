@@ -17,8 +17,7 @@ std::string Utf8(uint32_t c) {
 }
 
 TEST(Blanks, EveryCodePointOfTheBasicPlane) {
-  std::set<uint32_t> blanks = {0x20,   0x85,   0xa0,   0x1680, 0x2028,
-                               0x2029, 0x202f, 0x205f, 0x3000};
+  std::set<uint32_t> blanks = {0x20, 0x85, 0xa0, 0x1680, 0x2028, 0x2029, 0x202f, 0x205f, 0x3000};
   for (uint32_t c = 0x09; c <= 0x0d; ++c) blanks.insert(c);
   for (uint32_t c = 0x1c; c <= 0x1f; ++c) blanks.insert(c);
   for (uint32_t c = 0x2000; c <= 0x200a; ++c) blanks.insert(c);

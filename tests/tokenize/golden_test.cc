@@ -41,8 +41,7 @@ TEST(Golden, ShortNeox) {
 }
 
 TEST(Golden, Neox) {
-  ExpectGolden("gpt-neox-20b",
-               PITH_SOURCE_DIR "/data/tokenizer/gpt-neox-20b.tokenizer.json.xz");
+  ExpectGolden("gpt-neox-20b", PITH_SOURCE_DIR "/data/tokenizer/gpt-neox-20b.tokenizer.json.xz");
 }
 
 // Without a normaliser nothing is lost: all bytes come back, in one go and as a stream.
