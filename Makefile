@@ -38,7 +38,7 @@ build: deps            ## compile everything for the CPU
 deps:                  ## install the packages that pith needs
 	scripts/install-deps.sh
 
-models:                ## unpack the shipped models
+models: | deps         ## unpack the shipped models
 	scripts/unpack-models.sh
 
 clean:                 ## remove builds and unpacked models

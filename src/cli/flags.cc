@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "cli/io.h"
+#include "cli/text.h"
 #include "core/error.h"
 #include "reduce/spec.h"
 
@@ -44,7 +45,7 @@ void ModelFlags::Declare(CLI::App& verb, bool required) {
       ->capture_default_str()
       ->group("Model");
   verb.add_option("--threads", engine.threads, "Threads; 0: all processors")
-      ->check(CLI::Range(0, 4096))
+      ->check(CLI::Range(0, 1024))
       ->type_name("N")
       ->capture_default_str()
       ->group("Model");
@@ -53,7 +54,11 @@ void ModelFlags::Declare(CLI::App& verb, bool required) {
 Engine ModelFlags::Load(bool verify) const {
   EngineOptions options = engine;
   options.verify_weights = verify;
-  return Engine::Load(model, options, tokenizer);
+  Engine loaded = Engine::Load(model, options, tokenizer);
+  for (const std::string& warning : loaded.info().warnings) {
+    WriteError(StrCat("pith: warning: ", Printable(warning), "\n"));
+  }
+  return loaded;
 }
 
 void DeclareBos(CLI::App& verb, bool& bos) {

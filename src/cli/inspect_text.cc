@@ -48,7 +48,7 @@ OrderedJson InspectView::TokenJson(size_t position, std::optional<int> site) con
   OrderedJson json = {{"position", position}, {"id", token.id}, {"text", pieces_[position]}};
   const int last = static_cast<int>(report_->plan.sites.size()) - 1;
   if (token.site < 0 || FateAt(token, site.value_or(last)) == Fate::kKept) {
-    json["fate"] = "kept";
+    json["fate"] = token.far ? "far" : "kept";
     return json;
   }
   json["fate"] = token.merged_into < 0 ? "pruned" : "merged";
@@ -133,6 +133,10 @@ std::string InspectView::ToText(std::optional<int> site, bool colours) const {
       std::ranges::count_if(report_->tokens, [](const auto& t) { return t.site < 0; });
   std::string text = StrCat(plan.reduce, ": ", plan.tokens, " tokens, ", kept,
                             " kept to the end, realised reduction ", Percent(plan.realised), "\n");
+  if (plan.skim) {
+    return text + StrCat("Nothing is removed. The first ", plan.skim->far,
+                         " tokens are far: in skimmed layers they only write state.\n");
+  }
   if (plan.sites.empty()) return text + "Nothing is removed.\n";
   text += StrCat("legend: kept ", Marked(colours ? kPrunedColour : kPrunedPlain, "pruned"), " ",
                  Marked(colours ? kMergedColour : kMergedPlain, "merged"),

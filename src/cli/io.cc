@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <utility>
@@ -119,8 +120,22 @@ const std::atomic<bool>* CatchInterrupts() {
   return &interrupted;
 }
 
+namespace {
+
+// ", 1:02:03 left" or ", 2:03 left"
+std::string TimeLeft(double seconds) {
+  constexpr double kMost = 1e9;  // keeps the cast defined
+  const auto whole = static_cast<int64_t>(std::min(seconds, kMost));
+  const auto two_digits = [](int64_t n) { return StrCat(n < 10 ? "0" : "", n); };
+  const std::string minutes =
+      whole < 3600 ? StrCat(whole / 60) : StrCat(whole / 3600, ":", two_digits(whole / 60 % 60));
+  return StrCat(", ", minutes, ":", two_digits(whole % 60), " left");
+}
+
+}  // namespace
+
 ProgressBar::ProgressBar(std::string label, bool quiet)
-    : label_(std::move(label)), next_(Clock::now() + std::chrono::seconds(2)) {
+    : label_(std::move(label)), start_(Clock::now()), next_(start_ + std::chrono::seconds(2)) {
   enabled_ = !quiet && !DumbTerminal() && ::isatty(STDERR_FILENO) == 1;
 }
 
@@ -131,7 +146,10 @@ void ProgressBar::Show(double share) {
   const double bounded = std::clamp(share, 0.0, 1.0);
   const int full = static_cast<int>(bounded * kWidth);
   const std::string bar = std::string(full, '#') + std::string(kWidth - full, '.');
-  WriteError(StrCat("\r", label_, " [", bar, "] ", static_cast<int>(bounded * 100), " %\033[K"));
+  const std::chrono::duration<double> spent = now - start_;
+  const std::string left = bounded > 0 ? TimeLeft(spent.count() * (1 - bounded) / bounded) : "";
+  WriteError(
+      StrCat("\r", label_, " [", bar, "] ", static_cast<int>(bounded * 100), " %", left, "\033[K"));
   shown_ = true;
   next_ = now + std::chrono::milliseconds(100);
 }

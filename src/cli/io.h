@@ -49,8 +49,8 @@ void WriteError(std::string_view text);
 // The first Ctrl-C raises the flag, the second ends the program.
 const std::atomic<bool>* CatchInterrupts();
 
-// A bar on standard error for work of more than two seconds, where that is a terminal. Cleared at
-// the end. Not shared between threads.
+// A bar on standard error for work of more than two seconds, where that is a terminal, with the
+// time left at the pace so far. Cleared at the end. Not shared between threads.
 class ProgressBar {
  public:
   ProgressBar(std::string label, bool quiet);
@@ -73,6 +73,7 @@ class ProgressBar {
   std::string label_;
   bool enabled_;
   bool shown_ = false;
+  Clock::time_point start_;
   Clock::time_point next_;
 };
 

@@ -73,8 +73,8 @@ int Run(int argc, char** argv) {
   app.get_formatter()->column_width(34);
   Context context;
   context.cancel = CatchInterrupts();
-  for (const auto add :
-       {AddGenerate, AddScore, AddPerplexity, AddPlan, AddInspect, AddTokenize, AddInfo, AddDemo}) {
+  for (const auto add : {AddGenerate, AddScore, AddPerplexity, AddPlan, AddInspect, AddTokenize,
+                         AddInfo, AddDemo, AddEval}) {
     add(app, context);
   }
   try {

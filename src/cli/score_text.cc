@@ -18,11 +18,11 @@ std::string Mean(double logprob, int64_t tokens) {
 
 OrderedJson ScoreJson(const ScoreResult& result, const Engine& engine) {
   OrderedJson json = {{"logprob", result.logprob},
-               {"tokens", result.tokens},
-               {"greedy", result.greedy},
-               {"greedy_tokens", result.greedy_tokens},
-               {"context_tokens", result.context_tokens},
-               {"realised", result.realised}};
+                      {"tokens", result.tokens},
+                      {"greedy", result.greedy},
+                      {"greedy_tokens", result.greedy_tokens},
+                      {"context_tokens", result.context_tokens},
+                      {"realised", result.realised}};
   if (result.token_logprobs.empty()) return json;
   OrderedJson& list = json["token_logprobs"] = OrderedJson::array();
   for (const TokenLogprob& token : result.token_logprobs) {

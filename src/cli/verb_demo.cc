@@ -19,6 +19,7 @@ namespace {
 constexpr int64_t kContext = 1792;
 constexpr int64_t kTail = 256;
 constexpr int64_t kPromptTokens = 1500;
+constexpr int64_t kShownTokens = 40;
 
 struct DemoFlags {
   std::string models = "models";
@@ -33,7 +34,7 @@ struct DemoFlags {
 
 const std::vector<std::string>& Mamba2Reductions() {
   static const std::vector<std::string> list = [] {
-    std::vector<std::string> all = {"none"};
+    std::vector<std::string> all = {"none", "skim", "skim:full=0-9,mass=0.1,window=256"};
     for (const char* method : {"truncate", "prefix-thin", "random", "utrc"}) {
       for (const char* percent : {"@10%", "@20%", "@30%"}) all.push_back(StrCat(method, percent));
     }
@@ -43,8 +44,8 @@ const std::vector<std::string>& Mamba2Reductions() {
 }
 
 const std::vector<std::string>& Mamba1Reductions() {
-  static const std::vector<std::string> list = {"none", "truncate@30%", "prefix-thin@30%",
-                                                "random@30%", "utrc@30%"};
+  static const std::vector<std::string> list = {
+      "none", "skim", "truncate@30%", "prefix-thin@30%", "random@30%", "utrc@30%"};
   return list;
 }
 
@@ -56,17 +57,18 @@ std::string OneLine(std::string text) {
 }
 
 // (a) What a long prompt is continued with, dense and reduced.
-OrderedJson ShowContinuations(const Engine& engine, const std::string& document, const Context& context,
-                       Output& out) {
+OrderedJson ShowContinuations(const Engine& engine, const std::string& document,
+                              const Context& context, Output& out) {
   std::vector<int32_t> ids = engine.Tokenize(document, true);
   Require(static_cast<int64_t>(ids.size()) > kPromptTokens, ErrorCode::kInvalidArgument,
           "the first document: got ", ids.size(), " tokens, expected more than ", kPromptTokens);
   ids.resize(kPromptTokens);
-  const std::string prompt = engine.Detokenize(ids);
-  out.Write(StrCat("A prompt of ", kPromptTokens, " tokens, which ends\n  …",
-                   OneLine(prompt.substr(prompt.size() - 160)), "\nis continued (greedily):\n"));
+  const std::string ending =
+      engine.Detokenize(std::span(ids).subspan(kPromptTokens - kShownTokens));
+  out.Write(StrCat("A prompt of ", kPromptTokens, " tokens, which ends\n  …", OneLine(ending),
+                   "\nis continued (greedily):\n"));
   OrderedJson list = OrderedJson::array();
-  for (const char* reduce : {"none", "truncate@30%", "utrc@30%"}) {
+  for (const char* reduce : {"none", "skim", "truncate@30%", "utrc@30%"}) {
     GenerateOptions options{.max_tokens = 48, .sampling = {.greedy = true}};
     options.reduction.reduce = reduce;
     options.control.cancel = context.cancel;
@@ -86,8 +88,8 @@ OrderedJson ShowContinuations(const Engine& engine, const std::string& document,
 
 // (b) and (c): the table of one model.
 OrderedJson ShowTable(const Engine& engine, const CompareSet& set,
-               const std::vector<std::string>& reductions, const DemoFlags& flags,
-               const Context& context, Output& out) {
+                      const std::vector<std::string>& reductions, const DemoFlags& flags,
+                      const Context& context, Output& out) {
   std::vector<CompareRow> rows;
   {
     ProgressBar bar("comparing", flags.quiet);
@@ -124,24 +126,32 @@ void Explain(const DemoFlags& flags, size_t questions, Output& out) {
       "peak: resident, weights included. All with the separator in front.\n\n"));
 }
 
+void CreateParent(const std::filesystem::path& file) {
+  if (!file.has_parent_path()) return;
+  std::error_code error;
+  std::filesystem::create_directories(file.parent_path(), error);
+  Require(!error, ErrorCode::kIo, file.parent_path().string(),
+          ": cannot create: ", error.message());
+}
+
 int RunDemo(DemoFlags flags, const Context& context) {
   if (flags.full) flags.windows = flags.contexts = 64;
   const std::filesystem::path models(flags.models);
   const std::filesystem::path data(flags.data);
-  std::filesystem::create_directories(std::filesystem::path(flags.output).parent_path());
+  CreateParent(flags.output);
   CheckWritable(flags.output);
   const auto documents = ReadDocuments(data / "text" / "heldout-1mb.txt.xz");
   const auto contexts = ReadRecall(data / "recall" / "recall-1.8k.jsonl.xz");
   Output out("");
   const Stopwatch watch;
   OrderedJson report = {{"build", BuildDescription()},
-                 {"device", flags.engine.device},
-                 {"dtype", flags.engine.dtype},
-                 {"context_tokens", kContext},
-                 {"tail_tokens", kTail},
-                 {"scoring", "context"},
-                 {"bos", true},
-                 {"models", OrderedJson::object()}};
+                        {"device", flags.engine.device},
+                        {"dtype", flags.engine.dtype},
+                        {"context_tokens", kContext},
+                        {"tail_tokens", kTail},
+                        {"scoring", "context"},
+                        {"bos", true},
+                        {"models", OrderedJson::object()}};
   for (const char* name : {"pith-27m-mamba2", "pith-13m-mamba1"}) {
     const bool first = report["models"].empty();
     const Engine engine = Engine::Load(models / name, flags.engine);
@@ -189,7 +199,9 @@ void AddDemo(CLI::App& app, Context& context) {
         verb.add_flag("--quiet", flags.quiet, "No progress bar");
         verb.add_option("--threads", flags.engine.threads, "Threads; 0: all processors")
             ->capture_default_str();
-        verb.add_option("--dtype", flags.engine.dtype, "f32 or bf16")->capture_default_str();
+        verb.add_option("--dtype", flags.engine.dtype, "f32 or bf16")
+            ->capture_default_str()
+            ->check(CLI::IsMember({"f32", "bf16"}));
       },
       RunDemo);
 }

@@ -25,14 +25,14 @@ struct GenerateFlags {
 
 OrderedJson ToJson(const GenerateResult& result, const ModelInfo& info) {
   OrderedJson json = {{"text", result.text},
-               {"ids", result.ids},
-               {"finish", result.finish},
-               {"end_of_text", nullptr},
-               {"prompt_tokens", result.prefill.tokens},
-               {"rows_left", result.prefill.rows_left},
-               {"realised", result.prefill.realised},
-               {"prefill_seconds", result.prefill.seconds},
-               {"decode_seconds", result.decode_seconds}};
+                      {"ids", result.ids},
+                      {"finish", result.finish},
+                      {"end_of_text", nullptr},
+                      {"prompt_tokens", result.prefill.tokens},
+                      {"rows_left", result.prefill.rows_left},
+                      {"realised", result.prefill.realised},
+                      {"prefill_seconds", result.prefill.seconds},
+                      {"decode_seconds", result.decode_seconds}};
   if (info.end_of_text) {
     json["end_of_text"] = {{"id", *info.end_of_text}, {"source", info.end_of_text_source}};
   }

@@ -14,15 +14,15 @@ struct InfoFlags {
 
 OrderedJson ToJson(const ModelInfo& info) {
   OrderedJson json = {{"kind", info.kind},
-               {"format", info.format},
-               {"parameters", info.parameters},
-               {"n_layer", info.n_layer},
-               {"d_model", info.d_model},
-               {"vocab_size", info.vocab_size},
-               {"state_bytes", info.state_bytes},
-               {"end_of_text", nullptr},
-               {"warnings", info.warnings},
-               {"description", info.description}};
+                      {"format", info.format},
+                      {"parameters", info.parameters},
+                      {"n_layer", info.n_layer},
+                      {"d_model", info.d_model},
+                      {"vocab_size", info.vocab_size},
+                      {"state_bytes", info.state_bytes},
+                      {"end_of_text", nullptr},
+                      {"warnings", info.warnings},
+                      {"description", info.description}};
   if (info.end_of_text) {
     json["end_of_text"] = {{"id", *info.end_of_text}, {"source", info.end_of_text_source}};
   }

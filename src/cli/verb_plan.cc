@@ -50,6 +50,13 @@ std::string PlanText(const PlanReport& plan) {
   fields.Add("realised", Percent(plan.realised));
   fields.Add("  blocks", Percent(plan.realised_blocks) + " (mean rows over layers)");
   fields.Add("  full", Percent(plan.realised_full) + " (all block terms and the head)");
+  if (plan.skim) {
+    fields.Add("  of a text", Percent(plan.skim->realised_all_pairs) + " to " +
+                                  Percent(plan.skim->realised_no_pairs) +
+                                  ", as many far writes arrive");
+    fields.Add("far tokens",
+               Grouped(plan.skim->far) + " in chunks of " + Grouped(plan.skim->chunk));
+  }
   fields.Add("GFLOP",
              Fixed(plan.dense_gflop, 2) + " dense, " + Fixed(plan.reduced_gflop, 2) + " reduced");
   if (plan.sites.empty()) return fields.ToString();

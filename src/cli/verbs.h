@@ -34,6 +34,7 @@ void AddInspect(CLI::App& app, Context& context);
 void AddTokenize(CLI::App& app, Context& context);
 void AddInfo(CLI::App& app, Context& context);
 void AddDemo(CLI::App& app, Context& context);
+void AddEval(CLI::App& app, Context& context);
 
 // Declares a verb whose flags live in a `Flags`, as long as the verb does. `declare(verb, flags)`
 // adds the options; `run(flags, context)` does the work and returns an ExitCode. `examples` is

@@ -151,23 +151,23 @@ OrderedJson RowsToJson(const std::vector<CompareRow>& rows, const std::vector<do
   for (const CompareRow& row : rows) {
     const Paired nll = PairedDifference(row.nll, rows[0].nll);
     const Paired answers = PairedDifference(row.answers, rows[0].answers);
-    out.push_back(
-        {{"reduce", row.reduce},
-         {"realised", row.realised},
-         {"rows_left", row.rows_left},
-         {"windows", row.nll.size()},
-         {"nll", row.MeanNll()},
-         {"nll_difference", {{"mean", nll.mean}, {"standard_error", nll.standard_error}}},
-         {"nll_per_window", row.nll},
-         {"questions", row.answers.size()},
-         {"answers_right", row.AnswersRight()},
-         {"answers_difference",
-          {{"mean", answers.mean}, {"standard_error", answers.standard_error}}},
-         {"answers_by_depth", ByDepth(row.answers, depths)},
-         {"answer_tokens", row.answer_tokens},
-         {"answer_tokens_right", row.AnswerTokensRight()},
-         {"tokens_per_second", row.tokens_per_second},
-         {"peak_memory_bytes", row.peak_memory ? OrderedJson(*row.peak_memory) : OrderedJson(nullptr)}});
+    out.push_back({{"reduce", row.reduce},
+                   {"realised", row.realised},
+                   {"rows_left", row.rows_left},
+                   {"windows", row.nll.size()},
+                   {"nll", row.MeanNll()},
+                   {"nll_difference", {{"mean", nll.mean}, {"standard_error", nll.standard_error}}},
+                   {"nll_per_window", row.nll},
+                   {"questions", row.answers.size()},
+                   {"answers_right", row.AnswersRight()},
+                   {"answers_difference",
+                    {{"mean", answers.mean}, {"standard_error", answers.standard_error}}},
+                   {"answers_by_depth", ByDepth(row.answers, depths)},
+                   {"answer_tokens", row.answer_tokens},
+                   {"answer_tokens_right", row.AnswerTokensRight()},
+                   {"tokens_per_second", row.tokens_per_second},
+                   {"peak_memory_bytes",
+                    row.peak_memory ? OrderedJson(*row.peak_memory) : OrderedJson(nullptr)}});
   }
   return out;
 }

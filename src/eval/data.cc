@@ -28,6 +28,8 @@ RecallItem ParseRecall(std::string_view line, const std::string& source) {
   if (!item.Field("questions").is_array()) item.Fail("questions", "a list");
   for (const Json& entry : item.Field("questions")) {
     const JsonReader question(entry, source, "questions.");
+    // Else its first token could join the prompt's last one, and bytes would be lost.
+    if (!question.String("answer").starts_with(' ')) question.Fail("answer", "a leading blank");
     out.questions.push_back({.prompt = question.String("prompt"),
                              .answer = question.String("answer"),
                              .depth = question.Number("depth", 0)});

@@ -14,7 +14,7 @@ namespace pith {
 // Documents separated by a line `<|endoftext|>`; plain or .xz.
 std::vector<std::string> ReadDocuments(const std::filesystem::path& path);
 
-// A text with facts hidden in it, and questions about them (data/recall/README.md).
+// A text with facts hidden in it, and questions about them (data/README.md).
 struct RecallItem {
   struct Question {
     std::string prompt;

@@ -158,7 +158,7 @@ class Completion(Case):
             self.assertIn(verb, self.complete(""))
         self.assertEqual(self.complete("score", "--cont"),
                          ["--context", "--context-file", "--continuation", "--continuation-file"])
-        self.assertEqual(self.complete("plan", "--reduce", "utr"), ["utrc"])
+        self.assertEqual(self.complete("plan", "--reduce", "utr"), ["utrc", "utrc-published"])
         self.assertEqual(self.complete("info", "--dtype", "b"), ["bf16"])
         self.assertIn("reference", self.complete("info", "--device", ""))
         self.assertIn("--greedy", self.complete("generate", "--"))

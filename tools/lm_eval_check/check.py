@@ -1,0 +1,129 @@
+"""Scores the shipped tasks with lm-evaluation-harness, by PyTorch or by pith.
+
+    check.py --lm torch --write tests/eval/golden/lm_eval.json.xz    makes the golden values
+    check.py --lm pith --pith build/pith                             the same metrics through pith
+
+The tasks are lm_eval's own (its YAML files, its prompts, its metrics); only the data come from
+data/eval, so that nothing is fetched. README.md names the versions last used.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import lzma
+import sys
+import tempfile
+from pathlib import Path
+
+import lm_eval
+from lm_eval.tasks._yaml_loader import load_yaml
+
+import models
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+TASKS = Path(lm_eval.__file__).parent / "tasks"
+
+
+def arc(row):
+    """The hub's columns of ARC from the official file's."""
+    choices = row["question"]["choices"]
+    return {
+        "question": row["question"]["stem"],
+        "choices": {key: [c[key] for c in choices] for key in ("text", "label")},
+        "answerKey": row["answerKey"],
+    }
+
+
+# name: lm_eval's task file, ours in data/eval, and how a row becomes one of the hub's
+SOURCES = {
+    "lambada_openai": ("lambada/lambada_openai.yaml", "lambada_test", None),
+    "hellaswag": ("hellaswag/hellaswag.yaml", "hellaswag_val", None),
+    "piqa": ("piqa/piqa.yaml", "piqa_val", None),
+    "arc_easy": ("arc/arc_easy.yaml", "ARC-Easy-Test", arc),
+    "arc_challenge": ("arc/arc_challenge.yaml", "ARC-Challenge-Test", arc),
+    "winogrande": ("winogrande/default.yaml", "winogrande_xl_dev", None),
+}
+
+
+def local_task(name, folder):
+    """lm_eval's configuration of a task, reading a file in `folder` instead of the hub."""
+    config_file, data_file, convert = SOURCES[name]
+    config = load_yaml(TASKS / config_file)
+    unpacked = Path(folder) / f"{name}.jsonl"
+    with lzma.open(ROOT / "data/eval" / f"{data_file}.jsonl.xz", "rt", encoding="utf-8") as source:
+        rows = [json.loads(line) for line in source]
+    if convert:
+        rows = [convert(row) for row in rows]
+    unpacked.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    split = config.get("test_split") or config["validation_split"]
+    config.pop("tag", None)
+    config.update(
+        dataset_path="json",
+        dataset_name=None,
+        dataset_kwargs={"data_files": {split: str(unpacked)}},
+        training_split=None,
+        fewshot_split=split,
+        num_fewshot=0,
+    )
+    return config
+
+
+def golden(lm, samples, metrics):
+    """Requests of each document in order; a context equal to the one before is written as null."""
+    recorded, documents = iter(lm.recorded), []
+    for sample in sorted(samples, key=lambda s: s["doc_id"]):
+        requests, before = [], None
+        for _ in sample["arguments"]:
+            context, continuation, logprob, greedy = next(recorded)
+            shown = None if context == before else context
+            requests.append([shown, continuation, round(logprob, 6), int(greedy)])
+            before = context
+        documents.append(requests)
+    assert next(recorded, None) is None
+    return {"metrics": metrics, "documents": documents}
+
+
+def run(lm, name, limit):
+    with tempfile.TemporaryDirectory() as folder:
+        result = lm_eval.simple_evaluate(
+            lm, tasks=[local_task(name, folder)], limit=limit, bootstrap_iters=2, log_samples=True
+        )
+    metrics = {
+        key.removesuffix(",none"): value
+        for key, value in result["results"][name].items()
+        if isinstance(value, float) and "perplexity_stderr" not in key  # a bootstrap
+    }
+    return metrics, result["samples"][name]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--lm", choices=["torch", "pith"], required=True)
+    parser.add_argument("--model", type=Path, default=ROOT / "models/pith-13m-mamba1")
+    parser.add_argument("--pith", default="build/cpu/pith", help="the program, for --lm pith")
+    parser.add_argument("--tasks", default=",".join(SOURCES))
+    parser.add_argument("--limit", type=int, default=200, help="documents of each task, 0: all")
+    parser.add_argument("--write", type=Path, help="golden values (.json.xz), for --lm torch")
+    flags = parser.parse_args()
+    if flags.write and flags.lm == "pith":
+        sys.exit("--write: golden values are PyTorch's, give --lm torch")
+    lm = models.TorchLM(flags.model) if flags.lm == "torch" else models.PithLM(flags.pith, flags.model)
+    out = {
+        "format": 1,
+        "model": flags.model.name,
+        "source": {p: importlib.metadata.version(p) for p in ("lm_eval", "torch", "transformers")},
+        "tasks": {},
+    }
+    for name in flags.tasks.split(","):
+        metrics, samples = run(lm, name, flags.limit or None)
+        print(name, len(samples), json.dumps(metrics))
+        if flags.write:
+            out["tasks"][name] = golden(lm, samples, metrics)
+            lm.recorded.clear()
+    if flags.write:
+        text = json.dumps(out, separators=(",", ":"))
+        flags.write.write_bytes(lzma.compress(text.encode(), preset=9 | lzma.PRESET_EXTREME))
+
+
+if __name__ == "__main__":
+    main()
