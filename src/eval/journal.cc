@@ -160,9 +160,9 @@ void Journal::Read(const OrderedJson& fingerprint) {
   }
 }
 
-void Journal::Insert(JournalEntry entry) {
+void Journal::Insert(const JournalEntry& entry) {
   std::tuple key(entry.task, entry.method, entry.item);
-  entries_.try_emplace(std::move(key), std::move(entry));
+  entries_.try_emplace(std::move(key), entry);
 }
 
 const JournalEntry* Journal::Find(const std::string& task, const std::string& method,

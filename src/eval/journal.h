@@ -57,7 +57,7 @@ class Journal {
  private:
   void Read(const OrderedJson& fingerprint);
   void Write(std::string_view text);
-  void Insert(JournalEntry entry);
+  void Insert(const JournalEntry& entry);
 
   std::filesystem::path path_;
   int fd_ = -1;
