@@ -15,7 +15,7 @@ demo: build models     ## read real text with token reduction (DEMO_ARGS="--full
 test: build models     ## build and run every test
 	ctest --test-dir build/cpu --output-on-failure -j $(JOBS)
 
-bench: deps models     ## measure operators and tokenizer
+bench: deps models     ## measure operators, prefill and tokenizer
 	cmake --preset cpu -DPITH_BENCHMARKS=ON
 	cmake --build --preset cpu -j $(JOBS)
 	scripts/bench.sh build/cpu
@@ -38,7 +38,7 @@ build: deps            ## compile everything for the CPU
 deps:                  ## install the packages that pith needs
 	scripts/install-deps.sh
 
-models: | deps         ## unpack the shipped models
+models: | deps          ## unpack the shipped models
 	scripts/unpack-models.sh
 
 clean:                 ## remove builds and unpacked models

@@ -224,3 +224,5 @@ BENCHMARK(BM_ScoreLabels)->Args({50288, 64, 1})->Args({50288, 64, 2})->UseRealTi
 
 }  // namespace
 }  // namespace pith
+
+BENCHMARK_MAIN();
