@@ -100,9 +100,11 @@ int RunEval(EvalFlags flags, const Context& context) {
   const Engine engine = flags.model.Load();
   const OrderedJson fingerprint = Fingerprint(engine, flags.model.engine, flags.model.model,
                                               flags.model.tokenizer, flags.task, options.mode);
+  // What cannot be is found before --fresh empties a journal.
+  const auto tasks = LoadTasks(engine, flags.tasks, flags.task);
+  for (const std::string& method : options.methods) engine.Plan(1, {.reduce = method});
   Journal journal(directory / "journal.jsonl", fingerprint, flags.fresh);
   const size_t before = journal.size();
-  const auto tasks = LoadTasks(engine, flags.tasks, flags.task);
   const auto rows = Measure(flags, engine, tasks, options, journal, context);
 
   const OrderedJson results = {{"format", "pith eval 1"},

@@ -7,7 +7,11 @@
 
 #include "core/checksum.h"
 #include "core/error.h"
+#include "core/file.h"
 #include "eval/peak_memory.h"
+#include "reduce/registry.h"
+#include "reduce/spec.h"
+#include "score/modes.h"
 
 namespace pith {
 namespace {
@@ -22,9 +26,22 @@ void Add(Checksum& checksum, const std::vector<T>& values) {
   checksum.Add(std::as_bytes(std::span(values)));
 }
 
-// Of all that scores and metrics depend on.
-uint64_t ChecksumOf(const TaskItem& item) {
+// Of the files that a method reads (`thresholds=FILE`): their content decides its scores.
+uint64_t ChecksumOfFiles(const std::string& method) {
   Checksum checksum;
+  const ReductionSpec spec = ReductionSpec::Parse(method);
+  for (const MethodKey& key : AllKeys(FindMethod(spec.method))) {
+    const auto value = spec.params.find(std::string(key.name));
+    if (!key.file || value == spec.params.end()) continue;
+    checksum.Add(MappedFile(value->second).bytes());
+  }
+  return checksum.value();
+}
+
+// Of all that scores and metrics depend on, the method's files included.
+uint64_t ChecksumOf(const TaskItem& item, uint64_t files) {
+  Checksum checksum;
+  checksum.Add(std::as_bytes(std::span(&files, files == 0 ? 0 : 1)));
   for (const ScoreItem& request : item.requests) {
     Add(checksum, request.context);
     Add(checksum, request.continuation);
@@ -53,6 +70,7 @@ int64_t TokensOf(const TaskItem& item) {
 struct Cell {
   const EvalTask* task = nullptr;
   std::string method;
+  uint64_t files = 0;  // ChecksumOfFiles of the method
 };
 
 // Figures of the contexts that were read for the item.
@@ -98,10 +116,13 @@ class Runner {
   const JournalEntry* Find(const Cell& cell, const TaskItem& item) const {
     const JournalEntry* entry = journal_.Find(cell.task->name, cell.method, item.id);
     if (entry == nullptr) return nullptr;
-    Require(entry->checksum == ChecksumOf(item) &&
+    Require(entry->checksum == ChecksumOf(item, cell.files) &&
                 entry->shares.size() == cell.task->task->metrics().size(),
             ErrorCode::kInvalidArgument, journal_.path().string(), ": ", cell.task->name, ", item ",
-            item.id, ": the journal has another item of this name: the data has changed");
+            item.id,
+            ": the journal has another item of this name: the data has changed, or a file "
+            "that ",
+            cell.method, " reads");
     return entry;
   }
 
@@ -152,7 +173,7 @@ class Runner {
       JournalEntry entry{.task = cell.task->name,
                          .method = cell.method,
                          .item = item->id,
-                         .checksum = ChecksumOf(*item),
+                         .checksum = ChecksumOf(*item, cell.files),
                          .shares = cell.task->task->Measure(*item, own),
                          .peak_memory = peak};
       AddContexts(*item, own, options_.mode, entry);
@@ -204,6 +225,15 @@ EvalRow MakeRow(const Runner& runner, const Cell& cell, ShareLists& shares) {
   return row;
 }
 
+// Tasks that read single tokens need every one of them scored.
+void CheckModes(std::span<const EvalTask> tasks, ScoringMode mode) {
+  for (const EvalTask& task : tasks) {
+    Require(mode == ScoringMode::kContext || !task.task->needs_logprobs(),
+            ErrorCode::kInvalidArgument, task.name, ": got scoring mode ", ScoringModeName(mode),
+            ", expected context");
+  }
+}
+
 // Canonical spellings, each once.
 std::vector<std::string> Canonical(const Engine& engine, const std::vector<std::string>& methods) {
   std::vector<std::string> out;
@@ -230,9 +260,12 @@ std::vector<EvalTask> LoadTasks(const Engine& engine, const std::vector<std::str
 std::vector<EvalRow> Evaluate(const Engine& engine, std::span<const EvalTask> tasks,
                               const EvalOptions& options, Journal& journal) {
   const std::vector<std::string> methods = Canonical(engine, options.methods);
+  CheckModes(tasks, options.mode);
   std::vector<Cell> cells;
   for (const EvalTask& task : tasks) {
-    for (const std::string& method : methods) cells.push_back({&task, method});
+    for (const std::string& method : methods) {
+      cells.push_back({&task, method, ChecksumOfFiles(method)});
+    }
   }
   Runner runner(engine, options, journal);
   runner.Run(cells);

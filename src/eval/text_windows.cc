@@ -19,10 +19,11 @@ std::vector<std::vector<int32_t>> ReadTokens(const Engine& engine, const TaskOpt
 
 std::vector<TextWindow> StridedWindows(const std::vector<std::vector<int32_t>>& documents,
                                        const TaskOptions& options) {
-  Require(options.context >= 2, ErrorCode::kInvalidArgument, "context: got ", options.context,
-          ", expected at least 2");
-  Require(options.tail >= 1, ErrorCode::kInvalidArgument, "tail: got ", options.tail,
-          ", expected at least 1");
+  constexpr int64_t kMost = int64_t{1} << 30;
+  Require(options.context >= 2 && options.context <= kMost, ErrorCode::kInvalidArgument,
+          "context: got ", options.context, ", expected 2 to ", kMost);
+  Require(options.tail >= 1 && options.tail <= kMost, ErrorCode::kInvalidArgument, "tail: got ",
+          options.tail, ", expected 1 to ", kMost);
   std::vector<TextWindow> all;
   for (size_t d = 0; d < documents.size(); ++d) {
     const auto tokens = static_cast<int64_t>(documents[d].size());

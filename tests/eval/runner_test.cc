@@ -193,6 +193,31 @@ TEST_F(RunnerTest, ChangedItemsAreRefused) {
   EXPECT_NE(message.find("piqa, item " + tasks[1].items[2].id), std::string::npos) << message;
 }
 
+// A file that a method reads is part of what was measured.
+TEST_F(RunnerTest, AMethodsFileMayNotChangeUnderAJournal) {
+  dir_.Write("counts.json", R"({"counts": [1, 2, 3]})");
+  const std::string table = (dir_.path() / "counts.json").string();
+  const EvalOptions options{.methods = {"utrc@20%:importance=rarity,table=" + table}};
+  const std::vector<EvalTask> tasks = {Tasks()[1]};
+  Journal journal(path(), Print(SmallTasks()));
+  const std::string figures = Figures(Evaluate(Model(), tasks, options, journal));
+  EXPECT_EQ(Figures(Evaluate(Model(), tasks, options, journal)), figures);
+  dir_.Write("counts.json", R"({"counts": [3, 2, 1]})");
+  EXPECT_NE(ErrorOf([&] { Evaluate(Model(), tasks, options, journal); }).find("has changed"),
+            std::string::npos);
+}
+
+TEST_F(RunnerTest, TasksOfSingleTokensWantTheContextMode) {
+  TaskOptions few = SmallTasks();
+  few.limit = 1;
+  const std::vector<EvalTask> tasks = LoadTasks(Model(), {"recall"}, few);
+  Journal journal(path(), Print(few));
+  const EvalOptions options{.methods = {"utrc@20%"}, .mode = ScoringMode::kSurvivors};
+  EXPECT_NE(ErrorOf([&] { Evaluate(Model(), tasks, options, journal); })
+                .find("recall: got scoring mode survivors"),
+            std::string::npos);
+}
+
 TEST_F(RunnerTest, BrokenLinesAreNamed) {
   Run();
   const std::string journal = ReadFile(path());
