@@ -46,8 +46,8 @@ class TextOutput {
 void CheckGenerateOptions(const GenerateOptions& options, int64_t vocab_size) {
   Require(options.max_tokens >= 0, ErrorCode::kInvalidArgument, "max-tokens: got ",
           options.max_tokens, ", expected at least 0");
-  Sampler(options.sampling, vocab_size);
-  StopFilter{options.stop};
+  [[maybe_unused]] const Sampler sampler(options.sampling, vocab_size);
+  [[maybe_unused]] const StopFilter filter(options.stop);
 }
 
 GenerateResult Decode(const Decoder& decoder, const GenerateOptions& options,
