@@ -213,8 +213,9 @@ TEST_F(RunnerTest, TasksOfSingleTokensWantTheContextMode) {
   const std::vector<EvalTask> tasks = LoadTasks(Model(), {"recall"}, few);
   Journal journal(path(), Print(few));
   const EvalOptions options{.methods = {"utrc@20%"}, .mode = ScoringMode::kSurvivors};
-  EXPECT_NE(ErrorOf([&] { Evaluate(Model(), tasks, options, journal); })
-                .find("recall: got scoring mode survivors"),
+  EXPECT_NE(ErrorOf([&] {
+              Evaluate(Model(), tasks, options, journal);
+            }).find("recall: got scoring mode survivors"),
             std::string::npos);
 }
 
