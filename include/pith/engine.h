@@ -82,6 +82,17 @@ class Engine {
   // One pass over a document with carried state. Ids: at least two.
   PerplexityResult Perplexity(std::span<const int32_t> ids, const RunControl& control = {}) const;
 
+  // The canonical spelling of a reduction; `auto` stays: Plan tells what it is for some length.
+  // Throws kInvalidArgument where the model cannot be reduced so at any length.
+  std::string CanonicalReduction(const ReductionOptions& reduction) const;
+
+  // Thresholds for an `ltmp` from contexts as they would be read, into a file that
+  // `ltmp:thresholds=FILE` reads (docs/formats/ltmp.md). One forward over them a site; progress is
+  // that of each.
+  void CalibrateLtmp(const ReductionOptions& reduction,
+                     std::span<const std::vector<int32_t>> contexts,
+                     const std::filesystem::path& file, const RunControl& control = {}) const;
+
   // What a reduction would do to a context of `tokens`, without reading one.
   PlanReport Plan(int64_t tokens, const ReductionOptions& reduction) const;
   // What it does to this context.

@@ -99,6 +99,10 @@ struct TokenFate {
 struct InspectReport {
   PlanReport plan;
   std::vector<TokenFate> tokens;
+  // Skim, per layer: [n_heads][chunks of the far region], 1 where the chunk's write into
+  // the head's state was made; empty for layers that read every token. Mamba-1 writes all: its
+  // layers are empty. No layers without skim.
+  std::vector<std::vector<std::vector<uint8_t>>> far_writes;
 };
 
 }  // namespace pith

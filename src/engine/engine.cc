@@ -6,7 +6,9 @@
 
 #include "core/error.h"
 #include "engine/impl.h"
+#include "model/calibrate_ltmp.h"
 #include "model/workspace.h"
+#include "reduce/auto.h"
 #include "reduce/flops.h"
 #include "reduce/registry.h"
 #include "score/score.h"
@@ -20,8 +22,14 @@ const Tokenizer& Engine::Impl::RequireTokenizer() const {
   return *tokenizer;
 }
 
-Reducer Engine::Impl::MakeReducer(const ReductionOptions& options) const {
-  return Reducer(ReductionSpec::Parse(options.reduce), model.config(), options.sites,
+Reducer Engine::Impl::MakeReducer(const ReductionOptions& options, int64_t tokens) const {
+  ReductionSpec spec = ReductionSpec::Parse(options.reduce);
+  if (IsAuto(spec)) {
+    Require(!options.full_flops, ErrorCode::kInvalidArgument, "reduction '", spec.ToString(),
+            "': its share counts the blocks, expected flops=blocks");
+    spec = ResolveAuto(spec, model.config(), tokens);
+  }
+  return Reducer(spec, model.config(), options.sites,
                  options.full_flops ? FlopsCount::kFull : FlopsCount::kBlocks);
 }
 
@@ -61,10 +69,9 @@ GenerateResult Engine::Generate(std::span<const int32_t> prompt,
 
 std::vector<ScoreResult> Engine::Score(std::span<const ScoreItem> items,
                                        const ScoreOptions& options, ScoreStats* stats) const {
-  const Reducer reducer = impl_->MakeReducer(options.reduction);
-  const PrefillOptions prefill =
-      impl_->Prefilling({.cancel = options.control.cancel, .progress = nullptr}, &reducer);
-  return ScoreItems(impl_->model, impl_->exec, items, options, prefill, stats);
+  const bool by_length = IsAuto(ReductionSpec::Parse(options.reduction.reduce));
+  return by_length ? impl_->ScoreByLength(items, options, stats)
+                   : impl_->Score(items, options, stats);
 }
 
 ScoreItem Engine::EncodePair(std::string_view context, std::string_view continuation,
@@ -84,10 +91,33 @@ PerplexityResult Engine::Perplexity(std::span<const int32_t> ids, const RunContr
   return ScoreDocument(impl_->model, impl_->exec, ids, impl_->Prefilling(control, nullptr));
 }
 
+namespace {
+
+// The plan's lengths and what they save: as scheduled, or as a text gave them.
+void SetLengths(const ModelConfig& config, const Schedule& schedule, PlanReport& report) {
+  const auto layers = static_cast<double>(config.n_layer);
+  const double head = HeadWeight(config, FlopsCount::kFull);
+  report.sites.clear();
+  for (const SiteLength& site : schedule.sites) {
+    report.sites.push_back({site.layer, site.in, site.out});
+  }
+  report.realised = schedule.realised;
+  if (report.skim) {  // no row goes: the blocks' work is counted instead, the head's stays
+    report.realised_blocks = schedule.realised;
+    report.realised_full = schedule.realised / (1 + head / layers);
+  } else {
+    report.realised_blocks = Realised(schedule.sites, report.tokens, config.n_layer, 0);
+    report.realised_full = Realised(schedule.sites, report.tokens, config.n_layer, head);
+  }
+  report.reduced_gflop = report.dense_gflop * (1 - report.realised_full);
+}
+
+}  // namespace
+
 PlanReport Engine::Plan(int64_t tokens, const ReductionOptions& reduction) const {
   Require(tokens >= 1, ErrorCode::kInvalidArgument, "length: got ", tokens,
           ", expected at least 1");
-  const Reducer reducer = impl_->MakeReducer(reduction);
+  const Reducer reducer = impl_->MakeReducer(reduction, tokens);
   const ModelConfig& config = impl_->model.config();
   PlanReport report{.reduce = reducer.text(), .tokens = tokens, .sites = {}};
   Schedule schedule;
@@ -100,31 +130,33 @@ PlanReport Engine::Plan(int64_t tokens, const ReductionOptions& reduction) const
                              .realised_all_pairs = bounds.all_pairs,
                              .realised_no_pairs = bounds.no_pairs};
   }
-  for (const SiteLength& site : schedule.sites) {
-    report.sites.push_back({site.layer, site.in, site.out});
-  }
-  const double tokens_d = static_cast<double>(tokens);
-  const auto realised = [&](FlopsCount count) {
-    return Realised(schedule.sites, tokens, config.n_layer, HeadWeight(config, count));
-  };
-  report.realised = schedule.realised;
-  report.realised_blocks = realised(FlopsCount::kBlocks);
-  report.realised_full = realised(FlopsCount::kFull);
-  if (report.skim) {  // no row goes: the blocks' work is counted instead, the head's stays
-    report.realised_blocks = schedule.realised;
-    report.realised_full = schedule.realised / (1 + HeadWeight(config, FlopsCount::kFull) /
-                                                        static_cast<double>(config.n_layer));
-  }
-  report.dense_gflop = 1e-9 * tokens_d *
+  report.dense_gflop = 1e-9 * static_cast<double>(tokens) *
                        (static_cast<double>(config.n_layer) * BlockFlopsPerToken(config).Total() +
                         HeadFlopsPerToken(config));
-  report.reduced_gflop = report.dense_gflop * (1 - report.realised_full);
+  SetLengths(config, schedule, report);
   return report;
+}
+
+std::string Engine::CanonicalReduction(const ReductionOptions& reduction) const {
+  constexpr int64_t kAnyLength = int64_t{1} << 40;  // where `auto` reaches the most
+  const Reducer reducer = impl_->MakeReducer(reduction, kAnyLength);
+  const ReductionSpec spec = ReductionSpec::Parse(reduction.reduce);
+  return IsAuto(spec) ? spec.ToString() : reducer.text();
+}
+
+void Engine::CalibrateLtmp(const ReductionOptions& reduction,
+                           std::span<const std::vector<int32_t>> contexts,
+                           const std::filesystem::path& file, const RunControl& control) const {
+  Require(!reduction.full_flops, ErrorCode::kInvalidArgument,
+          "calibration of ltmp: expected flops=blocks");
+  pith::CalibrateLtmp(impl_->model, impl_->exec, ReductionSpec::Parse(reduction.reduce),
+                      reduction.sites, contexts, impl_->Prefilling(control, nullptr))
+      .Write(file);
 }
 
 InspectReport Engine::Inspect(std::span<const int32_t> ids, const ReductionOptions& reduction,
                               const RunControl& control) const {
-  const Reducer reducer = impl_->MakeReducer(reduction);
+  const Reducer reducer = impl_->MakeReducer(reduction, std::ssize(ids));
   InspectReport report{.plan = Plan(static_cast<int64_t>(ids.size()), reduction), .tokens = {}};
   for (const int32_t id : ids) report.tokens.push_back({.id = id});
   SequenceState state(impl_->model.config());
@@ -134,9 +166,10 @@ InspectReport Engine::Inspect(std::span<const int32_t> ids, const ReductionOptio
       Prefill(impl_->model, impl_->exec, {&input, 1}, impl_->Prefilling(control, &reducer),
               workspace, [](std::span<const OutputRow>, MatView<const float>) {});
   if (result.maps.empty()) return report;
+  SetLengths(impl_->model.config(), result.schedules[0], report.plan);
   if (!result.far.empty()) {
-    report.plan.realised = result.realised;  // of this text
     for (int64_t p = 0; p < result.far[0].region.far; ++p) report.tokens[p].far = true;
+    report.far_writes = result.far[0].needed;
   }
   for (size_t p = 0; p < ids.size(); ++p) {
     const TokenMap::Fate& fate = result.maps[0].fate(static_cast<int64_t>(p));

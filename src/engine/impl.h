@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "core/exec.h"
@@ -25,7 +26,13 @@ struct Engine::Impl {
   ModelInfo info;
 
   const Tokenizer& RequireTokenizer() const;
-  Reducer MakeReducer(const ReductionOptions& options) const;
+  // For a context of `tokens`, which decide what `auto` is.
+  Reducer MakeReducer(const ReductionOptions& options, int64_t tokens) const;
+  std::vector<ScoreResult> Score(std::span<const ScoreItem> items, const ScoreOptions& options,
+                                 ScoreStats* stats) const;
+  // Under `auto`: each context reduced as its own length asks.
+  std::vector<ScoreResult> ScoreByLength(std::span<const ScoreItem> items,
+                                         const ScoreOptions& options, ScoreStats* stats) const;
   // `reducer` must outlive the result.
   PrefillOptions Prefilling(const RunControl& control, const Reducer* reducer) const;
 };

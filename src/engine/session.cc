@@ -35,9 +35,9 @@ PrefillReport Session::Append(std::span<const int32_t> ids, const ReductionOptio
                               const RunControl& control) {
   const auto start = std::chrono::steady_clock::now();
   const Engine::Impl& engine = *impl_->engine;
-  const Reducer reducer = engine.MakeReducer(reduction);
   std::vector<int32_t> all(ids.begin(), ids.end());
   if (impl_->state.pending) all.insert(all.begin(), *impl_->state.pending);
+  const Reducer reducer = engine.MakeReducer(reduction, std::ssize(all));
 
   // Works on a copy, so that a cancelled or failed read leaves the session as it was.
   SequenceState state = impl_->state;

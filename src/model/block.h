@@ -35,6 +35,7 @@ struct BlockContext {
   BlockMode mode;
   int64_t ssd_chunk;
   Workspace& ws;
+  int64_t chunk_rows = 1024;  // rows in flight where a layer's work is cut: bounds the scratch
 };
 
 // Layer `layer`: residual x ← x + h of the block before (h is skipped where `first`), then

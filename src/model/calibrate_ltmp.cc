@@ -55,6 +55,18 @@ class Recorder : public ReductionPolicy {
   std::vector<Sample>& samples_;
 };
 
+// Rows of one importance go or stay together: all those up to the result go, `wanted` of `sorted`
+// or as near to it as ties allow, of two equally near the fewer.
+double PruneThreshold(std::span<const float> sorted, size_t wanted) {
+  constexpr float kNone = std::numeric_limits<float>::lowest();
+  if (wanted == 0 || !std::isfinite(sorted[wanted - 1])) return kNone;
+  const auto tie = std::ranges::equal_range(sorted, sorted[wanted - 1]);
+  const auto below = static_cast<size_t>(tie.begin() - sorted.begin());
+  const auto through = static_cast<size_t>(tie.end() - sorted.begin());
+  if (through - wanted < wanted - below) return sorted[wanted - 1];
+  return below > 0 && std::isfinite(sorted[below - 1]) ? sorted[below - 1] : kNone;
+}
+
 LtmpThreshold Choose(const std::vector<Sample>& samples, int layer, double keep) {
   double rows = 0;
   std::vector<float> similarities;
@@ -67,7 +79,7 @@ LtmpThreshold Choose(const std::vector<Sample>& samples, int layer, double keep)
   const auto remove = static_cast<size_t>(std::floor((1 - keep) * rows + 0.5));
   const size_t merge = remove / 2;
   std::ranges::sort(similarities, std::greater<>());
-  LtmpThreshold chosen{.layer = layer, .merge = -2, .prune = std::numeric_limits<float>::lowest()};
+  LtmpThreshold chosen{.layer = layer, .merge = -2};
   if (merge < similarities.size()) chosen.merge = similarities[merge];
 
   size_t merged = 0;
@@ -80,8 +92,7 @@ LtmpThreshold Choose(const std::vector<Sample>& samples, int layer, double keep)
     }
   }
   std::ranges::sort(importance);
-  const size_t prune = std::min(remove - merged, importance.size());
-  if (prune > 0 && std::isfinite(importance[prune - 1])) chosen.prune = importance[prune - 1];
+  chosen.prune = PruneThreshold(importance, std::min(remove - merged, importance.size()));
   return chosen;
 }
 
@@ -99,7 +110,10 @@ LtmpThresholds CalibrateLtmp(const Model& model, const Exec& exec, const Reducti
           "calibration: got no text, expected at least one");
   const Reducer base(spec, model.config(), sites);
   const LtmpOptions ltmp = ReadLtmpOptions(ParamReader(spec.method, spec.params));
-  LtmpThresholds result{.keep = base.keep(), .options = LtmpMeaning(spec.params), .sites = {}};
+  LtmpThresholds result{.keep = base.keep(),
+                        .protect = base.protected_tail(),
+                        .options = LtmpMeaning(spec.params),
+                        .sites = {}};
   Workspace ws;
   for (const int layer : base.sites()) {
     std::vector<Sample> samples;

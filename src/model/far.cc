@@ -23,11 +23,11 @@ void Normalise(const BlockContext& context, int64_t layer, MatView<const float> 
 // Mamba-1: Δ depends on all of conv(x), so everything but the gate, C, the read-out and out_proj
 // is done, in chunks of the scratch.
 FarWritten WriteFarMamba1(const BlockContext& context, int64_t layer, MatView<const float> stream,
-                          int64_t chunk_rows, SequenceState& state) {
+                          SequenceState& state) {
   const ModelConfig& config = context.model.config();
   Workspace& ws = context.ws;
-  for (int64_t begin = 0; begin < stream.rows; begin += chunk_rows) {
-    const int64_t n = std::min(chunk_rows, stream.rows - begin);
+  for (int64_t begin = 0; begin < stream.rows; begin += context.chunk_rows) {
+    const int64_t n = std::min(context.chunk_rows, stream.rows - begin);
     BlockRows rows{.rows = n, .segments = {{0, n}}, .states = {&state}};
     ws.Reserve(config, n);
     Normalise(context, layer, stream.Rows(begin, n), ws.normed.view());
@@ -42,8 +42,7 @@ FarWritten WriteFar(const BlockContext& context, int64_t layer, MatView<const fl
                     const FarRegion& region, const Horizon& horizon, SequenceState& state) {
   PITH_CHECK(stream.rows == region.far && region.far > 0);
   if (context.model.config().kind == BlockKind::kMamba1) {
-    constexpr int64_t kChunkRows = 1024;
-    return WriteFarMamba1(context, layer, stream, kChunkRows, state);
+    return WriteFarMamba1(context, layer, stream, state);
   }
   context.ws.far_normed.Resize(region.far, stream.cols);
   Normalise(context, layer, stream, context.ws.far_normed.view());

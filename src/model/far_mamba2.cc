@@ -11,7 +11,8 @@
 namespace pith {
 namespace {
 
-constexpr int64_t kBlockRows = 1024;  // bounds a thread's scratch
+// Bounds a thread's scratch. Fixed: sums of state writes associate by it.
+constexpr int64_t kBlockRows = 1024;
 
 class Writer {
  public:

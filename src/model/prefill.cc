@@ -54,7 +54,7 @@ class Forward {
         options_(options),
         chunk_rows_(std::max(options.rows_per_chunk, options.ssd_chunk)),
         ws_(ws),
-        context_{model, exec, BlockMode::kPrefill, options.ssd_chunk, ws} {
+        context_{model, exec, BlockMode::kPrefill, options.ssd_chunk, ws, chunk_rows_} {
     for (const SequenceInput& input : batch) {
       Require(!input.ids.empty(), ErrorCode::kInvalidArgument,
               "prompt: got no tokens, expected at least one");

@@ -32,6 +32,7 @@ struct LtmpThreshold {
 // docs/formats/ltmp.md.
 struct LtmpThresholds {
   double keep = 1;                             // share of rows to keep at each site
+  int64_t protect = 0;                         // last rows that no threshold touches
   std::map<std::string, std::string> options;  // LtmpMeaning of what they were made with
   std::vector<LtmpThreshold> sites;            // increasing layers
 

@@ -1,5 +1,6 @@
 // The file of LTMP's thresholds (docs/formats/ltmp.md).
 #include <cmath>
+#include <limits>
 
 #include "core/error.h"
 #include "core/file.h"
@@ -38,6 +39,7 @@ LtmpThresholds LtmpThresholds::Read(const std::filesystem::path& path) {
   LtmpThresholds thresholds;
   thresholds.keep = FiniteNumber(reader, "keep");
   if (!(thresholds.keep > 0 && thresholds.keep <= 1)) reader.Fail("keep", "above 0, at most 1");
+  thresholds.protect = reader.Int("protect", 0, std::numeric_limits<int32_t>::max());
   const Json& options = reader.Field("options");
   if (!options.is_object()) reader.Fail("options", "an object");
   for (const auto& [key, value] : options.items()) {
@@ -61,6 +63,7 @@ void LtmpThresholds::Write(const std::filesystem::path& path) const {
   OrderedJson json;
   json["format"] = kFormat;
   json["keep"] = keep;
+  json["protect"] = protect;
   json["options"] = OrderedJson::object();
   for (const auto& [key, value] : options) json["options"][key] = value;
   json["sites"] = OrderedJson::array();

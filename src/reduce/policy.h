@@ -74,10 +74,15 @@ class ReductionPolicy {
 
   // The first tokens of the context that are neither removed nor altered.
   virtual int64_t protected_head() const { return 0; }
+  // Rows that the published code keeps at each site beyond ceil(keep · rows); for
+  // lengths=published.
+  virtual int64_t published_extra() const { return 0; }
   // Whether plans remove what they see fit in place of `remove` rows; one row at least stays.
   virtual bool counts_vary() const { return false; }
-  // Throws kInvalidArgument where the policy was made for other sites or another keep ratio.
-  virtual void CheckSchedule(std::span<const int> /*sites*/, double /*keep*/) const {}
+  // Throws kInvalidArgument where the policy was made for other sites, another keep ratio or
+  // another number of protected last rows.
+  virtual void CheckSchedule(std::span<const int> /*sites*/, double /*keep*/,
+                             int64_t /*protect*/) const {}
 };
 
 }  // namespace pith

@@ -5,6 +5,7 @@
 #include <limits>
 #include <utility>
 
+#include "reduce/auto.h"
 #include "reduce/blocks.h"
 #include "reduce/params.h"
 #include "reduce/registry.h"
@@ -49,6 +50,7 @@ Reducer::Reducer(const ReductionSpec& spec, const ModelConfig& config,
                  const std::vector<int>& sites, FlopsCount count)
     : n_layer_(config.n_layer), head_weight_(HeadWeight(config, count)) {
   const Method& method = FindMethod(spec.method);
+  PITH_CHECK(!IsAuto(spec));
   Require(!spec.reduction || (*spec.reduction >= 0 && *spec.reduction < 1),
           ErrorCode::kInvalidArgument, spec.method, ": wanted reduction: got ",
           spec.reduction.value_or(0), ", expected a share of at least 0 and less than 1");
@@ -80,7 +82,7 @@ Reducer::Reducer(const ReductionSpec& spec, const ModelConfig& config,
   if (block_ % 2 != 0) params.Fail("block", "an even number of rows");
   SetSites(spec, method, given);
   SetKeep(spec, params);
-  policy_->CheckSchedule(sites_, keep_);
+  policy_->CheckSchedule(sites_, keep_, protect_);
 }
 
 void Reducer::SetSites(const ReductionSpec& spec, const Method& method,
@@ -126,8 +128,11 @@ Schedule Reducer::Lengths(int64_t tokens) const {
   Schedule schedule;
   if (skim_) schedule.realised = skim_->Realised(tokens).all_pairs;
   if (policy_ == nullptr) return schedule;
-  schedule.sites = IntegerLengths(sites_, keep_, tokens, limit_,
-                                  protect_ + policy_->protected_head(), rounding_);
+  schedule.sites = IntegerLengths(sites_, keep_, tokens,
+                                  {.limit = limit_,
+                                   .protected_rows = protect_ + policy_->protected_head(),
+                                   .rounding = rounding_,
+                                   .extra = policy_->published_extra()});
   schedule.realised = RealisedBy(schedule.sites, tokens);
   return schedule;
 }

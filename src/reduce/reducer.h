@@ -24,6 +24,7 @@ class Reducer {
  public:
   // `sites` overrides the method's and the spec's sites; empty: as they say. It is checked, and
   // then without effect, where the method has no sites to choose (`none`, `truncate`).
+  // `auto` must have been resolved (auto.h).
   // Throws kInvalidArgument for an unknown method (listing the known ones), an unknown key of the
   // method (listing its keys), a value out of range, a site outside the model or twice, and a
   // wanted reduction beyond what the method reaches at any length, naming the maximum.

@@ -29,6 +29,8 @@ const std::vector<Method>& Methods() {
   static const std::vector<Method> methods = {
       {.name = "none", .summary = "every token, unreduced"},
       SkimMethod(),
+      {.name = "auto",
+       .summary = "what our study supports for the model and the length of context"},
       UtrcMethod(),
       UtrcPublishedMethod(),
       EvitMethod(),

@@ -57,18 +57,19 @@ double SolveKeep(const std::vector<int>& sites, int64_t n_layer, double head_wei
 }
 
 std::vector<SiteLength> IntegerLengths(const std::vector<int>& sites, double keep, int64_t tokens,
-                                       Limit limit, int64_t protected_rows, Rounding rounding) {
+                                       const LengthRules& rules) {
   std::vector<SiteLength> lengths;
   double ratio = 1;
   int64_t rows = tokens;
   for (int layer : sites) {
     ratio *= keep;
     // The slack absorbs that keep is a rounded decimal: .9 of 10 rows are 9.
-    const double aim = rounding == Rounding::kCumulative
-                           ? std::floor(ratio * static_cast<double>(tokens) + 0.5)
-                           : std::ceil(keep * static_cast<double>(rows) - 1e-9);
-    const int64_t removed = std::clamp<int64_t>(rows - static_cast<int64_t>(aim), 0,
-                                                MaxRemovable(limit, rows, protected_rows));
+    const double aim =
+        rules.rounding == Rounding::kCumulative
+            ? std::floor(ratio * static_cast<double>(tokens) + 0.5)
+            : std::ceil(keep * static_cast<double>(rows) - 1e-9) + static_cast<double>(rules.extra);
+    const int64_t removed = std::clamp<int64_t>(
+        rows - static_cast<int64_t>(aim), 0, MaxRemovable(rules.limit, rows, rules.protected_rows));
     lengths.push_back({.layer = layer, .in = rows, .out = rows - removed});
     rows -= removed;
   }

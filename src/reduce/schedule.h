@@ -55,11 +55,17 @@ double Reduction(const std::vector<int>& sites, int64_t n_layer, double head_wei
 double SolveKeep(const std::vector<int>& sites, int64_t n_layer, double head_weight, double wanted,
                  double min_keep);
 
-// Integer lengths for `tokens` tokens, of which `protected_rows` stay whatever happens. With
-// cumulative rounding, a site that was capped by `limit` is made up for by the next ones.
+struct LengthRules {
+  Limit limit = Limit::kHalf;
+  int64_t protected_rows = 0;  // stay whatever happens
+  Rounding rounding = Rounding::kCumulative;
+  int64_t extra = 0;  // kCeilChain: rows kept beyond the aim at each site
+};
+
+// Integer lengths for `tokens` tokens. With cumulative rounding, a site that was capped by the
+// limit is made up for by the next ones.
 std::vector<SiteLength> IntegerLengths(const std::vector<int>& sites, double keep, int64_t tokens,
-                                       Limit limit, int64_t protected_rows,
-                                       Rounding rounding = Rounding::kCumulative);
+                                       const LengthRules& rules);
 
 // The reduction that these lengths give; 0 for no tokens.
 double Realised(const std::vector<SiteLength>& lengths, int64_t tokens, int64_t n_layer,

@@ -80,6 +80,17 @@ void ParseParams(std::string_view text, std::string_view list, ReductionSpec& sp
   }
 }
 
+// Without the lines that begin with '#'.
+std::string WithoutComments(std::string_view text) {
+  std::string out;
+  while (!text.empty()) {
+    const std::string_view line = text.substr(0, text.find('\n'));
+    if (!line.starts_with('#')) out.append(line).append("\n");
+    text.remove_prefix(std::min(text.size(), line.size() + 1));
+  }
+  return out;
+}
+
 }  // namespace
 
 ReductionSpec ReductionSpec::Parse(std::string_view text) {
@@ -101,7 +112,7 @@ ReductionSpec ReductionSpec::ParseOrRead(std::string_view text) {
   if (!text.starts_with('@')) return Parse(text);
   constexpr int64_t kMaxBytes = 1 << 16;
   constexpr std::string_view kBlanks = " \t\r\n";
-  const std::string content = ReadFile(std::string(text.substr(1)), kMaxBytes);
+  const std::string content = WithoutComments(ReadFile(std::string(text.substr(1)), kMaxBytes));
   const size_t begin = std::min(content.find_first_not_of(kBlanks), content.size());
   const size_t end = content.find_last_not_of(kBlanks) + 1;
   try {

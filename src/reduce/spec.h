@@ -19,8 +19,9 @@ struct ReductionSpec {
   // Throws kInvalidArgument, naming the part that is wrong and what was expected. Never reads a
   // file; some methods' options name one, which building a Reducer reads (ReadsFile, registry.h).
   static ReductionSpec Parse(std::string_view text);
-  // For front ends whose user owns the machine: `@FILE` stands for the one spec that FILE holds,
-  // anything else is parsed as it is. Also throws as ReadFile does.
+  // For front ends whose user owns the machine: `@FILE` stands for the one spec that FILE holds
+  // beside lines of comment, which begin with '#'; anything else is parsed as it is. Also throws as
+  // ReadFile does.
   static ReductionSpec ParseOrRead(std::string_view text);
 
   // The canonical spelling: keys in alphabetical order. Parse(ToString()) gives the same spec.

@@ -19,7 +19,7 @@ Unigrams::Unigrams(std::vector<double> counts) : counts_(std::move(counts)) {
 }
 
 Unigrams Unigrams::Read(const std::filesystem::path& path) {
-  constexpr int64_t kMaxBytes = int64_t{1} << 28;
+  constexpr int64_t kMaxBytes = int64_t{1} << 24;
   constexpr uint64_t kMaxCount = uint64_t{1} << 53;
   const Json json = ParseJson(ReadFile(path, kMaxBytes), path.string());
   const JsonReader reader(json, path.string());

@@ -23,10 +23,6 @@ std::vector<ContextGroup> GroupByContext(std::span<const ScoreItem> items) {
   std::vector<ContextGroup> groups;
   std::map<std::vector<int32_t>, size_t> index;
   for (size_t i = 0; i < items.size(); ++i) {
-    const size_t needed = items[i].context.empty() ? 2 : 1;
-    Require(items[i].continuation.size() >= needed, ErrorCode::kInvalidArgument, "item ", i,
-            ": got a continuation of ", items[i].continuation.size(), " tokens, expected at least ",
-            needed, needed == 2 ? " (without a context the first token is not predicted)" : "");
     const auto [it, added] = index.try_emplace(items[i].context, groups.size());
     if (added) groups.push_back({&items[i].context, {}});
     groups[it->second].items.push_back(i);
@@ -179,13 +175,21 @@ class BatchScorer {
 
 }  // namespace
 
+void CheckScoreItems(const ModelConfig& config, std::span<const ScoreItem> items) {
+  for (size_t i = 0; i < items.size(); ++i) {
+    CheckTokenIds(config, items[i].context);
+    CheckTokenIds(config, items[i].continuation);
+    const size_t needed = items[i].context.empty() ? 2 : 1;
+    Require(items[i].continuation.size() >= needed, ErrorCode::kInvalidArgument, "item ", i,
+            ": got a continuation of ", items[i].continuation.size(), " tokens, expected at least ",
+            needed, needed == 2 ? " (without a context the first token is not predicted)" : "");
+  }
+}
+
 std::vector<ScoreResult> ScoreItems(const Model& model, const Exec& exec,
                                     std::span<const ScoreItem> items, const ScoreOptions& options,
                                     const PrefillOptions& prefill, ScoreStats* stats) {
-  for (const ScoreItem& item : items) {
-    CheckTokenIds(model.config(), item.context);
-    CheckTokenIds(model.config(), item.continuation);
-  }
+  CheckScoreItems(model.config(), items);
   const std::vector<ContextGroup> groups = GroupByContext(items);
   if (options.mode != ScoringMode::kContext) {
     return ScoreWholeItems(model, exec, items, options, prefill, stats);

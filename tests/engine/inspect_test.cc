@@ -4,10 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <limits>
 #include <string>
 #include <vector>
 
 #include "pith/engine.h"
+#include "reduce/ltmp.h"
 #include "tests/engine/tiny_checkpoint.h"
 
 namespace pith {
@@ -46,10 +49,10 @@ void CheckFates(const InspectReport& report, const std::vector<int32_t>& ids) {
   }
 }
 
-// Of the methods that remove rows; `none` and `skim` move none.
+// Of the methods that remove rows; `none` and `skim` move none, and `auto` is one of the others.
 TEST_P(Inspect, EveryMethodsFatesAddUp) {
   for (const MethodInfo& method : ListReductions()) {
-    if (method.name == "none" || method.name == "skim") continue;
+    if (method.name == "none" || method.name == "skim" || method.name == "auto") continue;
     for (const int64_t length : {1, 2, 5, 40, 130}) {
       SCOPED_TRACE(::testing::Message() << method.name << ", " << length << " tokens");
       const ReductionOptions reduction{.reduce = method.name + "@20%"};
@@ -87,6 +90,20 @@ TEST_P(Inspect, TellsPrunedFromMerged) {
   EXPECT_EQ(count(prune, any), removed);
   EXPECT_EQ(count(prune, hidden), 0);
   EXPECT_EQ(count(prune, residual), 0);
+}
+
+// Thresholds remove what they see fit: the plan tells this text's lengths, not the scheduled ones.
+TEST_P(Inspect, CountsThatVaryAreThoseOfTheText) {
+  const std::filesystem::path path = std::filesystem::path(::testing::TempDir()) / "inspect.ltmp";
+  const double all = std::numeric_limits<double>::max();
+  LtmpThresholds{.keep = 0.9, .protect = 4, .options = {}, .sites = {{2, all, all}}}.Write(path);
+  const ReductionOptions reduction{.reduce = "ltmp:keep=0.9,sites=2,thresholds=" + path.string()};
+  const std::vector<int32_t> ids = RandomIds(40, 5);
+  const InspectReport report = engine_.Inspect(ids, reduction);
+  CheckFates(report, ids);  // no edge merges, every unprotected row goes
+  EXPECT_EQ(report.plan.sites[0].out, 4);
+  EXPECT_DOUBLE_EQ(report.plan.realised, 36.0 / 40 * 5 / 8);
+  EXPECT_EQ(report.plan.realised_blocks, report.plan.realised);
 }
 
 TEST_P(Inspect, WithoutReductionAllAreKept) {

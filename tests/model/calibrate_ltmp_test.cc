@@ -71,6 +71,38 @@ TEST(CalibrateLtmp, RemovesTheWantedShareOnItsOwnTexts) {
   std::filesystem::remove(path);
 }
 
+// Rarity without a table takes few values, so rows tie by the dozen and go or stay together. No
+// threshold then comes nearer to the wanted count: that is checked against all of them.
+TEST(CalibrateLtmp, ComesAsNearAsTiesAllow) {
+  const std::string path = ::testing::TempDir() + "calibrated_ties_test.json";
+  const Model model = MakeModel({});
+  for (const int64_t keep : {60, 80, 95}) {
+    const std::vector<std::vector<int32_t>> texts = {RandomIds(150, 20, keep)};
+    const std::string spec = StrCat("ltmp:importance=rarity,keep=0.", keep, ",protect=7,sites=1");
+    LtmpThresholds thresholds =
+        CalibrateLtmp(model, kExec, ReductionSpec::Parse(spec), {}, texts, {.ssd_chunk = 16});
+    EXPECT_EQ(thresholds.protect, 7);
+    const auto removed = [&](double prune) {
+      thresholds.sites[0].prune = prune;
+      thresholds.Write(path);
+      const Reducer reducer(ReductionSpec::Parse(spec + ",thresholds=" + path), model.config());
+      SequenceState state(model.config());
+      const SequenceInput input{texts[0], &state, WantRows::kNone};
+      Workspace ws;
+      return 150 - Prefill(model, kExec, {&input, 1}, {.reducer = &reducer, .ssd_chunk = 16}, ws,
+                           [](std::span<const OutputRow>, MatView<const float>) {})
+                       .maps[0]
+                       .rows();
+    };
+    const int64_t wanted = (150 * (100 - keep) + 50) / 100;
+    const int64_t chosen = std::abs(removed(thresholds.sites[0].prune) - wanted);
+    for (int count = 1; count <= 30; ++count) {  // between any two values that tokens can have
+      EXPECT_LE(chosen, std::abs(removed(-std::log((count - 0.5) / 150)) - wanted)) << spec;
+    }
+  }
+  std::filesystem::remove(path);
+}
+
 TEST(CalibrateLtmp, Refuses) {
   const Model model = MakeModel({});
   const std::vector<std::vector<int32_t>> texts = {RandomIds(30, 97, 1)};

@@ -194,20 +194,29 @@ class LtmpFile : public testing::Test {
 };
 
 TEST_F(LtmpFile, ThresholdsRoundTripAndDecide) {
-  const LtmpThresholds written{
-      .keep = 0.8, .options = {{"importance", "l1"}}, .sites = {{3, 0.1f, 2}, {5, 0.7, 3}}};
+  const LtmpThresholds written{.keep = 0.8,
+                               .protect = 4,
+                               .options = {{"importance", "l1"}},
+                               .sites = {{3, 0.1f, 2}, {5, 0.7, 3}}};
   written.Write(path_);
   const LtmpThresholds read = LtmpThresholds::Read(path_);
   EXPECT_EQ(read.keep, written.keep);
+  EXPECT_EQ(read.protect, written.protect);
   EXPECT_EQ(read.options, written.options);
   EXPECT_EQ(read.sites[0].merge, static_cast<double>(0.1f));
 
   const Params params = {{"importance", "l1"}, {"thresholds", path_}};
   const auto policy = FindMethod("ltmp").make(ParamReader("ltmp", params));
   EXPECT_TRUE(policy->counts_vary());
-  EXPECT_NO_THROW(policy->CheckSchedule(std::vector<int>{3, 5}, 0.8));
-  EXPECT_THROW(policy->CheckSchedule(std::vector<int>{3, 6}, 0.8), Error);
-  EXPECT_THROW(policy->CheckSchedule(std::vector<int>{3, 5}, 0.7), Error);
+  EXPECT_NO_THROW(policy->CheckSchedule(std::vector<int>{3, 5}, 0.8, 4));
+  EXPECT_THROW(policy->CheckSchedule(std::vector<int>{3, 6}, 0.8, 4), Error);
+  EXPECT_THROW(policy->CheckSchedule(std::vector<int>{3, 5}, 0.7, 4), Error);
+  const std::string message = test::MessageOf([&] {
+    policy->CheckSchedule(std::vector<int>{3, 5}, 0.8, 9);
+  });
+  for (const std::string& part : {path_, std::string("protect=4"), std::string("protect=9")}) {
+    EXPECT_NE(message.find(part), message.npos) << message;
+  }
   EXPECT_THROW(FindMethod("ltmp").make(ParamReader("ltmp", {{"thresholds", path_}})), Error);
 
   for (int protect : {0, 4}) {
@@ -235,7 +244,7 @@ TEST_F(LtmpFile, ThresholdsRoundTripAndDecide) {
 }
 
 TEST_F(LtmpFile, LeavesARowAtLeast) {
-  LtmpThresholds{.keep = 0.8, .options = {}, .sites = {{5, -2, 1e30}}}.Write(path_);
+  LtmpThresholds{.keep = 0.8, .protect = 0, .options = {}, .sites = {{5, -2, 1e30}}}.Write(path_);
   const Params params = {{"thresholds", path_}};
   const auto policy = FindMethod("ltmp").make(ParamReader("ltmp", params));
   for (int rows : {1, 2, 7}) {
@@ -250,12 +259,16 @@ TEST_F(LtmpFile, RefusalsNameFileAndField) {
   for (const auto& [text, part] : std::map<std::string, std::string>{
            {"{}", "format"},
            {R"({"format":"pith-ltmp-1","keep":0,"options":{},"sites":[]})", "keep"},
-           {R"({"format":"pith-ltmp-1","keep":0.9,"options":[],"sites":[]})", "options"},
-           {R"({"format":"pith-ltmp-1","keep":0.9,"options":{},"sites":[]})", "sites"},
-           {R"({"format":"pith-ltmp-1","keep":0.9,"options":{},
+           {R"({"format":"pith-ltmp-1","keep":0.9,"options":{},"sites":[]})", "protect"},
+           {R"({"format":"pith-ltmp-1","keep":0.9,"protect":-1,"options":{},"sites":[]})",
+            "protect"},
+           {R"({"format":"pith-ltmp-1","keep":0.9,"protect":4,"options":[],"sites":[]})",
+            "options"},
+           {R"({"format":"pith-ltmp-1","keep":0.9,"protect":4,"options":{},"sites":[]})", "sites"},
+           {R"({"format":"pith-ltmp-1","keep":0.9,"protect":4,"options":{},
                "sites":[{"layer":-1,"merge":0,"prune":0}]})",
             "layer"},
-           {R"({"format":"pith-ltmp-1","keep":0.9,"options":{},
+           {R"({"format":"pith-ltmp-1","keep":0.9,"protect":4,"options":{},
                "sites":[{"layer":1,"merge":Infinity,"prune":0}]})",
             "merge"}}) {
     std::ofstream(path_) << text;

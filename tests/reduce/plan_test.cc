@@ -154,7 +154,7 @@ TEST(Controls, LiteralPlans) {
   const TestSite site(64, 1);
   const SiteView view = site.View(Device::kReference, 1, 4);
   // What the published UTRC code removes of 64 tokens at a keep ratio of .905.
-  EXPECT_EQ(64 - IntegerLengths({12}, 0.905, 64, Limit::kHalf, 4)[0].out, 6);
+  EXPECT_EQ(64 - IntegerLengths({12}, 0.905, 64, {Limit::kHalf, 4})[0].out, 6);
   EXPECT_EQ(Rows(Policy("prefix-thin")->MakePlan(view, 6)),
             (std::vector<int32_t>{0, 2, 4, 6, 8, 10}));
   EXPECT_EQ(Rows(Policy("prefix-drop")->MakePlan(view, 3)), (std::vector<int32_t>{0, 1, 2}));

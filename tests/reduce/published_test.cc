@@ -159,6 +159,18 @@ TEST(PublishedLengths, CeilChain) {
   EXPECT_EQ(reducer.Lengths(11).sites[0].out, 10);
 }
 
+// The published EViT keeps one row more than asked at each site; its realised reductions by length.
+TEST(PublishedLengths, EvitKeepsOneMore) {
+  const Reducer reducer(ReductionSpec::Parse("evit:keep=0.905,lengths=published,mode=published,"
+                                             "protect=1"),
+                        test::Mamba2Config(2560, 64));
+  const std::vector<std::pair<int64_t, double>> published = {{16, 0},    {20, 0},     {32, .148},
+                                                             {64, .226}, {100, .250}, {1000, .294}};
+  for (const auto& [tokens, realised] : published) {
+    EXPECT_NEAR(reducer.Lengths(tokens).realised, realised, .0005) << tokens;
+  }
+}
+
 TEST(EvitPublished, DropsTheFiveHighestOfSixtyFour) {
   TestSite site(64, 1);
   std::mt19937_64 rng(3);

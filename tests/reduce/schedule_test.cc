@@ -116,10 +116,10 @@ TEST(Lengths, GoldenChainOfMamba2At30Percent) {
     rows = std::ceil(rows * keep);
     EXPECT_EQ(rows, length);
   }
-  const auto ours = IntegerLengths(sites, keep, 2048, Limit::kHalf, 0);
+  const auto ours = IntegerLengths(sites, keep, 2048, {Limit::kHalf, 0});
   EXPECT_EQ(Chain(ours), (std::vector<int64_t>{1860, 1688, 1533, 1392, 1264, 1148, 1042}));
   EXPECT_NEAR(Realised(ours, 2048, 64, head), 0.3, 0.5 / 2048);
-  EXPECT_EQ(Chain(IntegerLengths(sites, 0.9082, 2048, Limit::kHalf, 0)), published);
+  EXPECT_EQ(Chain(IntegerLengths(sites, 0.9082, 2048, {Limit::kHalf, 0})), published);
 }
 
 // Every length is within half a row of its aim as long as no site is capped, so the mean over
@@ -131,7 +131,7 @@ TEST(Lengths, HitTheTargetWithinHalfARow) {
       for (double wanted : {0.05, 0.1, 0.2, 0.3, 0.4}) {
         const double keep = SolveKeep(sites, layers, head, wanted, 0.5);
         for (int64_t tokens : {16, 31, 64, 65, 257, 2048, 100000}) {
-          const auto lengths = IntegerLengths(sites, keep, tokens, Limit::kHalf, 0);
+          const auto lengths = IntegerLengths(sites, keep, tokens, {Limit::kHalf, 0});
           EXPECT_NEAR(Realised(lengths, tokens, layers, head), wanted, 0.5 / tokens + 1e-9)
               << layers << " layers, " << tokens << " tokens";
         }
@@ -142,29 +142,29 @@ TEST(Lengths, HitTheTargetWithinHalfARow) {
 
 TEST(Lengths, CappedSiteIsMadeUpForLater) {
   // Aims 6, 3, 2, 1; the caps are half of the rows before the 4 protected ones.
-  EXPECT_EQ(Chain(IntegerLengths({1, 2, 3, 4}, 0.55, 10, Limit::kHalf, 4)),
+  EXPECT_EQ(Chain(IntegerLengths({1, 2, 3, 4}, 0.55, 10, {Limit::kHalf, 4})),
             (std::vector<int64_t>{7, 6, 5, 5}));
   // Aims 7, 5, 4 of 10: the first site may only take 1, later ones take what is still wanted.
-  EXPECT_EQ(Chain(IntegerLengths({1, 2, 3}, 0.7, 10, Limit::kHalf, 7)),
+  EXPECT_EQ(Chain(IntegerLengths({1, 2, 3}, 0.7, 10, {Limit::kHalf, 7})),
             (std::vector<int64_t>{9, 8, 8}));
-  EXPECT_EQ(Chain(IntegerLengths({0, 1}, 0.75, 12, Limit::kHalf, 8)),
+  EXPECT_EQ(Chain(IntegerLengths({0, 1}, 0.75, 12, {Limit::kHalf, 8})),
             (std::vector<int64_t>{10, 9}));
 }
 
 TEST(Lengths, TruncateKeepsTheRoundedShareAndAtLeastOneRow) {
   for (int64_t tokens : {1, 2, 3, 5, 16, 65, 2048}) {
-    const auto lengths = IntegerLengths({-1}, 1 - 0.3, tokens, Limit::kAllBut, 0);
+    const auto lengths = IntegerLengths({-1}, 1 - 0.3, tokens, {Limit::kAllBut, 0});
     EXPECT_EQ(lengths[0].out,
               std::max<int64_t>(1, static_cast<int64_t>(std::floor(0.7 * tokens + 0.5))));
   }
-  EXPECT_EQ(IntegerLengths({-1}, 0.001, 10, Limit::kAllBut, 0)[0].out, 1);
-  EXPECT_EQ(IntegerLengths({-1}, 0.001, 10, Limit::kAllBut, 4)[0].out, 4);
-  EXPECT_DOUBLE_EQ(Realised(IntegerLengths({-1}, 0.7, 10, Limit::kAllBut, 4), 10, 24, 3.0), 0.3);
+  EXPECT_EQ(IntegerLengths({-1}, 0.001, 10, {Limit::kAllBut, 0})[0].out, 1);
+  EXPECT_EQ(IntegerLengths({-1}, 0.001, 10, {Limit::kAllBut, 4})[0].out, 4);
+  EXPECT_DOUBLE_EQ(Realised(IntegerLengths({-1}, 0.7, 10, {Limit::kAllBut, 4}), 10, 24, 3.0), 0.3);
 }
 
 TEST(Lengths, NothingRemovedIsExactlyZeroReduction) {
   for (int64_t tokens : {0, 1, 2, 7, 1000}) {
-    const auto lengths = IntegerLengths(DefaultSites(24), 1, tokens, Limit::kHalf, 4);
+    const auto lengths = IntegerLengths(DefaultSites(24), 1, tokens, {Limit::kHalf, 4});
     EXPECT_EQ(Realised(lengths, tokens, 24, 3.1), 0.0);
     for (const SiteLength& site : lengths) EXPECT_EQ(site.out, tokens);
   }

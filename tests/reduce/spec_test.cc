@@ -107,12 +107,26 @@ TEST_F(SpecFile, HoldsOneSpec) {
   EXPECT_EQ(ReductionSpec::ParseOrRead("utrc@30%"), ReductionSpec::Parse("utrc@30%"));
 }
 
+TEST_F(SpecFile, SkipsLinesOfComment) {
+  const ReductionSpec spec = ReductionSpec::Parse("skim:full=0-3,window=16");
+  for (const char* text :
+       {"# why\nskim:full=0-3,window=16\n", "#\r\n#\n\nskim:full=0-3,window=16",
+        "skim:full=0-3,window=16\n# none", "#none\n skim:full=0-3,window=16 \n#"}) {
+    Write(text);
+    EXPECT_EQ(ReductionSpec::ParseOrRead("@" + path_), spec) << text;
+  }
+  // Within a line the character is a part of the spec.
+  Write("ltmp@10%:thresholds=a#b");
+  EXPECT_EQ(ReductionSpec::ParseOrRead("@" + path_).params.at("thresholds"), "a#b");
+}
+
 TEST_F(SpecFile, RefusalsNameTheFile) {
   EXPECT_NE(MessageOf([&] { ReductionSpec::ParseOrRead("@" + path_); }).find(path_),
             std::string::npos);
   // Empty, blank, two specs, a file that points to a file, and one that is no spec at all.
-  for (const std::string& text : {std::string(), std::string(" \n"), std::string("none\nnone"),
-                                  "@" + path_, std::string(1 << 17, 'a')}) {
+  for (const std::string& text :
+       {std::string(), std::string(" \n"), std::string("none\nnone"), std::string("# none"),
+        std::string("none # why"), "@" + path_, std::string(1 << 17, 'a')}) {
     Write(text);
     EXPECT_NE(MessageOf([&] { ReductionSpec::ParseOrRead("@" + path_); }).find(path_),
               std::string::npos)

@@ -36,6 +36,7 @@ class Evit : public ReductionPolicy {
  public:
   Evit(Mode mode, const SiteNeeds& needs) : mode_(mode), needs_(needs) {}
   SiteNeeds Needs() const override { return needs_; }
+  int64_t published_extra() const override { return mode_ == Mode::kPublished ? 1 : 0; }
 
   Plan MakePlan(const SiteView& site, int64_t remove) const override {
     PITH_CHECK(remove <= MaxRemovable(Limit::kHalf, site.rows, site.protected_tail));

@@ -38,7 +38,7 @@ class LtmpCalibrated : public ReductionPolicy {
   SiteNeeds Needs() const override { return options_.needs; }
   bool counts_vary() const override { return true; }
 
-  void CheckSchedule(std::span<const int> sites, double keep) const override {
+  void CheckSchedule(std::span<const int> sites, double keep, int64_t protect) const override {
     std::string layers;
     for (const LtmpThreshold& t : thresholds_.sites) {
       layers += StrCat(layers.empty() ? "" : "+", t.layer);
@@ -48,6 +48,9 @@ class LtmpCalibrated : public ReductionPolicy {
             ", expected those of the reduction's sites");
     Require(std::abs(keep - thresholds_.keep) < 1e-9, ErrorCode::kInvalidArgument, file_,
             ": thresholds for keep=", thresholds_.keep, ", expected those for keep=", keep);
+    Require(protect == thresholds_.protect, ErrorCode::kInvalidArgument, file_,
+            ": thresholds for protect=", thresholds_.protect,
+            ", expected those for protect=", protect);
   }
 
   Plan MakePlan(const SiteView& site, int64_t /*remove*/) const override {

@@ -63,7 +63,7 @@ class SpanDrop : public ReductionPolicy {
     }
     for (Span& span : spans) {
       span.score *= options_.sign / (span.end - span.begin);
-      if (std::isnan(span.score)) span.score = -std::numeric_limits<double>::infinity();
+      if (!std::isfinite(span.score)) span.score = -std::numeric_limits<double>::infinity();
     }
     return spans;
   }

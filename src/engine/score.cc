@@ -1,0 +1,59 @@
+// Engine::Score: one reducer for all items, or, under `auto`, one for each length's reduction.
+#include "score/score.h"
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/error.h"
+#include "engine/impl.h"
+#include "reduce/auto.h"
+#include "score/modes.h"
+
+namespace pith {
+
+std::vector<ScoreResult> Engine::Impl::Score(std::span<const ScoreItem> items,
+                                             const ScoreOptions& options, ScoreStats* stats) const {
+  const Reducer reducer = MakeReducer(options.reduction, 0);
+  const PrefillOptions prefill =
+      Prefilling({.cancel = options.control.cancel, .progress = nullptr}, &reducer);
+  return ScoreItems(model, exec, items, options, prefill, stats);
+}
+
+std::vector<ScoreResult> Engine::Impl::ScoreByLength(std::span<const ScoreItem> items,
+                                                     const ScoreOptions& options,
+                                                     ScoreStats* stats) const {
+  Require(options.mode == ScoringMode::kContext, ErrorCode::kInvalidArgument, "reduction '",
+          options.reduction.reduce, "': got scoring mode ", ScoringModeName(options.mode),
+          ", expected context");
+  CheckScoreItems(model.config(), items);
+  std::map<std::string, std::vector<size_t>> groups;
+  for (size_t i = 0; i < items.size(); ++i) {
+    groups[MakeReducer(options.reduction, std::ssize(items[i].context)).text()].push_back(i);
+  }
+  if (stats != nullptr) *stats = {};
+  std::vector<ScoreResult> results(items.size());
+  size_t done = 0;
+  for (const auto& [reduce, indices] : groups) {
+    std::vector<ScoreItem> group;
+    for (const size_t i : indices) group.push_back(items[i]);
+    ScoreOptions part = options;
+    part.reduction.reduce = reduce;
+    if (options.control.progress) {
+      part.control.progress = [&](double share) {
+        options.control.progress((done + share * group.size()) / items.size());
+      };
+    }
+    ScoreStats cost;
+    std::vector<ScoreResult> scored = Score(group, part, &cost);
+    for (size_t i = 0; i < indices.size(); ++i) results[indices[i]] = std::move(scored[i]);
+    done += indices.size();
+    if (stats == nullptr) continue;
+    stats->context_tokens += cost.context_tokens;
+    stats->context_seconds += cost.context_seconds;
+  }
+  return results;
+}
+
+}  // namespace pith
