@@ -10,6 +10,7 @@ packages=(
   nlohmann-json3-dev libcli11-dev    # JSON, command line
   libpcre2-dev libutf8proc-dev       # tokenizer: regular expressions, Unicode
   liblzma-dev xz-utils               # shipped models and data
+  libopenmpi-dev openmpi-bin         # pith eval on several machines
   libgtest-dev libbenchmark-dev
   python3                            # the checks in tools/
 )

@@ -14,6 +14,18 @@ _pith_methods() {
   "$1" plan --list 2>/dev/null | sed -n 's/^\([a-z][a-z0-9-]*\)$/\1/p'
 }
 
+_pith_tasks() {
+  "$1" eval --list 2>/dev/null | sed -n 's/^\([a-z][a-z0-9_]*\) .*/\1/p'
+}
+
+# Completes the last part of a list with commas between.
+_pith_list() {
+  local before=""
+  [[ $2 == *,* ]] && before="${2%,*},"
+  compopt -o nospace 2>/dev/null
+  COMPREPLY=($(compgen -P "$before" -W "$1" -- "${2##*,}"))
+}
+
 _pith() {
   local program="${1/#\~/$HOME}" word="${COMP_WORDS[COMP_CWORD]}"
   local before="${COMP_WORDS[COMP_CWORD - 1]}" verb="" i
@@ -29,20 +41,30 @@ _pith() {
       compopt -o nospace 2>/dev/null
       COMPREPLY=($(compgen -W "$(_pith_methods "$program")" -- "$word"))
       ;;
-    --model)
+    --scoring) COMPREPLY=($(compgen -W "context survivors published-tail paper-first" -- "$word")) ;;
+    --tasks) _pith_list "$(_pith_tasks "$program")" "$word" ;;
+    --methods) _pith_list "none $(_pith_methods "$program")" "$word" ;;
+    --model | --models | --data)
       compopt -o filenames 2>/dev/null
       COMPREPLY=($(compgen -d -- "$word"))
       ;;
-    --file | --*-file | --items | --tokenizer | --output | --save-state | --load-state)
+    --file | --*-file | --items | --recall | --html | --tokenizer | --output | --save-state | --load-state)
       compopt -o filenames 2>/dev/null
       COMPREPLY=($(compgen -f -- "$word"))
       ;;
-    --prompt | --context | --continuation | --text | --stop | --sites | --site | --seed | \
+    --text)
+      [[ $verb == calibrate ]] || return
+      compopt -o filenames 2>/dev/null
+      COMPREPLY=($(compgen -f -- "$word"))
+      ;;
+    --prompt | --context | --continuation | --stop | --sites | --site | --seed | \
       --threads | --length | --max-tokens | --temperature | --top-k | --top-p | --min-p | \
-      --repetition-penalty) ;;
+      --repetition-penalty | --budget | --sigmas | --windows | --contexts | --tail) ;;
     *)
       if [[ -z $verb && $word != -* ]]; then
         COMPREPLY=($(compgen -W "$(_pith_verbs "$program")" -- "$word"))
+      elif [[ $verb == reproduce && $word != -* ]]; then
+        COMPREPLY=($(compgen -W "table1 table2 table3 table4 table5 table6 all" -- "$word"))
       else
         COMPREPLY=($(compgen -W "$(_pith_options "$program" "$verb")" -- "$word"))
       fi

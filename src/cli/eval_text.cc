@@ -1,9 +1,11 @@
 #include "cli/eval_text.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "cli/text.h"
 #include "core/error.h"
+#include "score/modes.h"
 
 namespace pith::cli {
 namespace {
@@ -14,12 +16,24 @@ bool IsKey(std::string_view part) {
 }
 
 std::string PlusMinus(const Estimate& estimate, bool sign) {
+  if (estimate.n == 0) return "-";
   return StrCat(sign && estimate.value >= 0 ? "+" : "", Fixed(estimate.value, 4), " ± ",
                 Fixed(estimate.standard_error, 4));
 }
 
+const EvalFigure& Headline(const EvalRow& row) {
+  const auto headline = std::ranges::find_if(
+      row.figures, [](const EvalFigure& figure) { return figure.metric.headline; });
+  PITH_CHECK(headline != row.figures.end());
+  return *headline;
+}
+
+// In mode `context` every label is scored and every item counts.
 std::string TaskTable(std::span<const EvalRow> rows) {
-  std::vector<Table::Column> columns = {{"reduction", Align::kLeft}, {"realised"}, {"n"}};
+  const bool whole = rows.front().scoring == ScoringMode::kContext;
+  std::vector<Table::Column> columns = {
+      {"reduction", Align::kLeft}, {"wanted"}, {"realised"}, {"total"}, {"n"}};
+  if (!whole) columns.insert(columns.end(), {{"left out"}, {"pairs"}, {"coverage"}});
   for (const EvalFigure& figure : rows.front().figures) {
     columns.push_back({figure.metric.name + " ± s.e."});
     columns.push_back({"to dense ± s.e."});
@@ -27,11 +41,15 @@ std::string TaskTable(std::span<const EvalRow> rows) {
   columns.insert(columns.end(), {{"tok/s"}, {"peak MiB"}});
   Table table(columns);
   for (const EvalRow& row : rows) {
-    const auto headline = std::ranges::find_if(
-        row.figures, [](const EvalFigure& figure) { return figure.metric.headline; });
-    PITH_CHECK(headline != row.figures.end());
-    std::vector<std::string> cells = {row.method, Percent(row.realised),
-                                      std::to_string(headline->estimate.n)};
+    const EvalFigure& headline = Headline(row);
+    std::vector<std::string> cells = {row.method, row.wanted ? Percent(*row.wanted) : "-",
+                                      Percent(row.realised), Percent(row.realised_total),
+                                      std::to_string(headline.estimate.n)};
+    if (!whole) {
+      cells.push_back(std::to_string(row.left_out));
+      cells.push_back(headline.difference ? std::to_string(headline.difference->n) : "-");
+      cells.push_back(Percent(row.Coverage()));
+    }
     for (const EvalFigure& figure : row.figures) {
       cells.push_back(PlusMinus(figure.estimate, false));
       cells.push_back(figure.difference ? PlusMinus(*figure.difference, true) : "-");
@@ -41,6 +59,24 @@ std::string TaskTable(std::span<const EvalRow> rows) {
     table.AddRow(std::move(cells));
   }
   return table.ToString();
+}
+
+// "sites 5+7+9: utrc@10%, evit@20%", a line for each list of layers; they are the same for all
+// tasks.
+std::string SitesText(std::span<const EvalRow> rows) {
+  std::vector<std::pair<std::vector<int>, std::string>> lines;
+  for (const EvalRow& row : rows) {
+    if (row.task != rows.front().task || row.sites.empty()) continue;
+    auto line = std::ranges::find(lines, row.sites, [](const auto& entry) { return entry.first; });
+    if (line == lines.end()) line = lines.insert(lines.end(), {row.sites, ""});
+    line->second += (line->second.empty() ? "" : ", ") + row.method;
+  }
+  std::string out;
+  for (const auto& [sites, methods] : lines) {
+    const bool before = sites.front() < 0;
+    out += StrCat(before ? "before layer 0" : "sites " + JoinSites(sites), ": ", methods, "\n");
+  }
+  return out.empty() ? "" : "\n" + out;
 }
 
 }  // namespace
@@ -65,16 +101,18 @@ std::vector<std::string> SplitMethods(std::string_view text) {
 }
 
 std::string EvalTables(std::span<const EvalRow> rows) {
+  const std::string sites = SitesText(rows);
   std::string out;
   while (!rows.empty()) {
     const auto end = std::ranges::find_if(
         rows, [&](const EvalRow& row) { return row.task != rows.front().task; });
     const auto count = static_cast<size_t>(end - rows.begin());
     out += StrCat(out.empty() ? "" : "\n", rows.front().task, ", ", Grouped(rows.front().items),
-                  " items\n", TaskTable(rows.first(count)));
+                  " items, scoring ", ScoringModeName(rows.front().scoring), "\n",
+                  TaskTable(rows.first(count)));
     rows = rows.subspan(count);
   }
-  return out;
+  return out + sites;
 }
 
 }  // namespace pith::cli

@@ -16,7 +16,7 @@ namespace pith::cli {
 // parts.
 std::vector<std::string> SplitMethods(std::string_view text);
 
-// One table for each task, as people read it.
+// One table for each task, as people read it, and the layers at which the reductions work.
 std::string EvalTables(std::span<const EvalRow> rows);
 
 }  // namespace pith::cli

@@ -34,6 +34,10 @@ void ModelFlags::Declare(CLI::App& verb, bool required) {
   verb.add_option("--tokenizer", tokenizer, "tokenizer.json to use instead of the model's")
       ->type_name("FILE")
       ->group("Model");
+  DeclareEngine(verb, engine);
+}
+
+void DeclareEngine(CLI::App& verb, EngineOptions& engine) {
   verb.add_option("--device", engine.device, "Where to compute")
       ->check(CLI::IsMember({"cpu", "reference", "cuda"}))
       ->type_name("")
@@ -54,6 +58,11 @@ void ModelFlags::Declare(CLI::App& verb, bool required) {
 Engine ModelFlags::Load(bool verify) const {
   EngineOptions options = engine;
   options.verify_weights = verify;
+  return LoadEngine(model, options, tokenizer);
+}
+
+Engine LoadEngine(const std::string& model, const EngineOptions& options,
+                  const std::string& tokenizer) {
   Engine loaded = Engine::Load(model, options, tokenizer);
   for (const std::string& warning : loaded.info().warnings) {
     WriteError(StrCat("pith: warning: ", Printable(warning), "\n"));

@@ -14,6 +14,13 @@
 
 namespace pith::cli {
 
+// --device --dtype --threads
+void DeclareEngine(CLI::App& verb, EngineOptions& engine);
+
+// Loads with what the flags say, and shows the model's warnings on standard error.
+Engine LoadEngine(const std::string& model, const EngineOptions& options,
+                  const std::string& tokenizer);
+
 // --model --tokenizer --device --dtype --threads
 struct ModelFlags {
   std::string model;

@@ -6,6 +6,7 @@
 #include "cli/site_text.h"
 #include "cli/text.h"
 #include "core/error.h"
+#include "eval/report/inspect_blocks.h"
 
 namespace pith::cli {
 namespace {
@@ -29,12 +30,24 @@ const char* Branches(const TokenFate& token) {
   return token.merged_hidden ? "hidden branch" : "residual branch";
 }
 
+// A string of 0 and 1 per head.
+OrderedJson FarWritesJson(const std::vector<std::vector<std::vector<uint8_t>>>& layers) {
+  OrderedJson json = OrderedJson::array();
+  for (const auto& heads : layers) {
+    OrderedJson& list = json.emplace_back(OrderedJson::array());
+    for (const std::vector<uint8_t>& head : heads) {
+      std::string writes;
+      for (const uint8_t written : head) writes += written != 0 ? '1' : '0';
+      list.push_back(writes);
+    }
+  }
+  return json;
+}
+
 }  // namespace
 
 InspectView::InspectView(const InspectReport& report, const Engine& engine) : report_(&report) {
-  for (const TokenFate& token : report.tokens) {
-    pieces_.push_back(engine.Detokenize({&token.id, 1}));
-  }
+  pieces_ = TokenTexts(engine, report.tokens);
 }
 
 InspectView::Fate InspectView::FateAt(const TokenFate& token, int site) const {
@@ -69,6 +82,7 @@ OrderedJson InspectView::ToJson(std::optional<int> site) const {
     if (site && FateAt(report_->tokens[p], *site) == Fate::kGone) continue;
     fates.push_back(TokenJson(p, site));
   }
+  if (!report_->far_writes.empty()) json["far_writes"] = FarWritesJson(report_->far_writes);
   return json;
 }
 

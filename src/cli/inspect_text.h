@@ -28,7 +28,7 @@ class InspectView {
   std::string MergesText(int site, size_t most) const;
 
   const InspectReport* report_;
-  std::vector<std::string> pieces_;  // bytes of each token
+  std::vector<std::string> pieces_;  // text of each token; characters are never split
 };
 
 }  // namespace pith::cli

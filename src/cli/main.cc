@@ -1,33 +1,21 @@
 // pith, the command line: reads the options, runs one verb, turns errors into exit codes.
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cctype>
 #include <exception>
 #include <new>
 #include <string>
 #include <string_view>
 
 #include "cli/io.h"
+#include "cli/ranks.h"
 #include "cli/verbs.h"
 #include "core/error.h"
 #include "pith/version.h"
 
 namespace pith::cli {
-namespace {
 
-constexpr char kFooter[] =
-    "Exit codes: 0 done; 1 a bug in pith; 2 command line or option value; 3 a file (not found,\n"
-    "unreadable, unwritable, corrupt, unsupported); 130 cancelled by Ctrl-C; 141 output closed.\n"
-    "Results go to standard output, everything else to standard error.\n\n"
-    "Examples:\n"
-    "  pith info --model models/pith-27m-mamba2\n"
-    "  pith generate --model models/pith-27m-mamba2 --prompt 'It was a dark night' --greedy\n"
-    "  pith plan --list\n";
-
-int Fail(int code, const std::string& message) {
-  WriteError("pith: error: " + message + "\n");
-  return code;
-}
-
-int ExitCodeOf(ErrorCode code) {
+ExitCode ExitCodeOf(ErrorCode code) {
   switch (code) {
     case ErrorCode::kInvalidArgument:
       return kExitUsage;
@@ -42,6 +30,22 @@ int ExitCodeOf(ErrorCode code) {
       return kExitInternal;
   }
   return kExitInternal;
+}
+
+namespace {
+
+constexpr char kFooter[] =
+    "Exit codes: 0 done; 1 a bug in pith; 2 command line or option value; 3 a file (not found,\n"
+    "unreadable, unwritable, corrupt, unsupported); 130 cancelled by Ctrl-C; 141 output closed.\n"
+    "Results go to standard output, everything else to standard error.\n\n"
+    "Examples:\n"
+    "  pith info --model models/pith-27m-mamba2\n"
+    "  pith generate --model models/pith-27m-mamba2 --prompt 'It was a dark night' --greedy\n"
+    "  pith plan --list\n";
+
+int Fail(int code, const std::string& message) {
+  WriteError("pith: error: " + message + "\n");
+  return code;
 }
 
 std::string VerbNames(const CLI::App& app) {
@@ -65,16 +69,38 @@ int ParseFailure(const CLI::App& app, const CLI::ParseError& error, std::string_
   return Fail(kExitUsage, StrCat(got, ", expected one of ", VerbNames(app), "\nSee pith --help."));
 }
 
+std::string CommandLine(int argc, char** argv) {
+  constexpr std::string_view kPlain = "@%+=:,./_-";
+  std::string line = "pith";
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    const bool plain = !word.empty() && std::ranges::all_of(word, [&](unsigned char c) {
+      return std::isalnum(c) != 0 || kPlain.find(c) != kPlain.npos;
+    });
+    line += ' ';
+    if (plain) {
+      line += word;
+      continue;
+    }
+    line += '\'';
+    for (const char c : word) line += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    line += '\'';
+  }
+  return line;
+}
+
 int Run(int argc, char** argv) {
   CLI::App app("Mamba language models that read long prompts at a fraction of the work.", "pith");
-  app.set_version_flag("--version", [] { return std::string(BuildDescription()); });
+  app.set_version_flag("--version",
+                       [] { return StrCat(BuildDescription(), "mpi: ", Ranks::Library(), "\n"); });
   app.footer(kFooter);
   app.require_subcommand(1);
   app.get_formatter()->column_width(34);
   Context context;
   context.cancel = CatchInterrupts();
+  context.command = CommandLine(argc, argv);
   for (const auto add : {AddGenerate, AddScore, AddPerplexity, AddPlan, AddInspect, AddTokenize,
-                         AddInfo, AddDemo, AddEval}) {
+                         AddInfo, AddDemo, AddEval, AddCalibrate, AddReproduce}) {
     add(app, context);
   }
   try {

@@ -1,9 +1,11 @@
 // pith demo: the shipped models on shipped text, dense and reduced, side by side.
 #include <filesystem>
+#include <span>
 #include <sstream>
 #include <string>
 #include <vector>
 
+#include "cli/demo_report.h"
 #include "cli/flags.h"
 #include "cli/io.h"
 #include "cli/text.h"
@@ -11,6 +13,8 @@
 #include "core/error.h"
 #include "eval/compare.h"
 #include "eval/data.h"
+#include "eval/report/eval_sections.h"
+#include "eval/report/html.h"
 #include "pith/version.h"
 
 namespace pith::cli {
@@ -25,6 +29,7 @@ struct DemoFlags {
   std::string models = "models";
   std::string data = "data";
   std::string output = "out/demo.json";
+  std::string html = "out/demo.html";
   EngineOptions engine;
   int64_t windows = 16;
   int64_t contexts = 6;
@@ -87,9 +92,9 @@ OrderedJson ShowContinuations(const Engine& engine, const std::string& document,
 }
 
 // (b) and (c): the table of one model.
-OrderedJson ShowTable(const Engine& engine, const CompareSet& set,
-                      const std::vector<std::string>& reductions, const DemoFlags& flags,
-                      const Context& context, Output& out) {
+std::vector<CompareRow> ShowTable(const Engine& engine, const CompareSet& set,
+                                  const std::vector<std::string>& reductions,
+                                  const DemoFlags& flags, const Context& context, Output& out) {
   std::vector<CompareRow> rows;
   {
     ProgressBar bar("comparing", flags.quiet);
@@ -102,7 +107,21 @@ OrderedJson ShowTable(const Engine& engine, const CompareSet& set,
   }
   out.Write(FormatTable(rows));
   out.Write("\n");
-  return RowsToJson(rows, set.recall.depths);
+  return rows;
+}
+
+// The page's sections of one model. Ctrl-C counts here too: its maps read prompts.
+void AddSections(const Engine& engine, const std::string& name, const CompareSet& set,
+                 std::span<const CompareRow> rows, const OrderedJson& continuations,
+                 const std::string& document, const Context& context, Report& page) {
+  page.sections.push_back({name, CompareBlocks(rows)});
+  const bool first = !continuations.empty();
+  page.sections.push_back(SurvivalSection(engine, name, set.windows, first, context.cancel));
+  if (!first) return;
+  const std::vector<int32_t> ids = engine.Tokenize(document, true);
+  page.sections.push_back(SkimSection(engine, name, ids, context.cancel));
+  page.sections.push_back(PassageSection(engine, name, ids, context.cancel));
+  page.sections.push_back({name + ": continuations", {ContinuationTable(continuations)}});
 }
 
 CompareSet LoadSet(const Engine& engine, const std::vector<std::string>& documents,
@@ -114,8 +133,8 @@ CompareSet LoadSet(const Engine& engine, const std::vector<std::string>& documen
           .recall = MakeRecall(engine, contexts)};
 }
 
-void Explain(const DemoFlags& flags, size_t questions, Output& out) {
-  out.Write(StrCat(
+std::string Explanation(const DemoFlags& flags, size_t questions) {
+  return StrCat(
       flags.windows, " windows of ", kContext + kTail, " tokens of held-out text: the first ",
       kContext, " are read under the reduction,\nthe last ", kTail,
       " are read whole and scored (tail NLL, nats a token; the difference to dense is paired).\n",
@@ -123,7 +142,7 @@ void Explain(const DemoFlags& flags, size_t questions, Output& out) {
       questions,
       " questions, each asked alone after its\ncontext: answers with every token right, answer "
       "tokens right. realised: fewer block FLOPs over the\ncontext. tok/s: reading contexts; "
-      "peak: resident, weights included. All with the separator in front.\n\n"));
+      "peak: resident, weights included. All with the separator in front.\n\n");
 }
 
 void CreateParent(const std::filesystem::path& file) {
@@ -138,8 +157,10 @@ int RunDemo(DemoFlags flags, const Context& context) {
   if (flags.full) flags.windows = flags.contexts = 64;
   const std::filesystem::path models(flags.models);
   const std::filesystem::path data(flags.data);
-  CreateParent(flags.output);
-  CheckWritable(flags.output);
+  for (const std::string& file : {flags.output, flags.html}) {
+    CreateParent(file);
+    CheckWritable(file);
+  }
   const auto documents = ReadDocuments(data / "text" / "heldout-1mb.txt.xz");
   const auto contexts = ReadRecall(data / "recall" / "recall-1.8k.jsonl.xz");
   Output out("");
@@ -152,6 +173,8 @@ int RunDemo(DemoFlags flags, const Context& context) {
                         {"scoring", "context"},
                         {"bos", true},
                         {"models", OrderedJson::object()}};
+  Report page{.title = "pith demo: long prompts, dense and reduced",
+              .footer = ReportFooter(flags.engine, context)};
   for (const char* name : {"pith-27m-mamba2", "pith-13m-mamba1"}) {
     const bool first = report["models"].empty();
     const Engine engine = Engine::Load(models / name, flags.engine);
@@ -160,17 +183,24 @@ int RunDemo(DemoFlags flags, const Context& context) {
     const CompareSet set = LoadSet(engine, documents, contexts, flags);
     if (first) {
       entry["continuations"] = ShowContinuations(engine, documents[0], context, out);
-      Explain(flags, set.recall.items.size(), out);
+      page.summary = Explanation(flags, set.recall.items.size());
+      out.Write(page.summary);
     }
-    entry["rows"] = ShowTable(engine, set, first ? Mamba2Reductions() : Mamba1Reductions(), flags,
-                              context, out);
+    const auto rows = ShowTable(engine, set, first ? Mamba2Reductions() : Mamba1Reductions(), flags,
+                                context, out);
+    entry["rows"] = RowsToJson(rows, set.recall.depths);
+    AddSections(engine, name, set, rows, entry.value("continuations", OrderedJson::array()),
+                documents[0], context, page);
   }
   report["seconds"] = watch.seconds();
   Output file(flags.output);
   file.WriteJson(report);
   file.Commit();
+  Output html(flags.html);
+  html.Write(ToHtml(page));
+  html.Commit();
   out.Write(StrCat("Measured in ", Fixed(watch.seconds(), 0), " s; every figure is in ",
-                   flags.output, ".\n"));
+                   flags.output, ";\nopen ", flags.html, " in a browser: tables, plots, maps.\n"));
   return kExitOk;
 }
 
@@ -188,6 +218,8 @@ void AddDemo(CLI::App& app, Context& context) {
         verb.add_option("--data", flags.data, "Directory of the shipped data")
             ->capture_default_str();
         verb.add_option("--output", flags.output, "JSON file for every figure")
+            ->capture_default_str();
+        verb.add_option("--html", flags.html, "Page with tables, plots and maps")
             ->capture_default_str();
         verb.add_option("--windows", flags.windows, "Windows of text per row")
             ->capture_default_str()

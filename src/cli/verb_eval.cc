@@ -1,15 +1,23 @@
 // pith eval: tasks × reductions on one model, interruptible.
+#include <exception>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "cli/demo_report.h"
+#include "cli/eval_run.h"
 #include "cli/eval_text.h"
 #include "cli/flags.h"
 #include "cli/io.h"
+#include "cli/ranks.h"
 #include "cli/text.h"
 #include "cli/verbs.h"
 #include "core/error.h"
 #include "eval/fingerprint.h"
+#include "eval/ranks.h"
+#include "eval/report/eval_sections.h"
+#include "eval/report/html.h"
 #include "eval/runner.h"
 #include "reduce/spec.h"
 #include "score/modes.h"
@@ -27,6 +35,7 @@ struct EvalFlags {
   std::string methods = "none";
   std::string scoring = "context";
   std::string output = "out/eval";
+  std::string html;
   bool fresh = false;
   bool list = false;
   bool json = false;
@@ -62,26 +71,91 @@ EvalOptions MakeOptions(const EvalFlags& flags) {
   return options;
 }
 
-std::vector<EvalRow> Measure(const EvalFlags& flags, const Engine& engine,
-                             const std::vector<EvalTask>& tasks, EvalOptions options,
-                             Journal& journal, const Context& context) {
-  ProgressBar bar("evaluating", flags.quiet);
-  options.control = bar.Control(context.cancel);
-  try {
-    return Evaluate(engine, tasks, options, journal);
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::kCancelled) throw;
-    bar.Clear();
-    Throw(ErrorCode::kCancelled, "cancelled; ", journal.path().string(), " holds ", journal.size(),
-          " scored items: the same command", flags.fresh ? " without --fresh" : "",
-          " goes on from there");
+// This rank's journal, with what all of them hold. Nothing is appended before all have read.
+std::unique_ptr<Journal> OpenJournal(const std::filesystem::path& directory,
+                                     const OrderedJson& fingerprint, bool fresh, const Ranks& ranks,
+                                     const Context& context) {
+  std::unique_ptr<Journal> journal;
+  const auto path = JournalPath(directory, ranks.rank());
+  if (ranks.rank() == 0) {
+    journal = std::make_unique<Journal>(path, fingerprint, fresh);
+    if (fresh) RemoveOtherJournals(directory);
   }
+  ranks.Barrier(*context.cancel);
+  if (ranks.rank() > 0) journal = std::make_unique<Journal>(path, fingerprint);
+  ReadAllJournals(directory, *journal);
+  ranks.Barrier(*context.cancel);
+  return journal;
 }
 
-void WriteFile(const std::filesystem::path& path, std::string_view text) {
-  Output file(path.string());
-  file.Write(text);
-  file.Commit();
+// Rows on rank 0, nothing on the others.
+std::vector<EvalRow> Measure(const EvalFlags& flags, const Engine& engine,
+                             const std::vector<EvalTask>& tasks, EvalOptions options,
+                             Journal& journal, const Ranks& ranks, const Context& context) {
+  ProgressBar bar("evaluating", flags.quiet || ranks.rank() > 0);
+  options.control = bar.Control(context.cancel);
+  return Resumable(bar, journal, flags.fresh, [&]() -> std::vector<EvalRow> {
+    if (ranks.size() > 1) {
+      ScoreMissing(engine, tasks, options, {ranks.rank(), ranks.size()}, journal);
+      journal.Sync();
+      ranks.Barrier(*context.cancel);
+      if (ranks.rank() > 0) return {};
+      ReadAllJournals(flags.output, journal);
+    }
+    return Evaluate(engine, tasks, options, journal);
+  });
+}
+
+Engine LoadRank(ModelFlags model, const Ranks& ranks) {
+  if (model.engine.threads == 0) model.engine.threads = ranks.threads();
+  if (ranks.rank() == 0) return model.Load();
+  return Engine::Load(model.model, model.engine, model.tokenizer);  // its warnings are those of 0
+}
+
+Report EvalPage(const EvalFlags& flags, const Engine& engine, std::span<const EvalRow> rows,
+                const Context& context) {
+  Report page{.title = "pith eval: " + flags.model.model,
+              .summary = StrCat(
+                  engine.info().description, "\n\nScoring mode ", flags.scoring,
+                  flags.task.bos ? ", with" : ", without", " the separator in front; ",
+                  flags.task.limit > 0 ? StrCat("first ", flags.task.limit, " items") : "all items",
+                  " of each task."),
+              .sections = EvalSections(rows)};
+  page.footer = ReportFooter(flags.model.engine, context);
+  return page;
+}
+
+int RunRank(const EvalFlags& flags, const EvalOptions& options, const Ranks& ranks,
+            const Context& context) {
+  const std::filesystem::path directory(flags.output);
+  const Stopwatch watch;
+  const Engine engine = LoadRank(flags.model, ranks);
+  const OrderedJson fingerprint = Fingerprint(engine, flags.model.engine, flags.model.model,
+                                              flags.model.tokenizer, flags.task, options.mode);
+  // What cannot be is found before --fresh empties a journal.
+  const auto tasks = LoadTasks(engine, flags.tasks, flags.task);
+  for (const std::string& method : options.methods) engine.CanonicalReduction({.reduce = method});
+  const auto journal = OpenJournal(directory, fingerprint, flags.fresh, ranks, context);
+  const size_t before = journal->size();
+  const auto rows = Measure(flags, engine, tasks, options, *journal, ranks, context);
+  if (ranks.rank() > 0) return kExitOk;
+
+  const OrderedJson results = {{"format", "pith eval 1"},
+                               {"run", fingerprint},
+                               {"limit", flags.task.limit},
+                               {"rows", EvalRowsToJson(rows)}};
+  WriteWhole(directory / "results.json", results.dump(1) + "\n");
+  WriteWhole(directory / "results.csv", EvalRowsToCsv(rows));
+  if (!flags.html.empty()) WriteWhole(flags.html, ToHtml(EvalPage(flags, engine, rows, context)));
+  Output out("");
+  flags.json ? out.WriteJson(results) : out.Write(EvalTables(rows));
+  if (!flags.quiet) {
+    WriteError(StrCat("scored ", journal->size() - before, " items in ", Fixed(watch.seconds(), 1),
+                      " s", ranks.size() > 1 ? StrCat(" on ", ranks.size(), " ranks") : "", ", ",
+                      before, " were in the journal; see ", flags.output,
+                      "/results.json and results.csv\n"));
+  }
+  return kExitOk;
 }
 
 int RunEval(EvalFlags flags, const Context& context) {
@@ -90,37 +164,24 @@ int RunEval(EvalFlags flags, const Context& context) {
   const EvalOptions options = MakeOptions(flags);
   flags.task.data = flags.data;
   flags.task.text = flags.text_file;
-  const std::filesystem::path directory(flags.output);
-  std::error_code error;
-  std::filesystem::create_directories(directory, error);
-  Require(!error, ErrorCode::kIo, flags.output, ": cannot create: ", error.message());
-  CheckWritable((directory / "results.json").string());
+  MakeDirectory(flags.output);
+  CheckWritable((std::filesystem::path(flags.output) / "results.json").string());
+  if (!flags.html.empty()) CheckWritable(flags.html);
 
-  const Stopwatch watch;
-  const Engine engine = flags.model.Load();
-  const OrderedJson fingerprint = Fingerprint(engine, flags.model.engine, flags.model.model,
-                                              flags.model.tokenizer, flags.task, options.mode);
-  // What cannot be is found before --fresh empties a journal.
-  const auto tasks = LoadTasks(engine, flags.tasks, flags.task);
-  for (const std::string& method : options.methods) engine.Plan(1, {.reduce = method});
-  Journal journal(directory / "journal.jsonl", fingerprint, flags.fresh);
-  const size_t before = journal.size();
-  const auto rows = Measure(flags, engine, tasks, options, journal, context);
-
-  const OrderedJson results = {{"format", "pith eval 1"},
-                               {"run", fingerprint},
-                               {"limit", flags.task.limit},
-                               {"rows", EvalRowsToJson(rows)}};
-  WriteFile(directory / "results.json", results.dump(1) + "\n");
-  WriteFile(directory / "results.csv", EvalRowsToCsv(rows));
-  Output out("");
-  flags.json ? out.WriteJson(results) : out.Write(EvalTables(rows));
-  if (!flags.quiet) {
-    WriteError(StrCat("scored ", journal.size() - before, " items in ", Fixed(watch.seconds(), 1),
-                      " s, ", before, " were in the journal; see ", flags.output,
-                      "/results.json and results.csv\n"));
+  const Ranks ranks;
+  if (ranks.size() == 1) return RunRank(flags, options, ranks, context);
+  const auto abort = [&](int code, const char* message) {
+    WriteError(StrCat("pith: error: rank ", ranks.rank(), ": ", message, "\n"));
+    ranks.Abort(code);
+  };
+  try {
+    return RunRank(flags, options, ranks, context);
+  } catch (const Error& error) {
+    abort(ExitCodeOf(error.code()), error.what());
+  } catch (const std::exception& error) {
+    abort(kExitInternal, error.what());
   }
-  return kExitOk;
+  return kExitInternal;
 }
 
 void DeclareTexts(CLI::App& verb, EvalFlags& flags) {
@@ -176,6 +237,9 @@ void Declare(CLI::App& verb, EvalFlags& flags) {
                   "Directory for journal.jsonl, results.json and results.csv")
       ->type_name("DIR")
       ->capture_default_str()
+      ->group("Output");
+  verb.add_option("--html", flags.html, "Page with the tables and plots")
+      ->type_name("FILE")
       ->group("Output");
   verb.add_flag("--fresh", flags.fresh, "Start anew: empty a journal that is there")
       ->group("Output");

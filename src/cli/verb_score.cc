@@ -8,6 +8,7 @@
 #include "cli/score_text.h"
 #include "cli/verbs.h"
 #include "core/error.h"
+#include "score/modes.h"
 
 namespace pith::cli {
 namespace {
@@ -24,6 +25,7 @@ struct ScoreFlags {
   TextFlags context;
   TextFlags continuation;
   std::string items;
+  std::string scoring = "context";
   bool logprobs = false;
   bool bos = false;
 };
@@ -31,6 +33,7 @@ struct ScoreFlags {
 ScoreOptions MakeOptions(const ScoreFlags& flags) {
   ScoreOptions options;
   options.reduction = flags.reduction.Resolve(flags.seed);
+  options.mode = ParseScoringMode(flags.scoring);
   options.logprobs = flags.logprobs;
   return options;
 }
@@ -139,6 +142,10 @@ void Declare(CLI::App& verb, ScoreFlags& flags) {
   verb.add_option("--items", flags.items,
                   "JSON lines with \"context\", \"continuation\" and, if wanted, \"id\"")
       ->type_name("FILE");
+  verb.add_option("--scoring", flags.scoring,
+                  "context, survivors, published-tail or paper-first; see docs/scoring.md")
+      ->type_name("MODE")
+      ->capture_default_str();
   verb.add_flag("--logprobs", flags.logprobs, "List every continuation token");
   flags.seed.Declare(verb);
   flags.reduction.Declare(verb);

@@ -9,6 +9,8 @@
 #include <memory>
 #include <string>
 
+#include "pith/error.h"
+
 namespace pith::cli {
 
 enum ExitCode : int {
@@ -20,10 +22,13 @@ enum ExitCode : int {
   kExitClosed = 141,     // the reader of standard output went away, as shells report it
 };
 
+ExitCode ExitCodeOf(ErrorCode code);
+
 // What main hands to every verb.
 struct Context {
   const std::atomic<bool>* cancel = nullptr;  // raised by the first Ctrl-C
   std::function<int()> run;                   // what the command line asks for; an ExitCode
+  std::string command;                        // the command line, quoted for a shell
 };
 
 void AddGenerate(CLI::App& app, Context& context);
@@ -35,6 +40,8 @@ void AddTokenize(CLI::App& app, Context& context);
 void AddInfo(CLI::App& app, Context& context);
 void AddDemo(CLI::App& app, Context& context);
 void AddEval(CLI::App& app, Context& context);
+void AddCalibrate(CLI::App& app, Context& context);
+void AddReproduce(CLI::App& app, Context& context);
 
 // Declares a verb whose flags live in a `Flags`, as long as the verb does. `declare(verb, flags)`
 // adds the options; `run(flags, context)` does the work and returns an ExitCode. `examples` is

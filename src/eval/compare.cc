@@ -82,7 +82,7 @@ Paired PairedDifference(const std::vector<double>& values, const std::vector<dou
 CompareRow Compare(const Engine& engine, const CompareSet& set, const ReductionOptions& reduction,
                    const RunControl& control) {
   ResetPeakMemory();
-  CompareRow row{.reduce = engine.Plan(1, reduction).reduce};
+  CompareRow row{.reduce = engine.CanonicalReduction(reduction)};
   ScoreStats window_stats;
   ScoreStats recall_stats;
   const double windows = static_cast<double>(set.windows.size());

@@ -52,12 +52,14 @@ OrderedJson Fingerprint(const Engine& engine, const EngineOptions& engine_option
   out["tokenizer"] = FileMark(tokenizer.empty() ? model / "tokenizer.json" : tokenizer);
   out["device"] = engine_options.device;
   out["dtype"] = engine_options.dtype;
+  out["ssd_chunk"] = engine_options.ssd_chunk;
   out["scoring"] = ScoringModeName(mode);
   out["bos"] = task.bos;
   out["max_tokens"] = task.max_tokens;
   out["text"] = task.text.string();
   out["context"] = task.context;
   out["tail"] = task.tail;
+  if (!task.recall.empty()) out["recall"] = task.recall.string();
   out["recall_tokens"] = task.recall_tokens;
   out["seed"] = task.seed;
   if (mode == ScoringMode::kPublishedTail) out["limit"] = task.limit;

@@ -12,9 +12,11 @@
 namespace pith {
 
 // Reads config and tokenizer whole, and of weight files the size, the first and the last MiB: a
-// checkpoint of many gigabytes costs no second pass. Threads, chunk lengths, batches and directory
-// names change no number and are left out, and so is TaskOptions::limit but in scoring mode
-// `published-tail`, where results depend on all items of the task.
+// checkpoint of many gigabytes costs no second pass. Threads, rows_per_chunk, batches and directory
+// names change no number and are left out; the source revision too, which does not tell what an
+// edited tree was built from: the version stands for the code. Left out as well is
+// TaskOptions::limit but in scoring mode `published-tail`, where results depend on all items of the
+// task.
 OrderedJson Fingerprint(const Engine& engine, const EngineOptions& engine_options,
                         const std::filesystem::path& model, const std::filesystem::path& tokenizer,
                         const TaskOptions& task, ScoringMode mode);

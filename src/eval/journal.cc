@@ -8,7 +8,6 @@
 #include <charconv>
 #include <cmath>
 #include <cstring>
-#include <limits>
 #include <utility>
 
 #include "core/error.h"
@@ -17,8 +16,9 @@
 namespace pith {
 namespace {
 
-constexpr char kFormat[] = "pith eval journal 1";
-constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+constexpr char kFormat[] = "pith eval journal 2";
+// Of one item: sums over as many items as memory holds stay in int64_t.
+constexpr int64_t kMost = int64_t{1} << 40;
 
 [[noreturn]] void ThrowErrno(const std::filesystem::path& path, const char* action) {
   Throw(ErrorCode::kIo, path.string(), ": cannot ", action, ": ", std::strerror(errno));
@@ -48,9 +48,15 @@ double Finite(const JsonReader& reader, const char* field) {
   return value;
 }
 
+double Seconds(const JsonReader& reader) {
+  const double value = Finite(reader, "seconds");
+  if (value < 0) reader.Fail("seconds", "at least 0");
+  return value;
+}
+
 std::vector<Share> ReadShares(const JsonReader& reader) {
   const Json& list = reader.Field("shares");
-  const char* expected = "a list of pairs of numbers";
+  const char* expected = "a list of pairs of finite numbers, the second at least 0";
   if (!list.is_array()) reader.Fail("shares", expected);
   std::vector<Share> shares;
   for (const Json& pair : list) {
@@ -58,6 +64,10 @@ std::vector<Share> ReadShares(const JsonReader& reader) {
       reader.Fail("shares", expected);
     }
     shares.push_back({.sum = pair[0].get<double>(), .count = pair[1].get<double>()});
+    const Share& share = shares.back();
+    if (!std::isfinite(share.sum) || !std::isfinite(share.count) || share.count < 0) {
+      reader.Fail("shares", expected);
+    }
   }
   return shares;
 }
@@ -71,10 +81,23 @@ JournalEntry ReadEntry(const Json& json, const std::string& source) {
                      .shares = ReadShares(reader),
                      .contexts = reader.Int("contexts", 0, kMost),
                      .realised = Finite(reader, "realised"),
+                     .saved_tokens = Finite(reader, "saved_tokens"),
                      .context_tokens = reader.Int("context_tokens", 0, kMost),
-                     .seconds = Finite(reader, "seconds")};
+                     .scored_labels = reader.Int("scored_labels", 0, kMost),
+                     .seconds = Seconds(reader)};
   if (reader.Has("peak_memory")) entry.peak_memory = reader.Int("peak_memory", 0, kMost);
   return entry;
+}
+
+// One line. Paths, and what is named after them, need not be UTF-8 as JSON must.
+std::string Line(const OrderedJson& json, const std::filesystem::path& path) {
+  try {
+    return json.dump() + "\n";
+  } catch (const OrderedJson::exception&) {
+    constexpr auto kReplace = OrderedJson::error_handler_t::replace;
+    Throw(ErrorCode::kInvalidArgument, path.string(),
+          ": a name is not UTF-8: ", json.dump(-1, ' ', false, kReplace).substr(0, 400));
+  }
 }
 
 // JSON knows no infinities: a share that is one is refused before it gets here.
@@ -92,7 +115,9 @@ OrderedJson ToJson(const JournalEntry& entry) {
   }
   json["contexts"] = entry.contexts;
   json["realised"] = entry.realised;
+  json["saved_tokens"] = entry.saved_tokens;
   json["context_tokens"] = entry.context_tokens;
+  json["scored_labels"] = entry.scored_labels;
   json["seconds"] = entry.seconds;
   json["peak_memory"] = entry.peak_memory ? OrderedJson(*entry.peak_memory) : OrderedJson(nullptr);
   return json;
@@ -118,14 +143,16 @@ void CheckFingerprint(const Json& header, const OrderedJson& expected, const std
 }  // namespace
 
 Journal::Journal(std::filesystem::path path, const OrderedJson& fingerprint, bool fresh)
-    : path_(std::move(path)) {
+    : path_(std::move(path)),
+      fingerprint_(fingerprint),
+      header_(Line({{"format", kFormat}, {"fingerprint", fingerprint}}, path_)) {
   fd_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
   if (fd_ < 0) ThrowErrno(path_, "open");
   try {
     Require(::flock(fd_, LOCK_EX | LOCK_NB) == 0, ErrorCode::kIo, path_.string(),
             ": another run is writing to it");
     if (fresh && ::ftruncate(fd_, 0) != 0) ThrowErrno(path_, "empty");
-    Read(fingerprint);
+    Read();
   } catch (...) {
     ::close(fd_);
     throw;
@@ -134,29 +161,40 @@ Journal::Journal(std::filesystem::path path, const OrderedJson& fingerprint, boo
 
 Journal::~Journal() { ::close(fd_); }
 
-void Journal::Read(const OrderedJson& fingerprint) {
+void Journal::Read() {
   const std::string text = ReadFile(path_);
+  ReadLines(text, path_);
+  // Only now: a file that is no journal stays as it is.
   const size_t whole = text.rfind('\n') + 1;  // npos + 1 = 0
-  if (whole == 0) {
-    if (::ftruncate(fd_, 0) != 0) ThrowErrno(path_, "write");
-    Write(OrderedJson{{"format", kFormat}, {"fingerprint", fingerprint}}.dump() + "\n");
-    return;
+  if (whole < text.size() && ::ftruncate(fd_, static_cast<off_t>(whole)) != 0) {
+    ThrowErrno(path_, "cut off the unfinished last line");
   }
+  if (whole == 0) Write(header_);
+}
+
+void Journal::ReadOther(const std::filesystem::path& path) {
+  try {
+    ReadLines(ReadFile(path), path);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kNotFound) throw;
+  }
+}
+
+void Journal::ReadLines(std::string_view text, const std::filesystem::path& path) {
+  const size_t whole = text.rfind('\n') + 1;
+  Require(whole > 0 || header_.starts_with(text), ErrorCode::kCorruptData, path.string(),
+          ":1: got a line without an end, expected a journal of this run");
   int64_t line = 0;
   for (size_t at = 0; at < whole;) {
     const size_t end = text.find('\n', at);
-    const std::string source = StrCat(path_.string(), ":", ++line);
-    const Json json = ParseJson(std::string_view(text).substr(at, end - at), source);
+    const std::string source = StrCat(path.string(), ":", ++line);
+    const Json json = ParseJson(text.substr(at, end - at), source);
     if (line == 1) {
-      CheckFingerprint(json, fingerprint, path_.string());
+      CheckFingerprint(json, fingerprint_, path.string());
     } else {
       Insert(ReadEntry(json, source));
     }
     at = end + 1;
-  }
-  // Only now: a file that is no journal stays as it is.
-  if (whole < text.size() && ::ftruncate(fd_, static_cast<off_t>(whole)) != 0) {
-    ThrowErrno(path_, "cut off the unfinished last line");
   }
 }
 
@@ -173,9 +211,13 @@ const JournalEntry* Journal::Find(const std::string& task, const std::string& me
 
 void Journal::Append(std::span<const JournalEntry> entries) {
   std::string lines;
-  for (const JournalEntry& entry : entries) lines += ToJson(entry).dump() + "\n";
+  for (const JournalEntry& entry : entries) lines += Line(ToJson(entry), path_);
   Write(lines);
   for (const JournalEntry& entry : entries) Insert(entry);
+}
+
+void Journal::Sync() const {
+  if (::fsync(fd_) != 0) ThrowErrno(path_, "write");
 }
 
 void Journal::Write(std::string_view text) {

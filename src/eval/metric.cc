@@ -56,10 +56,17 @@ Estimate EstimateDifference(const Metric& metric, std::span<const Share> items,
                             std::span<const Share> base) {
   Require(items.size() == base.size(), ErrorCode::kInvalidArgument, "paired difference: got ",
           items.size(), " and ", base.size(), " items, expected the same ones");
-  const Influences a = Linearise(metric, items);
-  const Influences b = Linearise(metric, base);
-  double squares = 0;
+  std::vector<Share> ours;
+  std::vector<Share> theirs;
   for (size_t i = 0; i < items.size(); ++i) {
+    if (items[i].count <= 0 || base[i].count <= 0) continue;
+    ours.push_back(items[i]);
+    theirs.push_back(base[i]);
+  }
+  const Influences a = Linearise(metric, ours);
+  const Influences b = Linearise(metric, theirs);
+  double squares = 0;
+  for (size_t i = 0; i < ours.size(); ++i) {
     squares += (a.of[i] - b.of[i]) * (a.of[i] - b.of[i]);
   }
   return {a.value - b.value, StandardError(squares, a.n), a.n};

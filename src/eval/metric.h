@@ -35,8 +35,9 @@ struct Estimate {
 // once, the linearised one for a ratio or an exponential.
 Estimate EstimateMetric(const Metric& metric, std::span<const Share> items);
 
-// value − base over the same items: item i of both stands for the same question. The standard error
-// is that of the paired difference. Throws kInvalidArgument where the numbers of items differ.
+// value − base over the items that count on both sides, which is what `n` states: item i of both
+// stands for the same question. The standard error is that of the paired difference. Throws
+// kInvalidArgument where the numbers of items differ.
 Estimate EstimateDifference(const Metric& metric, std::span<const Share> items,
                             std::span<const Share> base);
 

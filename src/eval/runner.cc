@@ -1,16 +1,12 @@
 #include "eval/runner.h"
 
 #include <algorithm>
-#include <map>
 #include <set>
 #include <utility>
 
-#include "core/checksum.h"
 #include "core/error.h"
-#include "core/file.h"
+#include "eval/cell.h"
 #include "eval/peak_memory.h"
-#include "reduce/registry.h"
-#include "reduce/spec.h"
 #include "score/modes.h"
 
 namespace pith {
@@ -19,71 +15,19 @@ namespace {
 // Tokens that are scored between two writes to the journal: a second or two of a small model.
 constexpr int64_t kGroupTokens = 8192;
 
-template <class T>
-void Add(Checksum& checksum, const std::vector<T>& values) {
-  const uint64_t size = values.size();
-  checksum.Add(std::as_bytes(std::span(&size, 1)));
-  checksum.Add(std::as_bytes(std::span(values)));
-}
-
-// Of the files that a method reads (`thresholds=FILE`): their content decides its scores.
-uint64_t ChecksumOfFiles(const std::string& method) {
-  Checksum checksum;
-  const ReductionSpec spec = ReductionSpec::Parse(method);
-  for (const MethodKey& key : AllKeys(FindMethod(spec.method))) {
-    const auto value = spec.params.find(std::string(key.name));
-    if (!key.file || value == spec.params.end()) continue;
-    checksum.Add(MappedFile(value->second).bytes());
-  }
-  return checksum.value();
-}
-
-// Of all that scores and metrics depend on, the method's files included.
-uint64_t ChecksumOf(const TaskItem& item, uint64_t files) {
-  Checksum checksum;
-  checksum.Add(std::as_bytes(std::span(&files, files == 0 ? 0 : 1)));
-  for (const ScoreItem& request : item.requests) {
-    Add(checksum, request.context);
-    Add(checksum, request.continuation);
-  }
-  Add(checksum, std::vector<int64_t>{item.gold});
-  Add(checksum, item.choice_lengths);
-  for (const auto& targets : item.targets) Add(checksum, targets);
-  Add(checksum, item.depths);
-  return checksum.value();
-}
-
-// What the engine reads for it: contexts that requests share once.
-int64_t TokensOf(const TaskItem& item) {
-  std::set<std::vector<int32_t>> contexts;
-  int64_t tokens = 0;
-  for (const ScoreItem& request : item.requests) {
-    tokens += static_cast<int64_t>(request.continuation.size());
-    if (contexts.insert(request.context).second) {
-      tokens += static_cast<int64_t>(request.context.size());
-    }
-  }
-  return tokens;
-}
-
-// One task under one reduction.
-struct Cell {
-  const EvalTask* task = nullptr;
-  std::string method;
-  uint64_t files = 0;  // ChecksumOfFiles of the method
-};
-
-// Figures of the contexts that were read for the item.
+// Figures of the contexts that were read for the item, and of what was scored.
 void AddContexts(const TaskItem& item, std::span<const ScoreResult> results, ScoringMode mode,
                  JournalEntry& entry) {
   std::set<std::vector<int32_t>> seen;
   for (size_t i = 0; i < results.size(); ++i) {
+    entry.scored_labels += results[i].tokens;
     const bool read =
         results[i].context_tokens > 0 &&
         (mode != ScoringMode::kContext || seen.insert(item.requests[i].context).second);
     if (!read) continue;
     ++entry.contexts;
     entry.realised += results[i].realised;
+    entry.saved_tokens += results[i].realised * static_cast<double>(results[i].context_tokens);
     entry.context_tokens += results[i].context_tokens;
   }
 }
@@ -93,41 +37,35 @@ class Runner {
   Runner(const Engine& engine, const EvalOptions& options, Journal& journal)
       : engine_(engine), options_(options), journal_(journal) {}
 
-  // The task's items that the journal lacks. In mode `published-tail` items are padded together:
-  // all of them where one is missing.
-  std::vector<const TaskItem*> Missing(const Cell& cell) const {
-    std::vector<const TaskItem*> missing;
-    for (const TaskItem& item : cell.task->items) {
-      if (Find(cell, item) == nullptr) missing.push_back(&item);
+  // The share's part of what the journal lacks: items in turn over all cells. In mode
+  // `published-tail` items are padded together: all of a cell where one is missing, to one process.
+  void Run(std::span<const EvalCell> cells, const EvalShare& share) {
+    std::vector<std::vector<const TaskItem*>> parts;
+    int64_t place = 0;
+    for (const EvalCell& cell : cells) {
+      parts.push_back(Part(cell, share, place));
+      for (const TaskItem* item : parts.back()) left_ += TokensOf(*item);
     }
-    if (options_.mode != ScoringMode::kPublishedTail || missing.empty()) return missing;
-    missing.clear();
-    for (const TaskItem& item : cell.task->items) missing.push_back(&item);
-    return missing;
-  }
-
-  void Run(std::span<const Cell> cells) {
-    for (const Cell& cell : cells) {
-      for (const TaskItem* item : Missing(cell)) left_ += TokensOf(*item);
-    }
-    for (const Cell& cell : cells) RunCell(cell, Missing(cell));
-  }
-
-  const JournalEntry* Find(const Cell& cell, const TaskItem& item) const {
-    const JournalEntry* entry = journal_.Find(cell.task->name, cell.method, item.id);
-    if (entry == nullptr) return nullptr;
-    Require(entry->checksum == ChecksumOf(item, cell.files) &&
-                entry->shares.size() == cell.task->task->metrics().size(),
-            ErrorCode::kInvalidArgument, journal_.path().string(), ": ", cell.task->name, ", item ",
-            item.id,
-            ": the journal has another item of this name: the data has changed, or a file "
-            "that ",
-            cell.method, " reads");
-    return entry;
+    for (size_t c = 0; c < cells.size(); ++c) RunCell(cells[c], parts[c]);
   }
 
  private:
-  void RunCell(const Cell& cell, std::span<const TaskItem* const> items) {
+  std::vector<const TaskItem*> Part(const EvalCell& cell, const EvalShare& share,
+                                    int64_t& place) const {
+    const bool whole = options_.mode == ScoringMode::kPublishedTail;
+    std::vector<const TaskItem*> part;
+    bool missing = false;
+    for (const TaskItem& item : cell.task->items) {
+      if (FindEntry(journal_, cell, item) != nullptr) continue;
+      missing = true;
+      if (!whole && place++ % share.size == share.rank) part.push_back(&item);
+    }
+    if (!whole || !missing || place++ % share.size != share.rank) return part;
+    for (const TaskItem& item : cell.task->items) part.push_back(&item);
+    return part;
+  }
+
+  void RunCell(const EvalCell& cell, std::span<const TaskItem* const> items) {
     const bool whole = options_.mode == ScoringMode::kPublishedTail;
     while (!items.empty()) {
       size_t count = 0;
@@ -141,7 +79,7 @@ class Runner {
     }
   }
 
-  ScoreOptions Scoring(const Cell& cell, int64_t tokens) const {
+  ScoreOptions Scoring(const EvalCell& cell, int64_t tokens) const {
     ScoreOptions scoring{.mode = options_.mode, .logprobs = cell.task->task->needs_logprobs()};
     scoring.reduction.reduce = cell.method;
     scoring.control.cancel = options_.control.cancel;
@@ -154,7 +92,7 @@ class Runner {
     return scoring;
   }
 
-  void ScoreGroup(const Cell& cell, std::span<const TaskItem* const> items, int64_t tokens) {
+  void ScoreGroup(const EvalCell& cell, std::span<const TaskItem* const> items, int64_t tokens) {
     std::vector<ScoreItem> requests;
     for (const TaskItem* item : items) {
       requests.insert(requests.end(), item->requests.begin(), item->requests.end());
@@ -174,7 +112,7 @@ class Runner {
                          .method = cell.method,
                          .item = item->id,
                          .checksum = ChecksumOf(*item, cell.files),
-                         .shares = cell.task->task->Measure(*item, own),
+                         .shares = MeasureItem(*cell.task->task, *item, own, options_.mode),
                          .peak_memory = peak};
       AddContexts(*item, own, options_.mode, entry);
       read += entry.context_tokens;
@@ -194,36 +132,9 @@ class Runner {
   const Engine& engine_;
   const EvalOptions& options_;
   Journal& journal_;
-  int64_t left_ = 0;  // tokens of all items that the journal lacked
+  int64_t left_ = 0;  // tokens of the items to score
   int64_t done_ = 0;
 };
-
-using ShareLists = std::vector<std::vector<Share>>;  // [metrics][items]
-
-EvalRow MakeRow(const Runner& runner, const Cell& cell, ShareLists& shares) {
-  EvalRow row{.task = cell.task->name, .method = cell.method};
-  const std::vector<Metric>& metrics = cell.task->task->metrics();
-  shares.assign(metrics.size(), {});
-  for (const TaskItem& item : cell.task->items) {
-    const JournalEntry* entry = runner.Find(cell, item);
-    PITH_CHECK(entry != nullptr);
-    for (size_t m = 0; m < metrics.size(); ++m) shares[m].push_back(entry->shares[m]);
-    ++row.items;
-    row.contexts += entry->contexts;
-    row.realised += entry->realised;
-    row.context_tokens += entry->context_tokens;
-    row.context_seconds += entry->seconds;
-    if (entry->peak_memory) {
-      row.peak_memory = std::max(row.peak_memory.value_or(0), *entry->peak_memory);
-    }
-  }
-  if (row.contexts > 0) row.realised /= static_cast<double>(row.contexts);
-  for (size_t m = 0; m < metrics.size(); ++m) {
-    row.figures.push_back(
-        {.metric = metrics[m], .estimate = EstimateMetric(metrics[m], shares[m])});
-  }
-  return row;
-}
 
 // Tasks that read single tokens need every one of them scored.
 void CheckModes(std::span<const EvalTask> tasks, ScoringMode mode) {
@@ -238,10 +149,23 @@ void CheckModes(std::span<const EvalTask> tasks, ScoringMode mode) {
 std::vector<std::string> Canonical(const Engine& engine, const std::vector<std::string>& methods) {
   std::vector<std::string> out;
   for (const std::string& method : methods) {
-    std::string name = engine.Plan(1, {.reduce = method}).reduce;
+    std::string name = engine.CanonicalReduction({.reduce = method});
     if (std::ranges::find(out, name) == out.end()) out.push_back(std::move(name));
   }
   return out;
+}
+
+std::vector<EvalCell> MakeCells(const Engine& engine, std::span<const EvalTask> tasks,
+                                const EvalOptions& options) {
+  const std::vector<std::string> methods = Canonical(engine, options.methods);
+  CheckModes(tasks, options.mode);
+  std::vector<EvalCell> cells;
+  for (const EvalTask& task : tasks) {
+    for (const std::string& method : methods) {
+      cells.push_back({&task, method, ChecksumOfFiles(method)});
+    }
+  }
+  return cells;
 }
 
 }  // namespace
@@ -257,35 +181,18 @@ std::vector<EvalTask> LoadTasks(const Engine& engine, const std::vector<std::str
   return tasks;
 }
 
+void ScoreMissing(const Engine& engine, std::span<const EvalTask> tasks, const EvalOptions& options,
+                  const EvalShare& share, Journal& journal) {
+  Require(0 <= share.rank && share.rank < share.size, ErrorCode::kInvalidArgument,
+          "share of the items: got ", share.rank, " of ", share.size, ", expected 0 to size − 1");
+  Runner(engine, options, journal).Run(MakeCells(engine, tasks, options), share);
+}
+
 std::vector<EvalRow> Evaluate(const Engine& engine, std::span<const EvalTask> tasks,
                               const EvalOptions& options, Journal& journal) {
-  const std::vector<std::string> methods = Canonical(engine, options.methods);
-  CheckModes(tasks, options.mode);
-  std::vector<Cell> cells;
-  for (const EvalTask& task : tasks) {
-    for (const std::string& method : methods) {
-      cells.push_back({&task, method, ChecksumOfFiles(method)});
-    }
-  }
-  Runner runner(engine, options, journal);
-  runner.Run(cells);
-
-  std::vector<EvalRow> rows;
-  std::map<std::string, ShareLists> dense;
-  std::vector<ShareLists> shares(cells.size());
-  for (size_t c = 0; c < cells.size(); ++c) {
-    rows.push_back(MakeRow(runner, cells[c], shares[c]));
-    if (cells[c].method == "none") dense[rows[c].task] = shares[c];
-  }
-  for (size_t c = 0; c < rows.size(); ++c) {
-    const auto base = dense.find(rows[c].task);
-    if (base == dense.end()) continue;
-    for (size_t m = 0; m < rows[c].figures.size(); ++m) {
-      EvalFigure& figure = rows[c].figures[m];
-      figure.difference = EstimateDifference(figure.metric, shares[c][m], base->second[m]);
-    }
-  }
-  return rows;
+  const std::vector<EvalCell> cells = MakeCells(engine, tasks, options);
+  Runner(engine, options, journal).Run(cells, {});
+  return MakeRows(engine, cells, options.mode, journal);
 }
 
 }  // namespace pith

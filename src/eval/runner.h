@@ -33,26 +33,43 @@ struct EvalOptions {
   RunControl control;  // the share is that of the tokens that are left to score
 };
 
+// The part of one of several processes that share a directory of journals (eval/ranks.h).
+struct EvalShare {
+  int rank = 0;
+  int size = 1;
+};
+
 struct EvalFigure {
   Metric metric;
   Estimate estimate;
-  std::optional<Estimate> difference;  // to the dense row of the task, on the same items
+  std::optional<Estimate> difference;  // to the dense row of the task, on items that both count
 };
 
 // One task under one reduction.
 struct EvalRow {
   std::string task;
   std::string method;  // canonical spelling
+  ScoringMode scoring = ScoringMode::kContext;
+  std::optional<double> wanted;  // share of FLOPs that `@N%` asks for
+  std::vector<int> sites;  // layers; −1: before the first one. Empty for none, skim and auto
   int64_t items = 0;
+  int64_t left_out = 0;  // items that count in no metric: none of their labels was scored
+  int64_t labels = 0;    // continuation tokens to score
+  int64_t scored_labels = 0;
   std::vector<EvalFigure> figures;  // one per metric
   // Over the contexts that were read: items' distinct ones, and in the scoring modes other than
   // `context` every pair.
   int64_t contexts = 0;
-  double realised = 0;  // mean
+  double realised = 0;        // mean
+  double realised_total = 0;  // over `tokens`: those of continuations are read whole
+  int64_t tokens = 0;         // of contexts and continuations
   int64_t context_tokens = 0;
   double context_seconds = 0;
   std::optional<int64_t> peak_memory;  // bytes resident, the weights included
 
+  double Coverage() const {
+    return labels > 0 ? static_cast<double>(scored_labels) / static_cast<double>(labels) : 0;
+  }
   double TokensPerSecond() const {
     return context_seconds > 0 ? static_cast<double>(context_tokens) / context_seconds : 0;
   }
@@ -65,9 +82,15 @@ struct EvalRow {
 std::vector<EvalRow> Evaluate(const Engine& engine, std::span<const EvalTask> tasks,
                               const EvalOptions& options, Journal& journal);
 
+// The first half of Evaluate, for one process of several. Their journals must hold the same entries
+// when they begin, or items are scored twice or left to the next run. Throws as Evaluate does.
+void ScoreMissing(const Engine& engine, std::span<const EvalTask> tasks, const EvalOptions& options,
+                  const EvalShare& share, Journal& journal);
+
 // docs/formats/eval.md
 OrderedJson EvalRowsToJson(std::span<const EvalRow> rows);
 std::string EvalRowsToCsv(std::span<const EvalRow> rows);
+std::string JoinSites(std::span<const int> sites);  // "5+7+9", as in a reduction
 
 }  // namespace pith
 

@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "eval/runner.h"
+#include "score/modes.h"
 
 namespace pith {
 namespace {
@@ -21,6 +22,13 @@ OrderedJson ToJson(const Estimate& estimate) {
   return {{"value", estimate.value}, {"standard_error", estimate.standard_error}};
 }
 
+OrderedJson ToJson(const std::optional<Estimate>& difference) {
+  if (!difference) return nullptr;
+  OrderedJson json = {{"n", difference->n}};
+  json.update(ToJson(*difference));
+  return json;
+}
+
 OrderedJson FiguresToJson(const EvalRow& row) {
   OrderedJson out = OrderedJson::array();
   for (const EvalFigure& figure : row.figures) {
@@ -30,7 +38,7 @@ OrderedJson FiguresToJson(const EvalRow& row) {
                         {"headline", figure.metric.headline},
                         {"n", figure.estimate.n}};
     json.update(ToJson(figure.estimate));
-    json["difference"] = figure.difference ? ToJson(*figure.difference) : OrderedJson(nullptr);
+    json["difference"] = ToJson(figure.difference);
     out.push_back(std::move(json));
   }
   return out;
@@ -50,10 +58,19 @@ OrderedJson EvalRowsToJson(std::span<const EvalRow> rows) {
   for (const EvalRow& row : rows) {
     out.push_back({{"task", row.task},
                    {"method", row.method},
+                   {"scoring", ScoringModeName(row.scoring)},
+                   {"wanted", row.wanted ? OrderedJson(*row.wanted) : OrderedJson(nullptr)},
+                   {"sites", row.sites},
                    {"items", row.items},
+                   {"left_out", row.left_out},
+                   {"labels", row.labels},
+                   {"scored_labels", row.scored_labels},
+                   {"coverage", row.Coverage()},
                    {"metrics", FiguresToJson(row)},
                    {"contexts", row.contexts},
                    {"realised", row.realised},
+                   {"realised_total", row.realised_total},
+                   {"tokens", row.tokens},
                    {"context_tokens", row.context_tokens},
                    {"context_seconds", row.context_seconds},
                    {"tokens_per_second", row.TokensPerSecond()},
@@ -66,19 +83,41 @@ OrderedJson EvalRowsToJson(std::span<const EvalRow> rows) {
 std::string EvalRowsToCsv(std::span<const EvalRow> rows) {
   std::string out =
       "task,method,metric,n,value,standard_error,difference,difference_standard_error,realised,"
-      "tokens_per_second,peak_memory_bytes\n";
+      "tokens_per_second,peak_memory_bytes,scoring,wanted,sites,realised_total,items,left_out,"
+      "coverage,difference_n\n";
   for (const EvalRow& row : rows) {
     for (const EvalFigure& figure : row.figures) {
       const auto& difference = figure.difference;
-      out += StrCat(Cell(row.task), ",", Cell(row.method), ",", Cell(figure.metric.name), ",",
-                    figure.estimate.n, ",", Exact(figure.estimate.value), ",",
-                    Exact(figure.estimate.standard_error), ",",
-                    difference ? Exact(difference->value) : "", ",",
-                    difference ? Exact(difference->standard_error) : "", ",", Exact(row.realised),
-                    ",", Exact(row.TokensPerSecond()), ",",
-                    row.peak_memory ? std::to_string(*row.peak_memory) : "", "\n");
+      const auto cells = {Cell(row.task),
+                          Cell(row.method),
+                          Cell(figure.metric.name),
+                          std::to_string(figure.estimate.n),
+                          Exact(figure.estimate.value),
+                          Exact(figure.estimate.standard_error),
+                          difference ? Exact(difference->value) : "",
+                          difference ? Exact(difference->standard_error) : "",
+                          Exact(row.realised),
+                          Exact(row.TokensPerSecond()),
+                          row.peak_memory ? std::to_string(*row.peak_memory) : "",
+                          Cell(std::string(ScoringModeName(row.scoring))),
+                          row.wanted ? Exact(*row.wanted) : "",
+                          Cell(JoinSites(row.sites)),
+                          Exact(row.realised_total),
+                          std::to_string(row.items),
+                          std::to_string(row.left_out),
+                          Exact(row.Coverage()),
+                          difference ? std::to_string(difference->n) : ""};
+      std::string line;
+      for (const std::string& cell : cells) line += (line.empty() ? "" : ",") + cell;
+      out += line + "\n";
     }
   }
+  return out;
+}
+
+std::string JoinSites(std::span<const int> sites) {
+  std::string out;
+  for (const int site : sites) out += (out.empty() ? "" : "+") + std::to_string(site);
   return out;
 }
 

@@ -31,8 +31,10 @@ struct TaskOptions {
   int64_t context = 1792;
   int64_t tail = 256;
 
-  // recall: contexts of this many tokens are made from `text`; 0: the shipped items.
+  // recall: contexts of this many tokens are made from `text`; 0: those of the file `recall`, or
+  // recall/recall-1.8k.jsonl.xz of the data where that is empty.
   int64_t recall_tokens = 0;
+  std::filesystem::path recall;
   uint64_t seed = 0;
 };
 

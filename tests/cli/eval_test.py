@@ -51,7 +51,7 @@ class Eval(Case):
                 "none,skim:window=16,chunk=16", "--output", self.folder)
         done = run(*args)
         self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertIn("piqa, 3 items", done.stdout)
+        self.assertIn("piqa, 3 items, scoring context", done.stdout)
         self.assertIn("scored 6 items", done.stderr)
         results = json.loads((self.folder / "results.json").read_text())
         self.assertEqual([row["method"] for row in results["rows"]],
@@ -63,12 +63,36 @@ class Eval(Case):
         for line, (row, metric) in zip(rows, metrics):
             self.assertEqual((line["method"], line["metric"]), (row["method"], metric["metric"]))
             self.assertEqual(float(line["value"]), metric["value"])
+            self.assertEqual((line["scoring"], line["wanted"], line["sites"]), ("context", "", ""))
+            self.assertEqual(float(line["realised_total"]), row["realised_total"])
+            self.assertEqual(int(line["difference_n"]), metric["difference"]["n"])
             self.assertEqual(float(line["difference"]), metric["difference"]["value"])
         again = run(*args)
         self.assertIn("scored 0 items", again.stderr)
         self.assertEqual(again.stdout, done.stdout)
         fresh = run(*args, "--fresh")
         self.assertIn("scored 6 items", fresh.stderr)
+
+    def test_scoring_modes_say_what_they_scored(self):
+        done = run(*BASE, "--tasks", "piqa", "--limit", "4", "--methods",
+                   "none,random@30%:protect=1", "--scoring", "survivors", "--output", self.folder)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("piqa, 4 items, scoring survivors", done.stdout)
+        for column in ("wanted", "left out", "pairs", "coverage"):
+            self.assertIn(column, done.stdout)
+        self.assertRegex(done.stdout, r"sites [0-9+]+: random@30%:protect=1")
+        dense, reduced = json.loads((self.folder / "results.json").read_text())["rows"]
+        self.assertEqual((dense["coverage"], dense["wanted"]), (1, None))
+        self.assertLess(reduced["coverage"], 1)
+        self.assertEqual((reduced["scoring"], reduced["wanted"]), ("survivors", 0.3))
+
+    def test_score_has_the_modes_too(self):
+        pair = ("score", "--model", SMALL, "--context", support.TEXT, "--continuation",
+                " It was a dark night on the river", "--reduce", "random@30%:protect=1", "--json")
+        whole = self.json(*pair)
+        survivors = self.json(*pair, "--scoring", "survivors")
+        self.assertLess(survivors["tokens"], whole["tokens"])
+        self.fails(2, *pair, "--scoring", "tail", names=["published-tail"])
 
     def test_refused(self):
         args = (*BASE, "--tasks", "piqa", "--limit", "1", "--output", self.folder)

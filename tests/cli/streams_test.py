@@ -162,6 +162,11 @@ class Completion(Case):
         self.assertEqual(self.complete("info", "--dtype", "b"), ["bf16"])
         self.assertIn("reference", self.complete("info", "--device", ""))
         self.assertIn("--greedy", self.complete("generate", "--"))
+        self.assertEqual(self.complete("eval", "--scoring", "p"), ["published-tail", "paper-first"])
+        self.assertEqual(self.complete("eval", "--tasks", "piqa,arc_"),
+                         ["piqa,arc_easy", "piqa,arc_challenge"])
+        self.assertEqual(self.complete("eval", "--methods", "none,skim@40%,evi"),
+                         ["none,skim@40%,evit"])
         os.chdir(self.folder)
         self.addCleanup(os.chdir, ROOT)
         self.write("page.txt", "")

@@ -76,5 +76,21 @@ TEST(EstimateDifference, FormulaAndMismatch) {
   EXPECT_THROW(EstimateDifference(kMean, items, std::span(base).first(3)), Error);
 }
 
+// Items 2 and 4 count on one side only. Left are (3 of 4, 1 of 6) and (2 of 4, 4 of 4): ratios .4
+// and .75, mean counts 5 and 4. Influences (3 − 1.6) / 5 = .28 and −.28; (2 − 3) / 4 = −.25 and
+// .25; their differences .53 and −.53.
+TEST(EstimateDifference, PairsItemsThatCountOnBothSides) {
+  const std::vector<Share> items = {{3, 4}, {0, 0}, {1, 6}, {900, 7}};
+  const std::vector<Share> base = {{2, 4}, {-70, 5}, {4, 4}, {0, 0}};
+  const Estimate difference = EstimateDifference(kMean, items, base);
+  EXPECT_EQ(difference.n, 2);
+  EXPECT_DOUBLE_EQ(difference.value, 0.4 - 0.75);
+  EXPECT_DOUBLE_EQ(difference.standard_error, std::sqrt(2 * 0.53 * 0.53 / 1 / 2));
+  const std::vector<Share> none = {{0, 0}, {1, 1}, {0, 0}, {0, 0}};
+  EXPECT_EQ(EstimateDifference(kMean, none, base).n, 1);
+  EXPECT_EQ(EstimateDifference(kMean, none, items).n, 0);
+  EXPECT_TRUE(std::isnan(EstimateDifference(kMean, none, items).value));
+}
+
 }  // namespace
 }  // namespace pith

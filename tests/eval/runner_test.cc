@@ -7,7 +7,6 @@
 
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -26,7 +25,7 @@ const std::filesystem::path kSource = PITH_SOURCE_DIR;
 const std::filesystem::path kModel = kSource / "models/pith-13m-mamba1";
 
 const Engine& Model() {
-  static const Engine engine = Engine::Load(kModel);
+  static const Engine engine = Engine::Load(kModel, {.threads = 1});
   return engine;
 }
 
@@ -231,36 +230,6 @@ TEST_F(RunnerTest, BrokenLinesAreNamed) {
     EXPECT_NE(message.find("journal.jsonl:2"), std::string::npos) << message;
     EXPECT_EQ(ReadFile(path()), broken);
   }
-}
-
-TEST_F(RunnerTest, TwoRunsCannotShareAJournal) {
-  const Journal first(path(), Print(SmallTasks()));
-  EXPECT_NE(ErrorOf([&] { Journal(path(), Print(SmallTasks())); }).find("another run"),
-            std::string::npos);
-}
-
-TEST_F(RunnerTest, DoublesReadBackToTheLastBit) {
-  const OrderedJson print = {{"a", 1}};
-  JournalEntry entry{.task = "t", .method = "m", .item = "\"1\"", .checksum = ~uint64_t{0}};
-  entry.shares = {{.sum = 0.1 + 0.2, .count = std::nextafter(1.0, 2.0)},
-                  {.sum = -5e-324, .count = 1.7976931348623157e308}};
-  entry.realised = 1.0 / 3;
-  Journal(path(), print).Append({&entry, 1});
-  const Journal journal(path(), print);
-  const JournalEntry* read = journal.Find("t", "m", "\"1\"");
-  ASSERT_NE(read, nullptr);
-  EXPECT_EQ(read->checksum, entry.checksum);
-  EXPECT_EQ(read->realised, entry.realised);
-  for (size_t i = 0; i < 2; ++i) {
-    EXPECT_EQ(read->shares.at(i).sum, entry.shares[i].sum);
-    EXPECT_EQ(read->shares.at(i).count, entry.shares[i].count);
-  }
-  entry.shares[0].sum = std::nan("");
-  EXPECT_NE(ErrorOf([&] {
-              Journal other(dir_.path() / "other", print);
-              other.Append({&entry, 1});
-            }).find("not finite"),
-            std::string::npos);
 }
 
 }  // namespace

@@ -29,7 +29,8 @@ std::vector<RecallItem> Generate(const Engine& engine, const TaskOptions& option
 }
 
 std::vector<RecallItem> ReadShipped(const TaskOptions& options) {
-  std::vector<RecallItem> items = ReadRecall(options.data / "recall/recall-1.8k.jsonl.xz");
+  std::vector<RecallItem> items = ReadRecall(
+      options.recall.empty() ? options.data / "recall/recall-1.8k.jsonl.xz" : options.recall);
   if (options.limit > 0 && options.limit < static_cast<int64_t>(items.size())) {
     items.resize(options.limit);
   }

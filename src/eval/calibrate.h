@@ -1,0 +1,69 @@
+// `pith calibrate`: the skim that a model bears on a text, chosen on one half and checked on the
+// other (docs/calibration.md).
+#ifndef PITH_EVAL_CALIBRATE_H_
+#define PITH_EVAL_CALIBRATE_H_
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "core/json.h"
+#include "eval/journal.h"
+#include "eval/report/report.h"
+#include "eval/runner.h"
+#include "eval/skim_search.h"
+#include "pith/engine.h"
+
+namespace pith {
+
+// The same tasks twice, with items turn by turn: what choices are made on, and what they never saw.
+struct CalibrationSet {
+  std::vector<EvalTask> choosing;  // perplexity and, if wanted, recall
+  std::vector<EvalTask> held_out;
+};
+
+// `windows` of the text and `contexts` of recall (0: without), both at least 4 and shared out in
+// halves: a standard error needs two. Throws as LoadTasks does, and kInvalidArgument where the data
+// hold fewer than 4.
+CalibrationSet MakeCalibrationSet(const Engine& engine, const TaskOptions& options, int64_t windows,
+                                  int64_t contexts);
+
+struct Calibration {
+  CalibrationBudget budget;
+  SkimSearchResult search;
+  std::string chosen = "none";  // the spec
+  CandidateCost chosen_on;  // of `chosen`, as the search saw it; of none: no loss, nothing saved
+  CandidateCost held_out;   // on the items that the search did not see
+  bool held_out_within = true;  // the budget
+};
+
+struct CalibrationOptions {
+  CalibrationBudget budget;
+  int64_t context = 1792;  // tokens of the windows' contexts
+  const std::atomic<bool>* cancel = nullptr;
+  std::function<void(double)> progress = nullptr;  // share of one candidate
+  std::function<void(const Trial&)> on_trial = nullptr;
+};
+
+// Scores what the journal lacks; throws as Evaluate and SearchSkim do.
+Calibration Calibrate(const Engine& engine, const CalibrationSet& set,
+                      const CalibrationOptions& options, Journal& journal);
+
+// What the figures are of, for people.
+struct CalibrationSource {
+  std::string model;   // one line
+  std::string text;    // file, and how many windows
+  std::string recall;  // likewise; empty: without
+};
+
+// docs/calibration.md has the fields.
+OrderedJson CalibrationToJson(const Calibration& calibration, const CalibrationSource& source);
+// A file for `--reduce @FILE`: lines of comment, then the spec.
+std::string CalibrationFile(const Calibration& calibration, const CalibrationSource& source);
+// The frontier as plots and a table.
+Report CalibrationReport(const Calibration& calibration, const CalibrationSource& source);
+
+}  // namespace pith
+
+#endif  // PITH_EVAL_CALIBRATE_H_

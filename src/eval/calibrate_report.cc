@@ -1,0 +1,154 @@
+// What a calibration leaves behind: JSON, the file for --reduce, and a page.
+#include <iomanip>
+#include <sstream>
+
+#include "eval/calibrate.h"
+
+namespace pith {
+namespace {
+
+std::string Number(double value, int digits, bool sign = false) {
+  std::ostringstream out;
+  if (sign && !(value < 0)) out << '+';
+  out << std::fixed << std::setprecision(digits) << value;
+  return out.str();
+}
+
+std::string PlusMinus(const Estimate& loss, double scale, int digits) {
+  return Number(scale * loss.value, digits, true) + " ± " +
+         Number(scale * loss.standard_error, digits);
+}
+
+std::string Plain(double value) {
+  std::ostringstream out;
+  out << value;
+  return out.str();
+}
+
+OrderedJson ToJson(const Estimate& estimate) {
+  return {
+      {"value", estimate.value}, {"standard_error", estimate.standard_error}, {"n", estimate.n}};
+}
+
+OrderedJson ToJson(const CandidateCost& cost) {
+  return {{"realised", cost.realised},
+          {"nll_difference", ToJson(cost.nll)},
+          {"recall_loss", cost.recall ? ToJson(*cost.recall) : OrderedJson(nullptr)}};
+}
+
+// "36.9 % saved, text +0.0021 ± 0.0010 nats (n = 8), recall −0.5 ± 0.2 points (n = 8)".
+std::string Figures(const CandidateCost& cost) {
+  std::string text = Number(100 * cost.realised, 1) + " % saved, text " +
+                     PlusMinus(cost.nll, 1, 4) + " nats (n = " + std::to_string(cost.nll.n) + ")";
+  if (cost.recall) {
+    text += ", answer tokens lost " + PlusMinus(*cost.recall, 100, 2) +
+            " points (n = " + std::to_string(cost.recall->n) + ")";
+  }
+  return text;
+}
+
+std::string BudgetText(const CalibrationBudget& budget, bool recall) {
+  return "text " + Plain(budget.nll) + " nats" +
+         (recall ? ", answer tokens " + Plain(100 * budget.recall) + " points" : "") + ", with " +
+         Plain(budget.sigmas) + " standard errors";
+}
+
+// Points of one kind of loss: outside the budget, within it, the chosen one.
+ReportPlot Plot(const Calibration& calibration, bool recall) {
+  const CalibrationBudget& budget = calibration.budget;
+  ReportPlot plot{.title = recall ? "Recall against work saved" : "Text against work saved",
+                  .x_label = "work saved, %",
+                  .y_label = recall ? "answer tokens lost, points" : "nats per token above dense",
+                  .baseline = recall ? 100 * budget.recall : budget.nll,
+                  .note = "The line is the bound; bars are standard errors."};
+  ReportSeries series[3] = {{"outside the budget", {}}, {"within it", {}}, {"chosen", {}}};
+  for (size_t i = 0; i < calibration.search.trials.size(); ++i) {
+    const Trial& trial = calibration.search.trials[i];
+    const Estimate& loss = recall ? *trial.cost.recall : trial.cost.nll;
+    const double scale = recall ? 100 : 1;
+    const int kind = calibration.search.chosen == i ? 2 : trial.within ? 1 : 0;
+    series[kind].points.push_back({.x = 100 * trial.cost.realised,
+                                   .y = scale * loss.value,
+                                   .error = scale * loss.standard_error,
+                                   .label = kind == 2 ? trial.spec : ""});
+  }
+  for (ReportSeries& one : series) {
+    if (!one.points.empty()) plot.series.push_back(std::move(one));
+  }
+  return plot;
+}
+
+}  // namespace
+
+OrderedJson CalibrationToJson(const Calibration& calibration, const CalibrationSource& source) {
+  OrderedJson trials = OrderedJson::array();
+  for (const Trial& trial : calibration.search.trials) {
+    OrderedJson json = {{"reduce", trial.spec}};
+    json.update(ToJson(trial.cost));
+    json["within_budget"] = trial.within;
+    trials.push_back(std::move(json));
+  }
+  const CalibrationBudget& budget = calibration.budget;
+  return {{"format", "pith calibration 1"},
+          {"model", source.model},
+          {"text", source.text},
+          {"recall", source.recall.empty() ? OrderedJson(nullptr) : OrderedJson(source.recall)},
+          {"budget", {{"nll", budget.nll}, {"recall", budget.recall}, {"sigmas", budget.sigmas}}},
+          {"chosen", calibration.chosen},
+          {"chosen_on", ToJson(calibration.chosen_on)},
+          {"held_out", ToJson(calibration.held_out)},
+          {"held_out_within_budget", calibration.held_out_within},
+          {"trials", trials}};
+}
+
+std::string CalibrationFile(const Calibration& calibration, const CalibrationSource& source) {
+  std::string text = "# Made by pith calibrate; for --reduce @FILE.\n# model: " + source.model +
+                     "\n# text: " + source.text + "\n";
+  if (!source.recall.empty()) text += "# recall: " + source.recall + "\n";
+  text += "# bounds: " + BudgetText(calibration.budget, calibration.chosen_on.recall.has_value()) +
+          "\n# chosen on one half: " + Figures(calibration.chosen_on) +
+          "\n# on the other half: " + Figures(calibration.held_out) + "\n";
+  if (!calibration.search.chosen) text += "# No candidate was within the bounds.\n";
+  if (!calibration.held_out_within) {
+    text += "# The other half is not within the bounds: this choice did not hold there.\n";
+  }
+  return text + calibration.chosen + "\n";
+}
+
+Report CalibrationReport(const Calibration& calibration, const CalibrationSource& source) {
+  const bool recall = calibration.chosen_on.recall.has_value();
+  ReportTable table{.title = "Candidates in the order tried",
+                    .columns = {"reduction", "saved, %", "text, nats"},
+                    .rows = {},
+                    .note =
+                        "Losses to dense ± standard error, on the half that choices are made "
+                        "on."};
+  if (recall) table.columns.push_back("answer tokens lost, points");
+  table.columns.insert(table.columns.end(), {"within budget", "chosen"});
+  for (size_t i = 0; i < calibration.search.trials.size(); ++i) {
+    const Trial& trial = calibration.search.trials[i];
+    std::vector<std::string> row = {trial.spec, Number(100 * trial.cost.realised, 1),
+                                    PlusMinus(trial.cost.nll, 1, 4)};
+    if (recall) row.push_back(PlusMinus(*trial.cost.recall, 100, 2));
+    row.push_back(trial.within ? "yes" : "no");
+    row.push_back(calibration.search.chosen == i ? "chosen" : "");
+    table.rows.push_back(std::move(row));
+  }
+  ReportSection choice{.heading = "Choice", .blocks = {}};
+  choice.blocks.push_back(ReportText{calibration.chosen});
+  choice.blocks.push_back(ReportText{"Chosen on: " + Figures(calibration.chosen_on)});
+  choice.blocks.push_back(ReportText{
+      "Held out: " + Figures(calibration.held_out) +
+      (calibration.held_out_within ? ", within the budget." : ": NOT within the budget.")});
+  ReportSection frontier{.heading = "Frontier", .blocks = {Plot(calibration, false)}};
+  if (recall) frontier.blocks.push_back(Plot(calibration, true));
+  frontier.blocks.push_back(std::move(table));
+  return {.title = "Calibration",
+          .summary = source.model + ". Text: " + source.text +
+                     (recall ? ". Recall: " + source.recall : "") +
+                     ". Bounds: " + BudgetText(calibration.budget, recall) + ".",
+          .sections = {std::move(choice), std::move(frontier)},
+          .footer = ""};
+}
+
+}  // namespace pith

@@ -1,0 +1,32 @@
+// Sections of a report from the rows of an evaluation or a comparison.
+#ifndef PITH_EVAL_REPORT_EVAL_SECTIONS_H_
+#define PITH_EVAL_REPORT_EVAL_SECTIONS_H_
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "eval/compare.h"
+#include "eval/report/report.h"
+#include "eval/runner.h"
+
+namespace pith {
+
+// The series that a reduction belongs to: what stands before its `@N%`, so that the strengths of a
+// method make one line; every kind of skim is `skim`.
+std::string MethodFamily(std::string_view method);
+
+// A section for each task: its table, and its headline metric against the realised reduction. Where
+// there are several tasks with an accuracy, first the mean of those accuracies. Rows of a task
+// follow each other. Error bars are standard errors of the paired difference to dense where there
+// is a dense row, else of the value.
+std::vector<ReportSection> EvalSections(std::span<const EvalRow> rows);
+
+// One model's comparison: its table, answers and tail NLL against the realised reduction. rows[0]
+// is dense.
+std::vector<ReportBlock> CompareBlocks(std::span<const CompareRow> rows);
+
+}  // namespace pith
+
+#endif  // PITH_EVAL_REPORT_EVAL_SECTIONS_H_
