@@ -43,7 +43,7 @@ ReportSection SurvivalSection(const Engine& engine, const std::string& name,
     for (const ScoreItem& window : windows.first(std::min(count, windows.size()))) {
       contexts.push_back(window.context);
     }
-    section.blocks.push_back(
+    section.blocks.emplace_back(
         KeptPositions(engine, contexts, {.reduce = reduce}, {.cancel = cancel}));
   };
   add("utrc@30%", kUtrcContexts);
@@ -66,7 +66,7 @@ ReportSection PassageSection(const Engine& engine, const std::string& name,
   const auto passage = document.first(std::min(kPassageTokens, document.size()));
   for (const char* reduce : {"utrc@30%", kShortSkim}) {
     const InspectReport report = engine.Inspect(passage, {.reduce = reduce}, {.cancel = cancel});
-    section.blocks.push_back(FateTokens(report, engine));
+    section.blocks.emplace_back(FateTokens(report, engine));
   }
   return section;
 }

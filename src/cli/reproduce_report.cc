@@ -110,18 +110,19 @@ ReportPlot LongPlot(const ReproduceLong& result, const std::string& what,
 
 ReportSection TableSection(const ReproduceTable& table) {
   ReportSection section{.heading = ReproduceTitle(table), .blocks = {}};
-  section.blocks.push_back(CellsTable("", ReproduceCells(table), ReproduceNote(table)));
-  if (HasCurves(table)) section.blocks.push_back(AccuracyPlot(table));
+  section.blocks.emplace_back(CellsTable("", ReproduceCells(table), ReproduceNote(table)));
+  if (HasCurves(table)) section.blocks.emplace_back(AccuracyPlot(table));
   return section;
 }
 
 ReportSection LongSection(const ReproduceLong& result) {
   ReportSection section{.heading = StrCat("Long texts, on ", result.model), .blocks = {}};
-  section.blocks.push_back(CellsTable("", LongCells(result), "Scoring mode context."));
-  section.blocks.push_back(LongPlot(result, "Nats a token of held-out text", "nats a token", 1,
-                                    &ReproduceLongRow::nll, &ReproduceLongRow::realised_text));
-  section.blocks.push_back(LongPlot(result, "Answers right about facts far back", "answers, %", 100,
-                                    &ReproduceLongRow::recall, &ReproduceLongRow::realised_recall));
+  section.blocks.emplace_back(CellsTable("", LongCells(result), "Scoring mode context."));
+  section.blocks.emplace_back(LongPlot(result, "Nats a token of held-out text", "nats a token", 1,
+                                       &ReproduceLongRow::nll, &ReproduceLongRow::realised_text));
+  section.blocks.emplace_back(LongPlot(result, "Answers right about facts far back", "answers, %",
+                                       100, &ReproduceLongRow::recall,
+                                       &ReproduceLongRow::realised_recall));
   return section;
 }
 

@@ -123,26 +123,26 @@ Report CalibrationReport(const Calibration& calibration, const CalibrationSource
                     .note =
                         "Losses to dense ± standard error, on the half that choices are made "
                         "on."};
-  if (recall) table.columns.push_back("answer tokens lost, points");
+  if (recall) table.columns.emplace_back("answer tokens lost, points");
   table.columns.insert(table.columns.end(), {"within budget", "chosen"});
   for (size_t i = 0; i < calibration.search.trials.size(); ++i) {
     const Trial& trial = calibration.search.trials[i];
     std::vector<std::string> row = {trial.spec, Number(100 * trial.cost.realised, 1),
                                     PlusMinus(trial.cost.nll, 1, 4)};
     if (recall) row.push_back(PlusMinus(*trial.cost.recall, 100, 2));
-    row.push_back(trial.within ? "yes" : "no");
-    row.push_back(calibration.search.chosen == i ? "chosen" : "");
+    row.emplace_back(trial.within ? "yes" : "no");
+    row.emplace_back(calibration.search.chosen == i ? "chosen" : "");
     table.rows.push_back(std::move(row));
   }
   ReportSection choice{.heading = "Choice", .blocks = {}};
-  choice.blocks.push_back(ReportText{calibration.chosen});
-  choice.blocks.push_back(ReportText{"Chosen on: " + Figures(calibration.chosen_on)});
-  choice.blocks.push_back(ReportText{
+  choice.blocks.emplace_back(ReportText{calibration.chosen});
+  choice.blocks.emplace_back(ReportText{"Chosen on: " + Figures(calibration.chosen_on)});
+  choice.blocks.emplace_back(ReportText{
       "Held out: " + Figures(calibration.held_out) +
       (calibration.held_out_within ? ", within the budget." : ": NOT within the budget.")});
   ReportSection frontier{.heading = "Frontier", .blocks = {Plot(calibration, false)}};
-  if (recall) frontier.blocks.push_back(Plot(calibration, true));
-  frontier.blocks.push_back(std::move(table));
+  if (recall) frontier.blocks.emplace_back(Plot(calibration, true));
+  frontier.blocks.emplace_back(std::move(table));
   return {.title = "Calibration",
           .summary = source.model + ". Text: " + source.text +
                      (recall ? ". Recall: " + source.recall : "") +

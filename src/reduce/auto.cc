@@ -95,10 +95,10 @@ Choice FindSpans(const ModelConfig& config, double wanted, int64_t tokens) {
 
 Choice Find(const ModelConfig& config, double wanted, int64_t tokens) {
   if (config.kind == BlockKind::kMamba2) return FindSkim(kMamba2Steps, config, wanted, tokens);
-  const Choice skim = FindSkim(kMamba1Steps, config, wanted, tokens);
+  Choice skim = FindSkim(kMamba1Steps, config, wanted, tokens);
   if (skim.saved >= wanted) return skim;
-  const Choice spans = FindSpans(config, wanted, tokens);
-  const Choice last = FindSkim(kMamba1Last, config, wanted, tokens);
+  Choice spans = FindSpans(config, wanted, tokens);
+  Choice last = FindSkim(kMamba1Last, config, wanted, tokens);
   return spans.saved >= wanted || spans.saved > last.saved ? spans : last;
 }
 

@@ -84,11 +84,11 @@ ReportTable TaskTable(std::span<const EvalRow> rows) {
   ReportTable table{.columns = {"reduction", "realised", "n"}};
   for (const EvalFigure& figure : rows.front().figures) {
     table.columns.push_back(figure.metric.name + " ± s.e.");
-    table.columns.push_back("to dense ± s.e.");
+    table.columns.emplace_back("to dense ± s.e.");
     table.note +=
         StrCat(table.note.empty() ? "" : "; ", figure.metric.name, ": ", figure.metric.meaning);
   }
-  table.columns.push_back("tokens/s");
+  table.columns.emplace_back("tokens/s");
   table.note += ". n: items; differences are paired.";
   for (const EvalRow& row : rows) {
     const EvalFigure* headline = Headline(row);
@@ -122,8 +122,8 @@ ReportSection TaskSection(std::span<const EvalRow> rows) {
   for (const EvalRow& row : rows) {
     if (const EvalFigure* figure = Headline(row)) points.push_back(PointOf(row, *figure));
   }
-  section.blocks.push_back(AgainstRealised(StrCat(rows.front().task, ": ", first->metric.name),
-                                           first->metric.name, points, WholeOf(first->metric)));
+  section.blocks.emplace_back(AgainstRealised(StrCat(rows.front().task, ": ", first->metric.name),
+                                              first->metric.name, points, WholeOf(first->metric)));
   return section;
 }
 

@@ -51,7 +51,7 @@ constexpr std::array<FateStyle, 4> kFates = {
     {{"kept", "span"}, {"pruned", "del"}, {"merged", "ins"}, {"far", "mark"}}};
 
 std::string TokenHtml(const ReportTokens::Token& token) {
-  const std::string text = EscapeHtml(token.text);
+  std::string text = EscapeHtml(token.text);
   if (text.empty() || (token.fate == ReportFate::kKept && token.detail.empty())) return text;
   const std::string_view tag = kFates[static_cast<size_t>(token.fate)].tag;
   const std::string title =
