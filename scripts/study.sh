@@ -45,16 +45,21 @@ tasks() {  # the paper's six tasks, each under the sound scoring mode
     "none,skim,truncate@20%,utrc@20%,evit@20%,pumer@20%"
 }
 
+beat() {  # skims that were not chosen on these contexts
+  study beat-mamba2 --model $MAMBA2 --tasks recall,perplexity --limit 32 --recall-tokens 1792 \
+    --seed 7 --methods "none,skim,$SKIM9,skim:full=0-1+3-9,mass=0.2,window=64,skim:full=0-1+3-11,horizon=1e-2,window=256,skim:full=0+2-3+5-9,mass=0.1,window=64,skim:full=0-11,mass=0.1,window=64"
+}
+
 published() {  # the same tasks scored as the published code scores them
-  study tail-mamba2 --model $MAMBA2 --tasks $SIX --limit 300 --scoring published-tail --methods \
+  study tail-mamba2 --model $MAMBA2 --tasks $SIX --limit 150 --scoring published-tail --methods \
     "none,utrc@20%,utrc-published@20%:lengths=published,prefix-thin@20%,evit@20%:lengths=published,mode=published,pumer@20%:lengths=published,mode=published"
 }
 
 mkdir -p "$OUT"
-if (($# == 0)); then set -- long lengths tasks published; fi
+if (($# == 0)); then set -- long lengths tasks published beat; fi
 for part in "$@"; do
   case $part in
-    long | lengths | tasks | published) "$part" ;;
-    *) echo "study: got part '$part', expected long, lengths, tasks or published" >&2; exit 2 ;;
+    long | lengths | tasks | published | beat) "$part" ;;
+    *) echo "study: got part '$part', expected long, lengths, tasks, published or beat" >&2; exit 2 ;;
   esac
 done

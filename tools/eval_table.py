@@ -15,7 +15,7 @@ def parse_arguments():
     parser.add_argument("results", help="results.json of pith eval")
     parser.add_argument("--metrics", default="", help="columns: TASK:METRIC,...")
     parser.add_argument("--headlines", action="store_true",
-                        help="the headline metric of every task, and the mean of those in 0 ... 1")
+                        help="the headline metric of every task, and the mean of the accuracies")
     parser.add_argument("--percent", action="store_true", help="shares in per cent")
     parser.add_argument("--realised-of", default="", help="task whose realised share is shown")
     return parser.parse_args()
@@ -33,20 +33,20 @@ def columns_of(rows, arguments):
     return columns
 
 
-def number(value, digits, sign=False):
-    return "-" if value is None else f"{value:{'+' if sign else ''}.{digits}f}"
+def number(value, digits, sign=False, scale=1):
+    return "-" if value is None else f"{value * scale:{'+' if sign else ''}.{digits}f}"
 
 
 def cell(metric, percent):
     """Value and standard error, then the paired difference to dense with its own."""
     share = percent and 0 <= (metric["value"] or 0) <= 1 and metric["metric"] not in ("nll", "ppl")
     scale, digits = (100, 1) if share else (1, 2 if metric["metric"] == "ppl" else 4)
-    text = number(metric["value"] * scale, digits)
+    text = number(metric["value"], digits, scale=scale)
     difference = metric["difference"]
-    if difference is None or difference["standard_error"] == 0 and difference["value"] == 0:
-        return f"{text} ± {number(metric['standard_error'] * scale, digits)}"
-    return (f"{text} ({number(difference['value'] * scale, digits, True)}"
-            f" ± {number(difference['standard_error'] * scale, digits)})")
+    if difference is None or difference["value"] == 0 and not difference["standard_error"]:
+        return f"{text} ± {number(metric['standard_error'], digits, scale=scale)}"
+    return (f"{text} ({number(difference['value'], digits, True, scale)}"
+            f" ± {number(difference['standard_error'], digits, scale=scale)})")
 
 
 def main():
@@ -61,7 +61,7 @@ def main():
     realised = {row["method"]: row for row in rows if row["task"] == realised_of}
     tasks = {task for task, _ in columns}
     heads = [metric if len(tasks) == 1 else f"{task} {metric}" for task, metric in columns]
-    average = arguments.headlines and len(columns) > 1
+    average = arguments.headlines and sum(name.startswith("acc") for _, name in columns) > 1
     head = ["reduction", "realised"] + heads + (["mean"] if average else [])
     print("| " + " | ".join(head) + " |")
     print("|---|" + "---|" * (len(head) - 1))
@@ -70,10 +70,10 @@ def main():
         found = [cells.get((task, method, metric)) for task, metric in columns]
         line += ["-" if metric is None else cell(metric, arguments.percent) for metric in found]
         if average:
-            # LAMBADA's headline is a perplexity; its accuracy stands in the paper's averages.
-            shares = [cells[(task, method, "acc")] if metric == "ppl" else
-                      cells[(task, method, metric)] for task, metric in columns]
-            line.append(f"{100 * sum(share['value'] for share in shares) / len(shares):.1f}")
+            shares = [metric and metric["value"] for metric, (_, name) in zip(found, columns)
+                      if name.startswith("acc")]
+            whole = shares and all(share is not None for share in shares)
+            line.append(number(sum(shares) / len(shares), 1, scale=100) if whole else "-")
         print("| " + " | ".join(line) + " |")
 
 

@@ -24,6 +24,8 @@ std::vector<std::string> Cells(const CandidateCost& cost) {
 }  // namespace
 
 CalibrationBudget ParseBudget(std::string_view text, double sigmas) {
+  Require(std::isfinite(sigmas) && sigmas >= 0, ErrorCode::kInvalidArgument, "--sigmas: got ",
+          sigmas, ", expected a finite number of at least 0");
   CalibrationBudget budget{.sigmas = sigmas};
   std::set<std::string_view> seen;
   for (std::string_view rest = text;;) {

@@ -9,7 +9,8 @@
 
 namespace pith::cli {
 
-// "dNLL=X,recall=Y", either of them or both, each once and above 0. Throws kInvalidArgument.
+// "dNLL=X,recall=Y", either of them or both, each once and above 0; one that is left out keeps its
+// default. `sigmas` is finite and at least 0. Throws kInvalidArgument.
 CalibrationBudget ParseBudget(std::string_view text, double sigmas);
 
 // One candidate in a line.

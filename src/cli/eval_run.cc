@@ -10,6 +10,11 @@ void MakeDirectory(const std::filesystem::path& directory) {
   Require(!error, ErrorCode::kIo, directory.string(), ": cannot create: ", error.message());
 }
 
+void PrepareFile(const std::filesystem::path& path) {
+  if (path.has_parent_path()) MakeDirectory(path.parent_path());
+  CheckWritable(path.string());
+}
+
 void WriteWhole(const std::filesystem::path& path, std::string_view text) {
   Output file(path.string());
   file.Write(text);

@@ -16,6 +16,9 @@ namespace pith::cli {
 // With its parents. Throws kIo.
 void MakeDirectory(const std::filesystem::path& directory);
 
+// Makes the file's directory and sees that it can be written. Throws kIo.
+void PrepareFile(const std::filesystem::path& path);
+
 // A file that appears whole or not at all.
 void WriteWhole(const std::filesystem::path& path, std::string_view text);
 

@@ -78,8 +78,9 @@ ReportPlot AccuracyPlot(const ReproduceTable& table) {
   }
   plot.series = series.Take();
   plot.note = StrCat(
-      "The level line is the dense model. The paper's points stand at the reduction "
-      "that it states, for ",
+      "Bars: one standard error of the value. The level line is the dense model. The paper's "
+      "points "
+      "stand at the reduction that it states, for ",
       table.paper_model,
       table.own_numbers() ? "." : ", another model: compare shapes, not levels.");
   return plot;
@@ -104,7 +105,9 @@ ReportPlot LongPlot(const ReproduceLong& result, const std::string& what,
                               unit * figure.standard_error, row.row.method});
   }
   plot.series = series.Take();
-  plot.note = "The level line is the dense model. The paper did not measure this.";
+  plot.note =
+      "Bars: one standard error of the value. The level line is the dense model. The paper did not "
+      "measure this.";
   return plot;
 }
 

@@ -1,6 +1,7 @@
 #include "cli/text.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 
 #include "core/error.h"
@@ -33,6 +34,7 @@ bool IsControl(int32_t code_point) {
 }  // namespace
 
 std::string Fixed(double value, int digits) {
+  if (!std::isfinite(value)) return "-";
   char buffer[512];
   const int length = std::snprintf(buffer, sizeof buffer, "%.*f", digits, value);
   return std::string(buffer, length);

@@ -1,10 +1,13 @@
 // pith calibrate: the skim that a model bears on a text, or thresholds for ltmp.
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <string>
-#include <system_error>
+#include <vector>
 
 #include "cli/calibrate_text.h"
+#include "cli/demo_report.h"
+#include "cli/eval_run.h"
 #include "cli/flags.h"
 #include "cli/io.h"
 #include "cli/text.h"
@@ -36,29 +39,23 @@ struct CalibrateFlags {
   bool fresh = false;
   bool json = false;
   bool quiet = false;
+  const CLI::Option* budget_option = nullptr;
+  std::vector<const CLI::Option*> skim_options;  // without a meaning for ltmp
 };
 
-// So that a missing folder or a typing error costs no work.
-void PrepareOutput(const std::string& file) {
-  const std::filesystem::path folder = std::filesystem::path(file).parent_path();
-  std::error_code error;
-  if (!folder.empty()) std::filesystem::create_directories(folder, error);
-  Require(!error, ErrorCode::kIo, folder.string(), ": cannot create: ", error.message());
-  CheckWritable(file);
-}
-
-void WriteFile(const std::string& path, std::string_view text) {
-  Output file(path);
-  file.Write(text);
-  file.Commit();
-}
-
-// The bounds for the file's recall, or for the shipped one where it is there.
+// --recall, or the shipped file where it is there; empty: recall is not measured, which a budget
+// that the user wrote must not ask for.
 std::filesystem::path RecallPath(const CalibrateFlags& flags) {
-  if (flags.no_recall) return {};
   if (!flags.recall.empty()) return flags.recall;
   const auto shipped = std::filesystem::path(flags.data) / "recall/recall-1.8k.jsonl.xz";
-  return std::filesystem::exists(shipped) ? shipped : std::filesystem::path();
+  if (!flags.no_recall && std::filesystem::exists(shipped)) return shipped;
+  const std::string why = flags.no_recall ? "--no-recall" : StrCat("no ", shipped.string());
+  Require(flags.budget_option->count() == 0 || flags.budget.find("recall=") == std::string::npos,
+          ErrorCode::kInvalidArgument, "--budget: got ", Quoted(flags.budget), " with ", why,
+          ", expected recall data (--recall FILE, or --data DIR that holds them) or a budget "
+          "without recall=");
+  if (!flags.no_recall) WriteError(StrCat("recall: not measured: ", why, "\n"));
+  return {};
 }
 
 std::string Items(const std::string& file, const std::vector<EvalTask>& choosing,
@@ -76,6 +73,9 @@ CalibrationSource SourceOf(const CalibrateFlags& flags, const Engine& engine,
       StrCat("windows of ", flags.task.context, " + ", flags.task.tail, " tokens");
   source.text =
       Items(TextPath(flags.task).string(), set.choosing, set.held_out, 0, windows.c_str());
+  if (set.dropped > 0) {
+    source.text += StrCat("; ", set.dropped, " more overlap those of the choice: left out");
+  }
   if (!recall.empty()) source.recall = Items(recall, set.choosing, set.held_out, 1, "contexts");
   return source;
 }
@@ -85,18 +85,19 @@ Calibration Search(const CalibrateFlags& flags, const Engine& engine, const Cali
   CalibrationOptions options{.budget = budget, .context = flags.task.context};
   std::unique_ptr<ProgressBar> bar;  // one for each candidate: its time left is the candidate's
   size_t tried = 0;
-  const auto next = [&] {
-    bar = std::make_unique<ProgressBar>(StrCat("candidate ", tried + 1), flags.quiet);
+  const auto next = [&](std::string label) {
+    bar = std::make_unique<ProgressBar>(std::move(label), flags.quiet);
   };
-  next();
+  next("candidate 1");
   options.cancel = context.cancel;
   options.progress = [&](double share) { bar->Show(share); };
   options.on_trial = [&](const Trial& trial) {
     bar->Clear();
     ++tried;
     if (!flags.quiet) WriteError(StrCat(tried, "  ", TrialText(trial), "\n"));
-    next();
+    next(StrCat("candidate ", tried + 1));
   };
+  options.on_held_out = [&] { next("held out"); };
   try {
     return Calibrate(engine, set, options, journal);
   } catch (const Error& error) {
@@ -108,13 +109,24 @@ Calibration Search(const CalibrateFlags& flags, const Engine& engine, const Cali
   }
 }
 
+// What a journal of another run says, with what helps here.
+std::unique_ptr<Journal> OpenJournal(const std::string& file, const OrderedJson& fingerprint,
+                                     bool fresh) {
+  try {
+    return std::make_unique<Journal>(file, fingerprint, fresh);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kInvalidArgument || fresh) throw;
+    Throw(error.code(), error.what(), ": --fresh empties this one, --output FILE leaves it alone");
+  }
+}
+
 int CalibrateSkim(CalibrateFlags flags, const Context& context) {
   const CalibrationBudget budget = ParseBudget(flags.budget, flags.sigmas);
   const std::filesystem::path recall = RecallPath(flags);
   flags.task.recall = recall;
   const std::string file = flags.output.empty() ? "out/calibrated.reduce" : flags.output;
-  PrepareOutput(file);
-  if (!flags.html.empty()) PrepareOutput(flags.html);
+  PrepareFile(file);
+  if (!flags.html.empty()) PrepareFile(flags.html);
 
   const Stopwatch watch;
   const Engine engine = flags.model.Load();
@@ -123,12 +135,17 @@ int CalibrateSkim(CalibrateFlags flags, const Context& context) {
                   ScoringMode::kContext);
   const CalibrationSet set =
       MakeCalibrationSet(engine, flags.task, flags.windows, recall.empty() ? 0 : flags.contexts);
-  Journal journal(file + ".journal.jsonl", fingerprint, flags.fresh);
-  const Calibration calibration = Search(flags, engine, set, budget, journal, context);
+  const auto journal = OpenJournal(file + ".journal.jsonl", fingerprint, flags.fresh);
+  const Calibration calibration = Search(flags, engine, set, budget, *journal, context);
 
   const CalibrationSource source = SourceOf(flags, engine, set, recall.string());
-  WriteFile(file, CalibrationFile(calibration, source));
-  if (!flags.html.empty()) WriteFile(flags.html, ToHtml(CalibrationReport(calibration, source)));
+  WriteWhole(file, CalibrationFile(calibration, source));
+  if (!flags.html.empty()) {
+    Report page = CalibrationReport(calibration, source);
+    page.summary = StrCat(flags.model.model, ": ", page.summary);
+    page.footer = ReportFooter(flags.model.engine, context);
+    WriteWhole(flags.html, ToHtml(page));
+  }
   Output out("");
   flags.json ? out.WriteJson(CalibrationToJson(calibration, source))
              : out.Write(FrontierText(calibration));
@@ -142,10 +159,17 @@ int CalibrateThresholds(const CalibrateFlags& flags, const Context& context) {
   const ReductionSpec spec = ReductionSpec::ParseOrRead(flags.method);
   Require(spec.method == "ltmp", ErrorCode::kInvalidArgument, "--method: got ",
           Quoted(flags.method), ", expected skim or ltmp with a share, as in ltmp@30%");
-  Require(flags.html.empty(), ErrorCode::kInvalidArgument,
-          "--html: expected only with --method skim");
+  for (const CLI::Option* option : flags.skim_options) {
+    Require(option->count() == 0, ErrorCode::kInvalidArgument, option->get_name(),
+            ": expected only with --method skim");
+  }
   const std::string file = flags.output.empty() ? "out/ltmp-thresholds.json" : flags.output;
-  PrepareOutput(file);
+  Require(std::ranges::none_of(file, [](unsigned char c) { return c <= ' ' || c == 0x7f; }) &&
+              file.find_first_of(",+") == std::string::npos,
+          ErrorCode::kInvalidArgument, "--output: got ", Quoted(file),
+          ", expected a path without blanks, ',' and '+', which thresholds= of a reduction cannot "
+          "hold");
+  PrepareFile(file);
   const Engine engine = flags.model.Load();
   engine.CanonicalReduction({.reduce = spec.ToString()});  // before the text is read
   TaskOptions task = flags.task;
@@ -182,7 +206,8 @@ void DeclareData(CLI::App& verb, CalibrateFlags& flags) {
                       "Contexts with questions, as data/recall has them (default: the shipped "
                       "ones, where --data holds them)")
           ->type_name("FILE");
-  verb.add_flag("--no-recall", flags.no_recall, "Measure on the text alone")->excludes(recall);
+  CLI::Option* no_recall =
+      verb.add_flag("--no-recall", flags.no_recall, "Measure on the text alone")->excludes(recall);
   verb.add_option("--data", flags.data, "Directory of the shipped data")
       ->type_name("DIR")
       ->capture_default_str();
@@ -196,10 +221,12 @@ void DeclareData(CLI::App& verb, CalibrateFlags& flags) {
       ->check(least4)
       ->type_name("N")
       ->capture_default_str();
-  verb.add_option("--contexts", flags.contexts, "Contexts of recall; half of them are held out")
-      ->check(least4)
-      ->type_name("N")
-      ->capture_default_str();
+  CLI::Option* contexts =
+      verb.add_option("--contexts", flags.contexts, "Contexts of recall; half of them are held out")
+          ->check(least4)
+          ->type_name("N")
+          ->capture_default_str();
+  flags.skim_options.insert(flags.skim_options.end(), {recall, no_recall, contexts});
 }
 
 void Declare(CLI::App& verb, CalibrateFlags& flags) {
@@ -207,14 +234,17 @@ void Declare(CLI::App& verb, CalibrateFlags& flags) {
                   "skim: find one within --budget; ltmp@N%[:key=value,...]: find its thresholds")
       ->type_name("R")
       ->capture_default_str();
-  verb.add_option("--budget", flags.budget,
-                  "What may be lost: nats per token of text, share of answer tokens of recall")
-      ->type_name("dNLL=X,recall=Y")
-      ->capture_default_str();
-  verb.add_option("--sigmas", flags.sigmas, "Standard errors that are added to a loss")
-      ->check(CLI::NonNegativeNumber)
-      ->type_name("X")
-      ->capture_default_str();
+  CLI::Option* budget =
+      verb.add_option("--budget", flags.budget,
+                      "What may be lost: nats per token of text, share of answer tokens of recall")
+          ->type_name("dNLL=X,recall=Y")
+          ->capture_default_str();
+  CLI::Option* sigmas =
+      verb.add_option("--sigmas", flags.sigmas,
+                      "Standard errors that are added to a loss; recall's is at least one answer "
+                      "token's share")
+          ->type_name("X")
+          ->capture_default_str();
   DeclareData(verb, flags);
   flags.model.Declare(verb);
   verb.add_option("--output", flags.output,
@@ -222,11 +252,15 @@ void Declare(CLI::App& verb, CalibrateFlags& flags) {
                   "for ltmp: thresholds (default out/ltmp-thresholds.json)")
       ->type_name("FILE")
       ->group("Output");
-  verb.add_option("--html", flags.html, "A page with the frontier as plots and a table")
-      ->type_name("FILE")
-      ->group("Output");
-  verb.add_flag("--fresh", flags.fresh, "Start anew: empty a journal that is there")
-      ->group("Output");
+  CLI::Option* html =
+      verb.add_option("--html", flags.html, "A page with the frontier as plots and a table")
+          ->type_name("FILE")
+          ->group("Output");
+  CLI::Option* fresh =
+      verb.add_flag("--fresh", flags.fresh, "Start anew: empty a journal that is there")
+          ->group("Output");
+  flags.budget_option = budget;
+  flags.skim_options.insert(flags.skim_options.end(), {budget, sigmas, html, fresh});
   verb.add_flag("--json", flags.json, "Print JSON, not a table")->group("Output");
   verb.add_flag("-q,--quiet", flags.quiet, "No summary or progress on standard error")
       ->group("Output");

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cli/demo_report.h"
+#include "cli/eval_run.h"
 #include "cli/flags.h"
 #include "cli/io.h"
 #include "cli/text.h"
@@ -145,22 +146,11 @@ std::string Explanation(const DemoFlags& flags, size_t questions) {
       "peak: resident, weights included. All with the separator in front.\n\n");
 }
 
-void CreateParent(const std::filesystem::path& file) {
-  if (!file.has_parent_path()) return;
-  std::error_code error;
-  std::filesystem::create_directories(file.parent_path(), error);
-  Require(!error, ErrorCode::kIo, file.parent_path().string(),
-          ": cannot create: ", error.message());
-}
-
 int RunDemo(DemoFlags flags, const Context& context) {
   if (flags.full) flags.windows = flags.contexts = 64;
   const std::filesystem::path models(flags.models);
   const std::filesystem::path data(flags.data);
-  for (const std::string& file : {flags.output, flags.html}) {
-    CreateParent(file);
-    CheckWritable(file);
-  }
+  for (const std::string& file : {flags.output, flags.html}) PrepareFile(file);
   const auto documents = ReadDocuments(data / "text" / "heldout-1mb.txt.xz");
   const auto contexts = ReadRecall(data / "recall" / "recall-1.8k.jsonl.xz");
   Output out("");

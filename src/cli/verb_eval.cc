@@ -128,13 +128,17 @@ Report EvalPage(const EvalFlags& flags, const Engine& engine, std::span<const Ev
 int RunRank(const EvalFlags& flags, const EvalOptions& options, const Ranks& ranks,
             const Context& context) {
   const std::filesystem::path directory(flags.output);
+  if (ranks.rank() == 0) {  // the others wait for its journal before they look for theirs
+    PrepareFile(directory / "results.json");
+    if (!flags.html.empty()) PrepareFile(flags.html);
+  }
   const Stopwatch watch;
   const Engine engine = LoadRank(flags.model, ranks);
   const OrderedJson fingerprint = Fingerprint(engine, flags.model.engine, flags.model.model,
                                               flags.model.tokenizer, flags.task, options.mode);
   // What cannot be is found before --fresh empties a journal.
   const auto tasks = LoadTasks(engine, flags.tasks, flags.task);
-  for (const std::string& method : options.methods) engine.CanonicalReduction({.reduce = method});
+  CheckEvaluation(engine, tasks, options);
   const auto journal = OpenJournal(directory, fingerprint, flags.fresh, ranks, context);
   const size_t before = journal->size();
   const auto rows = Measure(flags, engine, tasks, options, *journal, ranks, context);
@@ -164,9 +168,6 @@ int RunEval(EvalFlags flags, const Context& context) {
   const EvalOptions options = MakeOptions(flags);
   flags.task.data = flags.data;
   flags.task.text = flags.text_file;
-  MakeDirectory(flags.output);
-  CheckWritable((std::filesystem::path(flags.output) / "results.json").string());
-  if (!flags.html.empty()) CheckWritable(flags.html);
 
   const Ranks ranks;
   if (ranks.size() == 1) return RunRank(flags, options, ranks, context);

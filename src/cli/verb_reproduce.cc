@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/demo_report.h"
 #include "cli/eval_run.h"
 #include "cli/flags.h"
 #include "cli/io.h"
@@ -15,7 +16,6 @@
 #include "core/error.h"
 #include "eval/fingerprint.h"
 #include "eval/report/html.h"
-#include "pith/version.h"
 #include "score/modes.h"
 
 namespace pith::cli {
@@ -110,9 +110,9 @@ class Reproduction {
     }
     TellMissing();
     const std::filesystem::path directory(flags_.output);
-    MakeDirectory(directory);
-    CheckWritable((directory / "results.json").string());
-    if (!flags_.html.empty()) CheckWritable(flags_.html);
+    PrepareFile(directory / "results.json");
+    if (!flags_.html.empty()) PrepareFile(flags_.html);
+    if (flags_.fresh) RemoveJournals();
     const Stopwatch watch;
     for (const ReproduceModel& model : models_.found) RunModel(model);
     SortTables();
@@ -120,9 +120,8 @@ class Reproduction {
     const OrderedJson json = ReproduceJson(results_);
     WriteWhole(directory / "results.json", json.dump(1) + "\n");
     if (!flags_.html.empty()) {
-      const std::string footer =
-          StrCat(BuildDescription(), "; device ", flags_.engine.device, ", ", flags_.engine.dtype);
-      WriteWhole(flags_.html, ToHtml(ReproduceReport(results_, kept_, footer)));
+      WriteWhole(flags_.html,
+                 ToHtml(ReproduceReport(results_, kept_, ReportFooter(flags_.engine, context_))));
     }
     Output out("");
     flags_.json ? out.WriteJson(json) : out.Write(ReproduceText(results_));
@@ -146,7 +145,7 @@ class Reproduction {
     MakeDirectory(std::filesystem::path(flags_.output) / model.name);
     for (const ScoringMode mode : kModes) {
       const auto grids = Grids(model, mode);
-      const auto rows = Score(engine, model, PaperTasks(), mode, flags_.fresh);
+      const auto rows = Score(engine, model, PaperTasks(), mode);
       for (const Grid& grid : grids) {
         results_.tables.push_back(MakeReproduceTable(grid, model.name, rows));
       }
@@ -155,7 +154,7 @@ class Reproduction {
     if (!flags_.long_texts) return;
     results_.longs.push_back(
         MakeReproduceLong(Grids(model, ScoringMode::kContext), model.name,
-                          Score(engine, model, LongTasks(), ScoringMode::kContext, false)));
+                          Score(engine, model, LongTasks(), ScoringMode::kContext)));
   }
 
   std::string TokenizerOf(const ReproduceModel& model) const {
@@ -180,13 +179,25 @@ class Reproduction {
     return std::filesystem::path(flags_.output) / model / (name + ".jsonl");
   }
 
+  // All of them before the first is filled: a run that is interrupted and goes on without --fresh
+  // finds nothing old.
+  void RemoveJournals() const {
+    for (const ReproduceModel& model : models_.found) {
+      for (const ScoringMode mode : kModes) {
+        std::error_code error;
+        std::filesystem::remove(JournalPath(model.name, mode), error);
+        Require(!error, ErrorCode::kIo, JournalPath(model.name, mode).string(),
+                ": cannot remove: ", error.message());
+      }
+    }
+  }
+
   std::vector<EvalRow> Score(const Engine& engine, const ReproduceModel& model,
-                             const std::vector<std::string>& names, ScoringMode mode, bool fresh) {
+                             const std::vector<std::string>& names, ScoringMode mode) {
     const auto tasks = LoadTasks(engine, names, flags_.task);
     Journal journal(
         JournalPath(model.name, mode),
-        Fingerprint(engine, flags_.engine, model.directory, TokenizerOf(model), flags_.task, mode),
-        fresh);
+        Fingerprint(engine, flags_.engine, model.directory, TokenizerOf(model), flags_.task, mode));
     const size_t before = journal.size();
     ProgressBar bar(StrCat(model.name, ", ", ScoringModeName(mode)), flags_.quiet);
     const EvalOptions options{.methods = GridMethods(Grids(model, mode)),
@@ -212,7 +223,8 @@ class Reproduction {
 
 int RunReproduce(ReproduceFlags flags, const Context& context) {
   Require(flags.models.empty() != flags.model.empty(), ErrorCode::kInvalidArgument,
-          "reproduce: either --models DIR or --model DIR is required");
+          "reproduce: got ", flags.models.empty() ? "neither" : "both",
+          " --models DIR and --model DIR, expected one of them");
   flags.task.data = flags.data;
   Reproduction reproduction(flags, context);
   return flags.dry_run ? reproduction.DryRun() : reproduction.Run();

@@ -1,6 +1,7 @@
 #include "eval/calibrate.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "core/error.h"
@@ -11,20 +12,51 @@ namespace {
 constexpr const char* kText = "perplexity";
 constexpr const char* kRecall = "recall";
 
-void AddTask(const Engine& engine, const char* name, TaskOptions options, int64_t limit,
-             CalibrationSet& set) {
-  constexpr int64_t kFewest = 4;
-  options.limit = limit;
-  EvalTask task = LoadTasks(engine, {name}, options).at(0);
-  const auto items = static_cast<int64_t>(task.items.size());
-  Require(items >= kFewest, ErrorCode::kInvalidArgument, "calibration: ", name, ": got ", items,
+void RequireItems(const char* task, size_t items) {
+  constexpr size_t kFewest = 4;
+  Require(items >= kFewest, ErrorCode::kInvalidArgument, "calibration: ", task, ": got ", items,
           " items, expected at least ", kFewest);
+}
+
+void AddText(const Engine& engine, const TaskOptions& options, CalibrationSet& set) {
+  const std::vector<std::vector<int32_t>> documents = ReadTokens(engine, options);
+  const std::vector<TextWindow> windows = StridedWindows(documents, options);
+  RequireItems(kText, windows.size());
+  const WindowHalves halves = HalveWindows(windows, options.context - 1 + options.tail);
+  set.dropped = halves.dropped;
+  Require(halves.held_out.size() >= 2, ErrorCode::kInvalidArgument,
+          "calibration: ", TextPath(options).string(), ": got ", halves.held_out.size(),
+          " windows to hold out that overlap none that choices are made on, expected at least 2: "
+          "take a longer text, fewer windows or shorter ones");
+  const auto task = [&](const std::vector<TextWindow>& half) {
+    EvalTask made{kText, MakeTask(kText), {}};
+    for (const TextWindow& w : half)
+      made.items.push_back(WindowItem(engine, documents, w, options));
+    return made;
+  };
+  set.choosing.push_back(task(halves.choosing));
+  set.held_out.push_back(task(halves.held_out));
+}
+
+void AddRecall(const Engine& engine, const TaskOptions& options, CalibrationSet& set) {
+  EvalTask task = LoadTasks(engine, {kRecall}, options).at(0);
+  RequireItems(kRecall, task.items.size());
   EvalTask halves[2] = {{task.name, task.task, {}}, {task.name, task.task, {}}};
   for (size_t i = 0; i < task.items.size(); ++i) {
     halves[i % 2].items.push_back(std::move(task.items[i]));
   }
   set.choosing.push_back(std::move(halves[0]));
   set.held_out.push_back(std::move(halves[1]));
+}
+
+int64_t AnswerTokens(std::span<const EvalTask> tasks) {
+  size_t tokens = 0;
+  for (const EvalTask& task : tasks) {
+    for (const TaskItem& item : task.items) {
+      for (const auto& answer : item.targets) tokens += answer.size();
+    }
+  }
+  return static_cast<int64_t>(tokens);
 }
 
 const Estimate& DifferenceOf(const EvalRow& row, const char* metric) {
@@ -46,9 +78,9 @@ CandidateCost Measure(const Engine& engine, std::span<const EvalTask> tasks,
       cost.realised = row.realised;
       cost.nll = DifferenceOf(row, "nll");
     } else {
-      Estimate loss = DifferenceOf(row, "answer_tokens");
-      loss.value = 0 - loss.value;  // no negative zero
-      cost.recall = loss;
+      const Estimate& difference = DifferenceOf(row, "answer_tokens");
+      // Dense has lost nothing to itself, and that is certain.
+      cost.recall = spec == "none" ? difference : RecallLoss(difference, AnswerTokens(tasks));
     }
   }
   return cost;
@@ -56,12 +88,42 @@ CandidateCost Measure(const Engine& engine, std::span<const EvalTask> tasks,
 
 }  // namespace
 
+WindowHalves HalveWindows(const std::vector<TextWindow>& windows, int64_t length) {
+  const auto overlap = [&](const TextWindow& a, const TextWindow& b) {
+    return a.document == b.document && b.begin - a.begin < length;
+  };
+  WindowHalves halves;
+  if (std::ranges::adjacent_find(windows, overlap) == windows.end()) {
+    for (size_t i = 0; i < windows.size(); ++i) {
+      (i % 2 == 0 ? halves.choosing : halves.held_out).push_back(windows[i]);
+    }
+    return halves;
+  }
+  const auto middle = windows.begin() + static_cast<int64_t>(windows.size() + 1) / 2;
+  halves.choosing.assign(windows.begin(), middle);
+  std::copy_if(middle, windows.end(), std::back_inserter(halves.held_out),
+               [&](const TextWindow& window) { return !overlap(halves.choosing.back(), window); });
+  halves.dropped = windows.end() - middle - static_cast<int64_t>(halves.held_out.size());
+  return halves;
+}
+
 CalibrationSet MakeCalibrationSet(const Engine& engine, const TaskOptions& options, int64_t windows,
                                   int64_t contexts) {
   CalibrationSet set;
-  AddTask(engine, kText, options, windows, set);
-  if (contexts > 0) AddTask(engine, kRecall, options, contexts, set);
+  TaskOptions limited = options;
+  limited.limit = windows;
+  AddText(engine, limited, set);
+  limited.limit = contexts;
+  if (contexts > 0) AddRecall(engine, limited, set);
   return set;
+}
+
+Estimate RecallLoss(const Estimate& difference, int64_t answer_tokens) {
+  const double floor = 1 / static_cast<double>(answer_tokens);
+  Estimate loss = difference;
+  loss.value = 0 - loss.value;                                   // no negative zero
+  if (loss.standard_error < floor) loss.standard_error = floor;  // an unknown one stays unknown
+  return loss;
 }
 
 Calibration Calibrate(const Engine& engine, const CalibrationSet& set,
@@ -82,6 +144,7 @@ Calibration Calibrate(const Engine& engine, const CalibrationSet& set,
   } else {
     calibration.chosen_on = Measure(engine, set.choosing, "none", options, journal);
   }
+  if (options.on_held_out) options.on_held_out();
   calibration.held_out = Measure(engine, set.held_out, calibration.chosen, options, journal);
   calibration.held_out_within = calibration.held_out.Use(options.budget) <= 1;
   return calibration;

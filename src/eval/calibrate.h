@@ -13,21 +13,39 @@
 #include "eval/report/report.h"
 #include "eval/runner.h"
 #include "eval/skim_search.h"
+#include "eval/text_windows.h"
 #include "pith/engine.h"
 
 namespace pith {
 
-// The same tasks twice, with items turn by turn: what choices are made on, and what they never saw.
+// Windows of a text in two parts, of which no token is in both.
+struct WindowHalves {
+  std::vector<TextWindow> choosing;
+  std::vector<TextWindow> held_out;
+  int64_t dropped = 0;  // from the held-out half
+};
+
+// Windows of `length` ids, in order. Turn by turn where none overlap; else the first half of them
+// and the second, less its windows that overlap one of the first.
+WindowHalves HalveWindows(const std::vector<TextWindow>& windows, int64_t length);
+
+// The same tasks twice: what choices are made on, and what they never saw.
 struct CalibrationSet {
   std::vector<EvalTask> choosing;  // perplexity and, if wanted, recall
   std::vector<EvalTask> held_out;
+  int64_t dropped = 0;  // windows that overlap choosing ones
 };
 
 // `windows` of the text and `contexts` of recall (0: without), both at least 4 and shared out in
-// halves: a standard error needs two. Throws as LoadTasks does, and kInvalidArgument where the data
-// hold fewer than 4.
+// halves: a standard error needs two, of held-out windows as well. Throws as LoadTasks does, and
+// kInvalidArgument where the data hold fewer.
 CalibrationSet MakeCalibrationSet(const Engine& engine, const TaskOptions& options, int64_t windows,
                                   int64_t contexts);
+
+// What recall lost, from the paired difference candidate − dense. Where no answer changes, a sample
+// has no spread, which is no certainty: the standard error is at least that of one changed token in
+// one context, 1 / `answer_tokens` (of all contexts together).
+Estimate RecallLoss(const Estimate& difference, int64_t answer_tokens);
 
 struct Calibration {
   CalibrationBudget budget;
@@ -44,6 +62,7 @@ struct CalibrationOptions {
   const std::atomic<bool>* cancel = nullptr;
   std::function<void(double)> progress = nullptr;  // share of one candidate
   std::function<void(const Trial&)> on_trial = nullptr;
+  std::function<void()> on_held_out = nullptr;  // the choice is made
 };
 
 // Scores what the journal lacks; throws as Evaluate and SearchSkim do.

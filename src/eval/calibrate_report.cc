@@ -1,4 +1,5 @@
 // What a calibration leaves behind: JSON, the file for --reduce, and a page.
+#include <cmath>
 #include <iomanip>
 #include <sstream>
 
@@ -65,6 +66,7 @@ ReportPlot Plot(const Calibration& calibration, bool recall) {
   for (size_t i = 0; i < calibration.search.trials.size(); ++i) {
     const Trial& trial = calibration.search.trials[i];
     const Estimate& loss = recall ? *trial.cost.recall : trial.cost.nll;
+    if (!std::isfinite(loss.value) || !std::isfinite(loss.standard_error)) continue;
     const double scale = recall ? 100 : 1;
     const int kind = calibration.search.chosen == i ? 2 : trial.within ? 1 : 0;
     series[kind].points.push_back({.x = 100 * trial.cost.realised,
@@ -104,7 +106,7 @@ OrderedJson CalibrationToJson(const Calibration& calibration, const CalibrationS
 std::string CalibrationFile(const Calibration& calibration, const CalibrationSource& source) {
   std::string text = "# Made by pith calibrate; for --reduce @FILE.\n# model: " + source.model +
                      "\n# text: " + source.text + "\n";
-  if (!source.recall.empty()) text += "# recall: " + source.recall + "\n";
+  text += "# recall: " + (source.recall.empty() ? "not measured" : source.recall) + "\n";
   text += "# bounds: " + BudgetText(calibration.budget, calibration.chosen_on.recall.has_value()) +
           "\n# chosen on one half: " + Figures(calibration.chosen_on) +
           "\n# on the other half: " + Figures(calibration.held_out) + "\n";

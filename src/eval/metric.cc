@@ -38,7 +38,7 @@ Influences Linearise(const Metric& metric, std::span<const Share> items) {
 
 // Influences sum to zero, so that their squares' sum is the sum of squared deviations.
 double StandardError(double squares, int64_t n) {
-  if (n < 2) return 0;
+  if (n < 2) return std::numeric_limits<double>::quiet_NaN();
   const auto items = static_cast<double>(n);
   return std::sqrt(squares / (items - 1) / items);
 }

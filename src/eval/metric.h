@@ -25,7 +25,7 @@ struct Metric {
 
 struct Estimate {
   double value = 0;
-  double standard_error = 0;  // 0 for fewer than two items
+  double standard_error = 0;  // NaN for fewer than two items
   int64_t n = 0;              // items that count in it
 };
 

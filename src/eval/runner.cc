@@ -7,6 +7,8 @@
 #include "core/error.h"
 #include "eval/cell.h"
 #include "eval/peak_memory.h"
+#include "reduce/auto.h"
+#include "reduce/spec.h"
 #include "score/modes.h"
 
 namespace pith {
@@ -136,8 +138,14 @@ class Runner {
   int64_t done_ = 0;
 };
 
-// Tasks that read single tokens need every one of them scored.
-void CheckModes(std::span<const EvalTask> tasks, ScoringMode mode) {
+// Tasks that read single tokens need every one of them scored; `auto` is for contexts alone.
+void CheckModes(std::span<const EvalTask> tasks, std::span<const std::string> methods,
+                ScoringMode mode) {
+  for (const std::string& method : methods) {
+    Require(mode == ScoringMode::kContext || !IsAuto(ReductionSpec::Parse(method)),
+            ErrorCode::kInvalidArgument, "reduction '", method, "': got scoring mode ",
+            ScoringModeName(mode), ", expected context");
+  }
   for (const EvalTask& task : tasks) {
     Require(mode == ScoringMode::kContext || !task.task->needs_logprobs(),
             ErrorCode::kInvalidArgument, task.name, ": got scoring mode ", ScoringModeName(mode),
@@ -158,7 +166,7 @@ std::vector<std::string> Canonical(const Engine& engine, const std::vector<std::
 std::vector<EvalCell> MakeCells(const Engine& engine, std::span<const EvalTask> tasks,
                                 const EvalOptions& options) {
   const std::vector<std::string> methods = Canonical(engine, options.methods);
-  CheckModes(tasks, options.mode);
+  CheckModes(tasks, methods, options.mode);
   std::vector<EvalCell> cells;
   for (const EvalTask& task : tasks) {
     for (const std::string& method : methods) {
@@ -179,6 +187,11 @@ std::vector<EvalTask> LoadTasks(const Engine& engine, const std::vector<std::str
   }
   for (EvalTask& task : tasks) task.items = task.task->MakeItems(engine, options);
   return tasks;
+}
+
+void CheckEvaluation(const Engine& engine, std::span<const EvalTask> tasks,
+                     const EvalOptions& options) {
+  MakeCells(engine, tasks, options);
 }
 
 void ScoreMissing(const Engine& engine, std::span<const EvalTask> tasks, const EvalOptions& options,

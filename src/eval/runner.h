@@ -82,6 +82,10 @@ struct EvalRow {
 std::vector<EvalRow> Evaluate(const Engine& engine, std::span<const EvalTask> tasks,
                               const EvalOptions& options, Journal& journal);
 
+// What Evaluate refuses before it scores anything; for callers that have a journal to lose.
+void CheckEvaluation(const Engine& engine, std::span<const EvalTask> tasks,
+                     const EvalOptions& options);
+
 // The first half of Evaluate, for one process of several. Their journals must hold the same entries
 // when they begin, or items are scored twice or left to the next run. Throws as Evaluate does.
 void ScoreMissing(const Engine& engine, std::span<const EvalTask> tasks, const EvalOptions& options,

@@ -1,19 +1,21 @@
 #include "eval/skim_search.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <numeric>
 #include <utility>
 
 #include "core/error.h"
+#include "reduce/skim.h"
 #include "reduce/spec.h"
 
 namespace pith {
 namespace {
 
-constexpr int64_t kLongText = 512;  // as skim's defaults have it
-
-double Upper(const Estimate& loss, double sigmas) {
-  return loss.value + sigmas * loss.standard_error;
+double Part(const Estimate& loss, double sigmas, double bound) {
+  const double part = (loss.value + sigmas * loss.standard_error) / bound;
+  return std::isfinite(part) ? part : std::numeric_limits<double>::infinity();
 }
 
 struct Candidate {
@@ -41,7 +43,7 @@ class Search {
   Search(const SkimSpace& space, const CalibrationBudget& budget,
          const std::function<CandidateCost(const std::string&)>& measure)
       : space_(space), budget_(budget), measure_(measure) {
-    const bool is_short = space.context < kLongText;
+    const bool is_short = space.context < kLongContext;
     at_.window = is_short ? 16 : 256;
     at_.chunk = is_short ? 16 : 64;
     if (space.has_horizon) at_.horizon = "horizon=0.01";
@@ -134,15 +136,16 @@ class Search {
 }  // namespace
 
 double CandidateCost::Use(const CalibrationBudget& budget) const {
-  const double text = Upper(nll, budget.sigmas) / budget.nll;
-  return recall ? std::max(text, Upper(*recall, budget.sigmas) / budget.recall) : text;
+  const double text = Part(nll, budget.sigmas, budget.nll);
+  return recall ? std::max(text, Part(*recall, budget.sigmas, budget.recall)) : text;
 }
 
 SkimSearchResult SearchSkim(const SkimSpace& space, const CalibrationBudget& budget,
                             const std::function<CandidateCost(const std::string& spec)>& measure) {
-  Require(budget.nll > 0 && budget.recall > 0 && budget.sigmas >= 0, ErrorCode::kInvalidArgument,
-          "budget: got dNLL=", budget.nll, ", recall=", budget.recall, ", sigmas=", budget.sigmas,
-          ", expected bounds above 0 and sigmas of at least 0");
+  Require(budget.nll > 0 && budget.recall > 0, ErrorCode::kInvalidArgument,
+          "budget: got dNLL=", budget.nll, ", recall=", budget.recall, ", expected bounds above 0");
+  Require(std::isfinite(budget.sigmas) && budget.sigmas >= 0, ErrorCode::kInvalidArgument,
+          "sigmas: got ", budget.sigmas, ", expected a finite number of at least 0");
   return Search(space, budget, measure).Run();
 }
 

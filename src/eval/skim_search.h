@@ -25,6 +25,7 @@ struct CandidateCost {
   std::optional<Estimate> recall;  // dense − candidate, paired
 
   // The largest part of its bound that a loss with its errors takes: within the budget up to 1.
+  // Infinite where a figure is not finite: what is unknown is over.
   double Use(const CalibrationBudget& budget) const;
 };
 

@@ -12,8 +12,6 @@
 namespace pith {
 namespace {
 
-constexpr int64_t kLongText = 512;  // shorter contexts get skim's small window and chunk
-
 // What was measured on models of 24 layers: `earliest` is the earliest last full layer that kept
 // recall. Far writes that a horizon leaves are about as many whatever the length: those of
 // `written` tokens in all heads.
@@ -32,7 +30,7 @@ int64_t EarliestLayer(const Step& step, const ModelConfig& config) {
   return std::lround(step.earliest / 24 * static_cast<double>(config.n_layer));
 }
 
-int64_t Window(int64_t tokens) { return tokens < kLongText ? 16 : 256; }
+int64_t Window(int64_t tokens) { return tokens < kLongContext ? 16 : 256; }
 
 // Share of the blocks' work over a context of `tokens` that skim saves with layers 0 … last full.
 double Saved(const Step& step, const ModelConfig& config, int64_t tokens, int64_t last) {
@@ -54,7 +52,7 @@ ReductionSpec SkimSpec(const Step& step, int64_t tokens, int64_t last) {
   spec.params["window"] = std::to_string(Window(tokens));
   if (step.key == nullptr) return spec;
   spec.params[step.key] = step.value;
-  if (tokens < kLongText) spec.params["chunk"] = "16";
+  if (tokens < kLongContext) spec.params["chunk"] = "16";
   return spec;
 }
 
@@ -84,7 +82,7 @@ Choice FindSkim(std::span<const Step> steps, const ModelConfig& config, double w
 // Mamba-1 beyond skim's reach: spans at one site, the first 32 and the last 256 tokens protected.
 Choice FindSpans(const ModelConfig& config, double wanted, int64_t tokens) {
   constexpr int64_t kProtected = 32 + 256;
-  if (tokens < kLongText) return {};
+  if (tokens < kLongContext) return {};
   const auto layers = static_cast<double>(config.n_layer);
   const double after = layers - 1 - DefaultSites(config.n_layer).front();
   const double most =
@@ -111,14 +109,14 @@ ReductionSpec ResolveAuto(const ReductionSpec& spec, const ModelConfig& config, 
   Require(spec.params.empty(), ErrorCode::kInvalidArgument, "reduction '", spec.ToString(),
           "': expected no options: auto chooses them");
   const double wanted = *spec.reduction;
-  if (wanted == 0 || tokens < 1) return {};
+  if (wanted == 0) return {};
   constexpr int64_t kAnyLength = int64_t{1} << 30;
   const double most = Find(config, 1, kAnyLength).saved;
   Require(wanted <= most, ErrorCode::kInvalidArgument, "reduction '", spec.ToString(),
           "': wanted reduction: got ", 100 * wanted, "%, expected at most ",
           std::floor(1000 * most) / 10,
           "%, what our study supports for any length; skim@N% goes further, without that support");
-  return Find(config, wanted, tokens).spec;
+  return tokens < 1 ? ReductionSpec() : Find(config, wanted, tokens).spec;
 }
 
 }  // namespace pith

@@ -9,7 +9,6 @@
 namespace pith {
 namespace {
 
-constexpr int64_t kLongText = 512;  // shorter contexts get the small window and chunk
 constexpr int64_t kWindow = 256;
 constexpr int64_t kChunk = 64;
 constexpr int64_t kShortWindow = 16;
@@ -90,7 +89,7 @@ void Skim::SetWanted(double wanted, const ModelConfig& config) {
 }
 
 FarRegion Skim::Region(int64_t tokens) const {
-  const bool is_short = tokens < kLongText;
+  const bool is_short = tokens < kLongContext;
   int64_t window = window_.value_or(is_short ? kShortWindow : kWindow);
   if (wanted_) {
     const double per_far =

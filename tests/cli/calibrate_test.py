@@ -32,7 +32,10 @@ class Calibrate(Case):
         lines = self.file.read_text().splitlines()
         self.assertEqual(lines[-1], chosen)
         self.assertTrue(all(line.startswith("# ") for line in lines[:-1]))
-        self.assertIn(chosen, (self.folder / "page.html").read_text())
+        self.assertIn("# recall: not measured", lines)
+        page = (self.folder / "page.html").read_text()
+        for part in (chosen, SMALL, "Device cpu", "Command: ", "--budget"):
+            self.assertIn(part, page)
 
         model, reduce = ("--model", SMALL), ("--reduce", f"@{self.file}")
         plan = self.json("plan", *model, *reduce, "--length", "64", "--json")
@@ -65,7 +68,8 @@ class Calibrate(Case):
         again = self.json(*BASE, "--output", self.file, "--json", "--sigmas", "0")
         self.assertEqual(again["budget"]["sigmas"], 0)
         self.assertTrue(journal.read_bytes().startswith(content))
-        self.fails(2, *BASE, "--output", self.file, "--dtype", "bf16", names=["dtype"])
+        self.fails(2, *BASE, "--output", self.file, "--dtype", "bf16",
+                   names=["dtype", "--fresh", "--output FILE"])
 
     def test_a_bound_that_little_meets(self):
         # Skimming in the last layer alone costs next to nothing, so that something may be left.
@@ -85,10 +89,38 @@ class Calibrate(Case):
                            "--budget", "dNLL=9,recall=1")
         self.assertIn(str(items), result["recall"])
         self.assertEqual(result["chosen_on"]["recall_loss"]["n"], 2)
+        # Also where no answer changes: one answer token's share at least.
+        self.assertGreater(result["chosen_on"]["recall_loss"]["standard_error"], 0)
+
+    def test_recall_without_data(self):
+        args = ["calibrate", "--model", SMALL, "--data", self.folder, "--context", "64", "--tail",
+                "16", "--windows", "4", "--text", self.write("text.txt", TEXT * 20), "--output",
+                self.file]
+        self.fails(2, *args, "--budget", "recall=.1", names=["--budget", "recall", self.folder])
+        self.fails(2, *args, "--no-recall", "--budget", "dNLL=9,recall=.1",
+                   names=["--budget", "--no-recall"])
+        self.assertFalse(self.file.exists())
+        done = run(*args, "--budget", "dNLL=9", "--quiet")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("recall: not measured", done.stderr)
+        self.assertIn("# recall: not measured\n", self.file.read_text())
+
+    def test_windows_that_overlap(self):
+        args = [*BASE, "--budget", "dNLL=9", "--output", self.file, "--text"]
+        args[args.index("--windows") + 1] = "64"
+        result = self.json(*args, self.write("text.txt", TEXT * 2), "--json")
+        chosen_on, held_out = (result[half]["nll_difference"]["n"]
+                               for half in ("chosen_on", "held_out"))
+        # 79 tokens at steps of 16: four more begin within the last one of the first half.
+        self.assertIn("; 4 more overlap", result["text"])
+        self.assertIn(held_out + 4, (chosen_on, chosen_on - 1))
+        self.assertIn("; 4 more overlap", self.file.read_text())
+        self.fails(2, *args, self.write("short.txt", TEXT),
+                   names=["short.txt", "overlap", "longer text"])
 
     def test_thresholds(self):
         file = self.folder / "thresholds.json"
-        args = (*BASE, "--method", "ltmp@20%:protect=6", "--output", file)
+        args = (*BASE[:-1], "--method", "ltmp@20%:protect=6", "--output", file)
         reduce = self.json(*args, "--json")["reduce"]
         self.assertEqual(json.loads(file.read_text())["protect"], 6)
         self.assertEqual(run(*args).stdout.strip(), reduce)
@@ -104,8 +136,17 @@ class Calibrate(Case):
         for budget in ("dNLL=0", "dNLL=x", "dnll=1", "recall", "", "dNLL=1,", "dNLL=1,dNLL=2",
                        "dNLL=-1", "dNLL=inf"):
             self.fails(2, *BASE, *out, "--budget", budget, names=["--budget"])
+        for sigmas in ("-1", "inf", "nan"):
+            self.fails(2, *BASE, *out, "--sigmas", sigmas, names=["--sigmas"])
         self.fails(2, *BASE, *out, "--method", "utrc@10%", names=["utrc@10%", "ltmp@30%"])
-        self.fails(2, *BASE, *out, "--method", "ltmp@10%:block=4", names=["block"])
+        ltmp = (*BASE[:-1], "--method", "ltmp@10%")
+        self.fails(2, *BASE[:-1], *out, "--method", "ltmp@10%:block=4", names=["block"])
+        for option in (["--fresh"], ["--no-recall"], ["--recall", "x"], ["--sigmas", "1"],
+                       ["--contexts", "4"], ["--budget", "dNLL=1"], ["--html", "x"]):
+            self.fails(2, *ltmp, *out, *option, names=[option[0], "--method skim"])
+        for name in ("a,b", "a+b", "a b"):
+            self.fails(2, *ltmp, "--output", self.folder / name, names=["--output", name])
+            self.assertFalse((self.folder / name).exists())
         self.fails(2, *BASE, *out, "--windows", "3", names=["--windows"])
         self.fails(2, *BASE, *out, "--recall", "x", names=["--no-recall"])
         self.fails(2, "calibrate", names=["--model"])

@@ -72,6 +72,11 @@ class Eval(Case):
         self.assertEqual(again.stdout, done.stdout)
         fresh = run(*args, "--fresh")
         self.assertIn("scored 6 items", fresh.stderr)
+        # What cannot be run costs no journal.
+        kept = (self.folder / "journal.jsonl").read_bytes()
+        self.fails(2, *BASE, "--tasks", "recall", "--limit", "3", "--scoring", "survivors",
+                   "--output", self.folder, "--fresh", names=["recall", "survivors"])
+        self.assertEqual((self.folder / "journal.jsonl").read_bytes(), kept)
 
     def test_scoring_modes_say_what_they_scored(self):
         done = run(*BASE, "--tasks", "piqa", "--limit", "4", "--methods",

@@ -34,8 +34,10 @@ class Report(Case):
         self.assertIn("'", "".join(tree.find(".//footer").itertext()))  # 'out dir' is quoted
 
     def test_bad_place_costs_no_work(self):
+        (self.folder / "file").write_text("no directory")
         self.fails(3, *EVAL, "--tasks", "piqa", "--output", self.folder,
-                   "--html", self.folder / "no/such/page.html", names=["no/such"])
+                   "--html", self.folder / "file/page.html", names=["file"])
+        self.assertFalse((self.folder / "journal.jsonl").exists())
 
     def test_inspect_shows_whole_characters(self):
         text = "The old boat ĭ ⸺ 🛶 moved slowly under the bridge. " * 3

@@ -1,13 +1,16 @@
 // What a calibration writes: the file for --reduce reads back as the choice, `none` where nothing
-// is within the budget, and says plainly where the held-out half is not; the page and the JSON hold
-// every candidate.
+// is within the budget, and says plainly where the held-out half is not and where recall was not
+// measured; the page and the JSON hold every candidate. What it rests on: halves of which no token
+// is in both, and a loss of recall whose error is never 0.
 #include "eval/calibrate.h"
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <vector>
 
 #include "eval/report/html.h"
 #include "reduce/spec.h"
@@ -32,7 +35,7 @@ Calibration Made(bool within) {
 ReductionSpec ReadBack(const std::string& file) {
   const std::string path = testing::TempDir() + "calibrate_test.reduce";
   std::ofstream(path) << file;
-  const ReductionSpec spec = ReductionSpec::ParseOrRead("@" + path);
+  ReductionSpec spec = ReductionSpec::ParseOrRead("@" + path);
   std::filesystem::remove(path);
   return spec;
 }
@@ -59,7 +62,60 @@ TEST(Calibration, NothingChosenIsNone) {
   const std::string file = CalibrationFile(made, {.model = "m", .text = "t", .recall = ""});
   EXPECT_EQ(ReadBack(file).ToString(), "none");
   EXPECT_NE(file.find("No candidate was within"), file.npos);
+  EXPECT_NE(file.find("# recall: not measured\n"), file.npos);
   EXPECT_EQ(CalibrationToJson(made, kSource)["chosen"], "none");
+}
+
+// Windows of 10 ids at every `step` of documents that hold `counts` windows each.
+WindowHalves Halves(const std::vector<int>& counts, int64_t step) {
+  std::vector<TextWindow> windows;
+  for (size_t d = 0; d < counts.size(); ++d) {
+    for (int i = 0; i < counts[d]; ++i) windows.push_back({d, i * step});
+  }
+  WindowHalves halves = HalveWindows(windows, 10);
+  EXPECT_EQ(halves.choosing.size(), (windows.size() + 1) / 2);
+  EXPECT_EQ(halves.choosing.size() + halves.held_out.size() + halves.dropped, windows.size());
+  for (const TextWindow& a : halves.choosing) {
+    for (const TextWindow& b : halves.held_out) {
+      EXPECT_TRUE(a.document != b.document || std::abs(a.begin - b.begin) >= 10)
+          << a.begin << " and " << b.begin;
+    }
+  }
+  return halves;
+}
+
+TEST(Calibration, NoTokenIsInBothHalves) {
+  EXPECT_EQ(Halves({8}, 10).held_out[0].begin, 10) << "turn by turn: none overlap";
+  EXPECT_EQ(Halves({8}, 10).dropped, 0);
+  EXPECT_EQ(Halves({4, 4}, 1).dropped, 0) << "halves in two documents";
+  EXPECT_EQ(Halves({8}, 9).dropped, 1) << "with the last window of the first half";
+  EXPECT_EQ(Halves({40}, 2).dropped, 4) << "at 2, 4, 6 and 8 from it";
+  EXPECT_EQ(Halves({8}, 2).dropped, 4) << "all";
+  EXPECT_EQ(Halves({1, 8, 3}, 3).dropped, 3);
+  for (int step = 1; step < 12; ++step) {
+    for (int more = 0; more < 9; ++more) Halves({3, more, 1, 2 * more}, step);
+  }
+}
+
+// One changed token in one of n = 5 contexts of 10 tokens: influences (δ − 1/n) / 10, whose squares
+// sum to (1 − 1/n) / 100, so that the s.e. is √((1 − 1/n) / (n − 1) / n) / 10 = 1 / 50: the floor.
+TEST(Calibration, RecallIsNeverCertain) {
+  const Metric metric{.name = "answer_tokens", .meaning = ""};
+  const std::vector<Share> dense(5, Share{10, 10});
+  const Estimate same = EstimateDifference(metric, dense, dense);
+  ASSERT_EQ(same.standard_error, 0);
+  std::vector<Share> changed = dense;
+  changed[2].sum = 9;
+  const Estimate one = EstimateDifference(metric, changed, dense);
+  EXPECT_NEAR(RecallLoss(same, 50).standard_error, one.standard_error, 1e-12);
+  EXPECT_FALSE(std::signbit(RecallLoss(same, 50).value));
+  EXPECT_NEAR(RecallLoss(one, 50).value, 0.02, 1e-12) << "a loss is above 0";
+
+  EXPECT_EQ(RecallLoss({0, 0.5, 5}, 50).standard_error, 0.5) << "a floor, not a sum";
+  EXPECT_TRUE(std::isnan(RecallLoss({0, NAN, 1}, 50).standard_error)) << "unknown stays unknown";
+  const CandidateCost cost{.recall = RecallLoss(same, 50)};
+  EXPECT_LE(cost.Use({.recall = 0.021, .sigmas = 1}), 1);
+  EXPECT_GT(cost.Use({.recall = 0.019, .sigmas = 1}), 1);
 }
 
 }  // namespace

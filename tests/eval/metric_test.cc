@@ -55,7 +55,7 @@ TEST(EstimateMetric, FewItems) {
   EXPECT_EQ(EstimateMetric(kMean, {}).n, 0);
   const std::vector<Share> one = {{5}};
   EXPECT_EQ(EstimateMetric(kMean, one).value, 5);
-  EXPECT_EQ(EstimateMetric(kMean, one).standard_error, 0);
+  EXPECT_TRUE(std::isnan(EstimateMetric(kMean, one).standard_error)) << "unknown, not none";
 }
 
 TEST(EstimateDifference, WhatBothShareCancels) {

@@ -56,7 +56,7 @@ class RunnerTest : public ::testing::Test {
  protected:
   std::filesystem::path path() const { return dir_.path() / "journal.jsonl"; }
 
-  std::vector<EvalRow> Run(RunControl control = {}) {
+  std::vector<EvalRow> Run(const RunControl& control = {}) {
     Journal journal(path(), Print(SmallTasks()));
     return Evaluate(Model(), Tasks(), {.methods = {"none", "utrc@20%"}, .control = control},
                     journal);

@@ -2,7 +2,7 @@
 // within the budget and saves the most of what was tried within it; every candidate is measured
 // once; the same costs give the same trials. For costs that grow with every saving, and of which
 // each part is independent of the others, the optimum is known. Where nothing is within the budget
-// the search says so.
+// the search says so. A figure that is not finite is over any budget.
 #include "eval/skim_search.h"
 
 #include <gtest/gtest.h>
@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <random>
 #include <set>
 #include <string>
@@ -150,6 +151,41 @@ TEST(SkimSearch, RefusesBoundsThatNothingMeets) {
   EXPECT_THROW(Search([](const Parts&) { return 0.0; }, {.nll = 0}), Error);
   EXPECT_THROW(Search([](const Parts&) { return 0.0; }, {.recall = -1}), Error);
   EXPECT_THROW(Search([](const Parts&) { return 0.0; }, {.sigmas = -1}), Error);
+  EXPECT_THROW(Search([](const Parts&) { return 0.0; }, {.sigmas = INFINITY}), Error);
+  EXPECT_THROW(Search([](const Parts&) { return 0.0; }, {.sigmas = NAN}), Error);
+}
+
+TEST(SkimSearch, WhatIsNotFiniteIsOver) {
+  const CandidateCost good{.nll = {0, 0.1, 8}, .recall = Estimate{0, 0.1, 8}};
+  for (const double sigmas : {0., 1.}) {
+    const CalibrationBudget budget{.nll = 1, .recall = 1, .sigmas = sigmas};
+    EXPECT_LE(good.Use(budget), 1);
+    for (const double bad : {NAN, INFINITY, -INFINITY}) {
+      for (int field = 0; field < 4; ++field) {
+        CandidateCost cost = good;
+        Estimate& loss = field < 2 ? cost.nll : *cost.recall;
+        (field % 2 == 0 ? loss.value : loss.standard_error) = bad;
+        EXPECT_EQ(cost.Use(budget), std::numeric_limits<double>::infinity()) << field << bad;
+      }
+    }
+  }
+}
+
+// Without any of layers 1 to 4 the loss is unknown: they are tried last and stay.
+TEST(SkimSearch, UnknownLossesAreNeverChosen) {
+  const auto nll = [](const Parts& parts) {
+    const auto full = [&](int layer) {
+      return std::ranges::find(parts.full, layer) != parts.full.end();
+    };
+    if (!full(5)) return 2.0;
+    for (int layer = 1; layer < 5; ++layer) {
+      if (!full(layer)) return std::nan("");
+    }
+    return 0.0;
+  };
+  const SkimSearchResult result = Search(nll);
+  EXPECT_EQ(Chosen(result), "skim:full=1-5,mass=0.2,window=16");
+  for (const Trial& trial : result.trials) EXPECT_EQ(trial.within, trial.cost.nll.value == 0);
 }
 
 }  // namespace

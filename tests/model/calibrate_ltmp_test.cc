@@ -31,7 +31,7 @@ TEST(CalibrateLtmp, RemovesTheWantedShareOnItsOwnTexts) {
     ASSERT_EQ(thresholds.sites.size(), 2u);
     thresholds.Write(path);
 
-    const Reducer reducer(ReductionSpec::Parse(spec + ",thresholds=" + path), model.config());
+    const Reducer reducer(ReductionSpec::Parse(StrCat(spec, ",thresholds=", path)), model.config());
     std::vector<SequenceState> states(texts.size(), SequenceState(model.config()));
     std::vector<SequenceInput> batch;
     for (size_t i = 0; i < texts.size(); ++i) {
@@ -85,7 +85,8 @@ TEST(CalibrateLtmp, ComesAsNearAsTiesAllow) {
     const auto removed = [&](double prune) {
       thresholds.sites[0].prune = prune;
       thresholds.Write(path);
-      const Reducer reducer(ReductionSpec::Parse(spec + ",thresholds=" + path), model.config());
+      const Reducer reducer(ReductionSpec::Parse(StrCat(spec, ",thresholds=", path)),
+                            model.config());
       SequenceState state(model.config());
       const SequenceInput input{texts[0], &state, WantRows::kNone};
       Workspace ws;

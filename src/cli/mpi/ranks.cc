@@ -19,7 +19,8 @@ namespace {
 int ProcessorsOfRank() {
   cpu_set_t own;
   CPU_ZERO(&own);
-  if (sched_getaffinity(0, sizeof own, &own) != 0) return 0;
+  // Where it fails this rank takes part all the same: others wait for it.
+  if (sched_getaffinity(0, sizeof own, &own) != 0) CPU_ZERO(&own);
   MPI_Comm machine = MPI_COMM_NULL;
   MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &machine);
   int ranks = 0;
@@ -29,6 +30,7 @@ int ProcessorsOfRank() {
   MPI_Comm_free(&machine);
   const auto sharing =
       std::ranges::count_if(all, [&](const cpu_set_t& other) { return CPU_EQUAL(&own, &other); });
+  if (CPU_COUNT(&own) == 0) return 0;
   return std::max(1, CPU_COUNT(&own) / static_cast<int>(sharing));
 }
 
@@ -37,7 +39,8 @@ int ProcessorsOfRank() {
 Ranks::Ranks() {
   const int launched = LaunchedRanks();
   if (launched == 1) return;
-  MPI_Init(nullptr, nullptr);
+  int provided = 0;
+  MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
   MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
   MPI_Comm_size(MPI_COMM_WORLD, &size_);
   if (size_ != launched) {
