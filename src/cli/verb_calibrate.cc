@@ -47,7 +47,7 @@ struct CalibrateFlags {
 // that the user wrote must not ask for.
 std::filesystem::path RecallPath(const CalibrateFlags& flags) {
   if (!flags.recall.empty()) return flags.recall;
-  const auto shipped = std::filesystem::path(flags.data) / "recall/recall-1.8k.jsonl.xz";
+  auto shipped = std::filesystem::path(flags.data) / "recall/recall-1.8k.jsonl.xz";
   if (!flags.no_recall && std::filesystem::exists(shipped)) return shipped;
   const std::string why = flags.no_recall ? "--no-recall" : StrCat("no ", shipped.string());
   Require(flags.budget_option->count() == 0 || flags.budget.find("recall=") == std::string::npos,
