@@ -24,7 +24,7 @@ long() {  # 1,792 tokens read, 256 scored; facts in contexts of that length
   study long-mamba2 --model $MAMBA2 --tasks recall,perplexity --limit 64 --methods \
     "none,skim,$SKIM9,truncate@30%,utrc@30%,prefix-thin@30%,utrc-published@30%,evit@30%,pumer@30%,ltmp@30%,tome@30%,random@30%,span-drop@30%,skim@40%,truncate@10%,truncate@50%,utrc@10%,utrc@50%"
   study long-mamba1 --model $MAMBA1 --tasks recall,perplexity --limit 64 --methods \
-    "none,skim,skim:full=0-9,truncate@30%,utrc@30%,prefix-thin@30%,evit@30%,pumer@30%,span-drop@30%:score=delta,skim:full=0-13"
+    "none,skim,skim:full=0-9,truncate@30%,utrc@30%,prefix-thin@30%,evit@30%,pumer@30%,span-drop@30%:score=delta,skim:full=0-13,ltmp@30%"
 }
 
 lengths() {  # what skim costs and keeps over prompt lengths

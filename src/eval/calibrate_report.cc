@@ -61,7 +61,9 @@ ReportPlot Plot(const Calibration& calibration, bool recall) {
                   .x_label = "work saved, %",
                   .y_label = recall ? "answer tokens lost, points" : "nats per token above dense",
                   .baseline = recall ? 100 * budget.recall : budget.nll,
-                  .note = "The line is the bound; bars are standard errors."};
+                  .note = "The line is the bound; bars are standard errors.",
+                  .baseline_name = "bound",
+                  .joined = false};
   ReportSeries series[3] = {{"outside the budget", {}}, {"within it", {}}, {"chosen", {}}};
   for (size_t i = 0; i < calibration.search.trials.size(); ++i) {
     const Trial& trial = calibration.search.trials[i];

@@ -31,7 +31,7 @@ struct ReportPoint {
   std::string label;
 };
 
-// The points of one method, joined by a line in their order where there are several.
+// The points of one method; a plot that joins them does so in their order.
 struct ReportSeries {
   std::string name;
   std::vector<ReportPoint> points;
@@ -47,6 +47,7 @@ struct ReportPlot {
   bool log_y = false;
   std::string note;
   std::string baseline_name = "dense";
+  bool joined = true;               // a line through a series' points
   std::optional<double> x_start;    // the x axis begins there, or before where points do
   std::optional<double> y_floor;    // no value can lie below: bars are cut there
   std::optional<double> y_ceiling;  // nor above

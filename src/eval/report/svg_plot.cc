@@ -190,7 +190,7 @@ class Plot {
       points += Point(s, point);
     }
     std::string out = StrCat("<g class=\"c", s % kColours, "\">\n");
-    if (line.find('L') != std::string::npos) {
+    if (plot_.joined && line.find('L') != std::string::npos) {
       out += StrCat("<path class=\"line\" d=\"", line, "\"/>\n");
     }
     if (!bars.empty()) out += StrCat("<path class=\"bar\" d=\"", bars, "\"/>\n");
@@ -205,7 +205,7 @@ class Plot {
   std::string Legend() const {
     std::string keys;
     for (size_t s = 0; s < plot_.series.size(); ++s) {
-      const bool line = plot_.series[s].points.size() > 1;
+      const bool line = plot_.joined && plot_.series[s].points.size() > 1;
       keys += Key(StrCat("<g class=\"c", s % kColours, "\">",
                          line ? "<path class=\"line\" d=\"M-14 0H14\"/>" : "", Marker(s), "</g>"),
                   plot_.series[s].name);
