@@ -15,7 +15,8 @@
 
 namespace pith {
 
-// Row-major [rows, cols] with `stride` elements from one row to the next.
+// Row-major [rows, cols] with `stride` elements from one row to the next, in the memory of the
+// backend that computes on it: only operators and that backend's own kernels may follow `data`.
 template <class T>
 struct MatView {
   T* data = nullptr;
@@ -33,6 +34,31 @@ struct MatView {
   MatView Cols(int64_t begin, int64_t count) const { return {data + begin, rows, count, stride}; }
   bool empty() const { return rows == 0 || cols == 0; }
   operator MatView<const T>() const { return {data, rows, cols, stride}; }  // NOLINT
+};
+
+// A vector in the memory of the backend that computes on it.
+template <class T>
+struct VecView {
+  T* data = nullptr;
+  int64_t size = 0;
+
+  bool empty() const { return size == 0; }
+  VecView Part(int64_t begin, int64_t count) const { return {data + begin, count}; }
+  operator VecView<const T>() const { return {data, size}; }  // NOLINT
+};
+
+// A row-major, contiguous [rows, cols] in the host's memory, which any code may read. No conversion
+// leads to or from a MatView: Backend::Upload and Download do.
+template <class T>
+struct HostView {
+  T* data = nullptr;
+  int64_t rows = 0;
+  int64_t cols = 0;
+
+  T* Row(int64_t r) const { return data + r * cols; }
+  HostView Rows(int64_t begin, int64_t count) const { return {Row(begin), count, cols}; }
+  bool empty() const { return rows == 0 || cols == 0; }
+  operator HostView<const T>() const { return {data, rows, cols}; }  // NOLINT
 };
 
 // A stored weight matrix [rows, cols] = [out, in], contiguous, in the dtype of its file.
