@@ -2,10 +2,13 @@
 #ifndef PITH_CORE_EXEC_H_
 #define PITH_CORE_EXEC_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
 namespace pith {
+
+class Backend;  // ops/backend.h
 
 enum class Device : uint8_t {
   kReference,  // scalar, double accumulation, one thread: the executable specification
@@ -17,18 +20,35 @@ enum class Device : uint8_t {
 // record), or both rounded to bf16 with f32 sums.
 enum class Precision : uint8_t { kF32, kBF16 };
 
+// The order in which a device does what it is asked to, one thing after the other. Backends that
+// run on the calling thread have none.
+struct Queue {
+  void* handle = nullptr;
+};
+
 struct Exec {
-  Device device = Device::kCpu;
+  Backend* backend = nullptr;  // outlives every use; BackendOf(device) gives it
+  Queue queue = {};
   int threads = 1;
   Precision precision = Precision::kF32;
 };
 
 // Rows [begin, begin + count) of a packed matrix that belong to one sequence, in order. Operators
-// that carry state take one state pointer per segment; rows of different segments never mix, and
-// no row's result depends on which other rows are packed beside it.
+// that carry state take one state per segment; rows of different segments never mix, and no row's
+// result depends on which other rows are packed beside it.
 struct Segment {
   int64_t begin = 0;
   int64_t count = 0;
+};
+
+// Where the states of some segments lie: in slots of one allocation, `stride` floats apart.
+struct StateSlots {
+  float* base = nullptr;  // slot 0, in the backend's memory
+  int64_t stride = 0;
+  std::span<const int32_t> slots;  // one per segment
+
+  size_t size() const { return slots.size(); }
+  float* operator[](size_t segment) const { return base + slots[segment] * stride; }
 };
 
 }  // namespace pith

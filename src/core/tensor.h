@@ -1,4 +1,4 @@
-// Matrices and stored tensors. "View" never owns, "Owner" does; sizes are 64-bit.
+// Matrices and vectors. "View" never owns, "Owner" does; sizes are 64-bit.
 #ifndef PITH_CORE_TENSOR_H_
 #define PITH_CORE_TENSOR_H_
 
@@ -10,7 +10,6 @@
 #include <utility>
 #include <vector>
 
-#include "core/dtype.h"
 #include "core/error.h"
 
 namespace pith {
@@ -61,22 +60,8 @@ struct HostView {
   operator HostView<const T>() const { return {data, rows, cols}; }  // NOLINT
 };
 
-// A stored weight matrix [rows, cols] = [out, in], contiguous, in the dtype of its file.
-struct WeightView {
-  DType dtype = DType::kF32;
-  const void* data = nullptr;
-  int64_t rows = 0;
-  int64_t cols = 0;
-
-  bool empty() const { return data == nullptr; }
-  // Rows [begin, begin + count): an output slice of a linear map, at no cost.
-  WeightView Rows(int64_t begin, int64_t count) const {
-    PITH_CHECK(begin >= 0 && count >= 0 && begin + count <= rows);
-    return {dtype, static_cast<const std::byte*>(data) + begin * cols * SizeOf(dtype), count, cols};
-  }
-};
-
-// Uninitialised storage of trivially copyable T, aligned to a cache line.
+// Uninitialised host storage of trivially copyable T, aligned to a cache line: scratch of kernels
+// that run on the host. What a model keeps comes from its backend (ops/backend.h).
 template <class T>
 class BufferOwner {
  public:

@@ -9,10 +9,11 @@ void CausalConv1d(const Exec& exec, const CausalConv1dArgs& args) {
   CheckMatrix(args.x, args.x.rows, args.x.cols);
   CheckMatrix(args.out, args.x.rows, args.x.cols);
   PITH_CHECK(args.d_conv >= 1 && args.d_conv <= 8);
-  PITH_CHECK(args.weight != nullptr);
+  CheckVector(args.weight, args.x.cols * args.d_conv);
+  if (!args.bias.empty()) CheckVector(args.bias, args.x.cols);
   CheckSegments(args.segments, args.states, args.x.rows);
   if (args.out.empty()) return;
-  KernelsFor(exec.device).causal_conv1d(exec, args);
+  KernelsFor(exec).causal_conv1d(exec, args);
 }
 
 }  // namespace pith

@@ -10,14 +10,15 @@
 namespace pith {
 
 struct CausalConv1dArgs {
-  MatView<const float> x;         // [rows, channels], may be strided
-  const float* weight = nullptr;  // [channels, d_conv]; tap d_conv − 1 meets the current input
-  const float* bias = nullptr;    // [channels] or null
-  int64_t d_conv = 4;             // 1 … 8
+  MatView<const float> x;  // [rows, channels], may be strided
+  VecView<const float>
+      weight;  // [channels · d_conv], channel by channel; tap d_conv − 1 meets the current input
+  VecView<const float> bias;  // [channels] or empty
+  int64_t d_conv = 4;         // 1 … 8
   std::span<const Segment> segments;
-  // One per segment: [d_conv − 1, channels], the inputs before the segment's first row, oldest
+  // Each [d_conv − 1, channels], the inputs before the segment's first row, oldest
   // first; on return the inputs before the row that would follow its last.
-  std::span<float* const> states;
+  StateSlots states;
   MatView<float> out;  // [rows, channels]; must not overlap x
 };
 

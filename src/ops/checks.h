@@ -17,10 +17,17 @@ void CheckMatrix(const MatView<T>& m, int64_t rows, int64_t cols) {
   PITH_CHECK(m.empty() || (m.data != nullptr && m.stride >= cols));
 }
 
+template <class T>
+void CheckVector(const VecView<T>& v, int64_t size) {
+  PITH_CHECK(v.data != nullptr && v.size == size);
+}
+
 // Segments lie within `rows` rows, one state each. They need not cover every row.
-inline void CheckSegments(std::span<const Segment> segments, std::span<float* const> states,
+inline void CheckSegments(std::span<const Segment> segments, const StateSlots& states,
                           int64_t rows) {
   PITH_CHECK(segments.size() == states.size());
+  PITH_CHECK(segments.empty() || states.base != nullptr);
+  for (const int32_t slot : states.slots) PITH_CHECK(slot >= 0);
   for (size_t i = 0; i < segments.size(); ++i) {
     PITH_CHECK(segments[i].begin >= 0 && segments[i].count >= 0);
     PITH_CHECK(segments[i].begin + segments[i].count <= rows);

@@ -11,7 +11,7 @@ void Embed(const Exec& exec, const WeightView& table, std::span<const int32_t> i
   PITH_CHECK(out.empty() || table.data != nullptr);
   for (const int32_t id : ids) PITH_CHECK(id >= 0 && id < table.rows);
   if (out.empty()) return;
-  KernelsFor(exec.device).embed(exec, table, ids, out);
+  KernelsFor(exec).embed(exec, table, ids, out);
 }
 
 }  // namespace pith

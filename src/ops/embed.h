@@ -7,6 +7,7 @@
 
 #include "core/exec.h"
 #include "core/tensor.h"
+#include "core/weight.h"
 
 namespace pith {
 

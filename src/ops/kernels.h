@@ -7,6 +7,7 @@
 
 #include "core/exec.h"
 #include "core/tensor.h"
+#include "core/weight.h"
 #include "ops/causal_conv1d.h"
 #include "ops/log_softmax.h"
 #include "ops/norm.h"
@@ -20,10 +21,10 @@ namespace pith {
 struct Kernels {
   void (*embed)(const Exec&, const WeightView& table, std::span<const int32_t> ids,
                 MatView<float> out);
-  void (*linear)(const Exec&, MatView<const float> x, const WeightView& w, const float* bias,
-                 MatView<float> out);
-  void (*linear_step)(const Exec&, MatView<const float> x, const WeightView& w, const float* bias,
-                      MatView<float> out);
+  void (*linear)(const Exec&, MatView<const float> x, const WeightView& w,
+                 VecView<const float> bias, MatView<float> out);
+  void (*linear_step)(const Exec&, MatView<const float> x, const WeightView& w,
+                      VecView<const float> bias, MatView<float> out);
   void (*add_norm)(const Exec&, const AddNormArgs&);
   void (*gate)(const Exec&, const GateArgs&);
   void (*causal_conv1d)(const Exec&, const CausalConv1dArgs&);
@@ -35,13 +36,8 @@ struct Kernels {
                        std::span<LabelScore> out);
 };
 
-// Null where this build lacks the backend.
-const Kernels* ReferenceKernels();
-const Kernels* CpuKernels();
-const Kernels* CudaKernels();
-
-// The kernels of a device. Throws kUnsupported where this build lacks the backend.
-const Kernels& KernelsFor(Device device);
+// The kernels of the backend that `exec` names.
+const Kernels& KernelsFor(const Exec& exec);
 
 }  // namespace pith
 

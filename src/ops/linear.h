@@ -1,25 +1,26 @@
-// Linear maps: activations times a stored weight matrix, transposed.
+// Linear maps: activations times a prepared weight matrix, transposed.
 #ifndef PITH_OPS_LINEAR_H_
 #define PITH_OPS_LINEAR_H_
 
 #include "core/exec.h"
 #include "core/tensor.h"
+#include "core/weight.h"
 
 namespace pith {
 
-// out = x wᵀ + bias. x [rows, in], w [out, in] in any dtype, bias [out] or null, out [rows, out];
-// x and out may be strided, and must not overlap.
+// out = x wᵀ + bias. x [rows, in], w [out, in] as the backend prepared it, bias [out] or empty, out
+// [rows, out]; x and out may be strided, and must not overlap.
 //
 // Precision kF32: products of f32 activations and widened weights, f32 sums. kBF16: activations and
 // weights rounded to bf16, f32 sums. A row's result does not depend on the number of rows, on the
 // other rows or on the number of threads, to the last bit.
-void Linear(const Exec& exec, MatView<const float> x, const WeightView& w, const float* bias,
-            MatView<float> out);
+void Linear(const Exec& exec, MatView<const float> x, const WeightView& w,
+            VecView<const float> bias, MatView<float> out);
 
 // The same product for decode steps, where few rows make it bound by reading the weights once.
 // Sums in another order than Linear, so the two agree to rounding only; row-invariant likewise.
-void LinearStep(const Exec& exec, MatView<const float> x, const WeightView& w, const float* bias,
-                MatView<float> out);
+void LinearStep(const Exec& exec, MatView<const float> x, const WeightView& w,
+                VecView<const float> bias, MatView<float> out);
 
 }  // namespace pith
 

@@ -12,7 +12,7 @@ void ScoreLabels(const Exec& exec, MatView<const float> logits, std::span<const 
   PITH_CHECK(labels.empty() || logits.cols > 0);
   for (const int32_t label : labels) PITH_CHECK(label >= 0 && label < logits.cols);
   if (labels.empty()) return;
-  KernelsFor(exec.device).score_labels(exec, logits, labels, out);
+  KernelsFor(exec).score_labels(exec, logits, labels, out);
 }
 
 }  // namespace pith

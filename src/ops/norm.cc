@@ -13,9 +13,11 @@ void AddNorm(const Exec& exec, const AddNormArgs& args) {
   CheckMatrix(args.out, rows, cols);
   if (!args.add.empty()) CheckMatrix(args.add, rows, cols);
   if (!args.sum.empty()) CheckMatrix(args.sum, rows, cols);
-  PITH_CHECK(args.bias == nullptr || args.layer_norm);
+  if (!args.weight.empty()) CheckVector(args.weight, cols);
+  if (!args.bias.empty()) CheckVector(args.bias, cols);
+  PITH_CHECK(args.bias.empty() || args.layer_norm);
   if (args.out.empty()) return;
-  KernelsFor(exec.device).add_norm(exec, args);
+  KernelsFor(exec).add_norm(exec, args);
 }
 
 void Gate(const Exec& exec, const GateArgs& args) {
@@ -23,9 +25,12 @@ void Gate(const Exec& exec, const GateArgs& args) {
   CheckMatrix(args.y, rows, cols);
   CheckMatrix(args.z, rows, cols);
   CheckMatrix(args.out, rows, cols);
-  PITH_CHECK(args.norm_weight == nullptr || (args.group > 0 && cols % args.group == 0));
+  if (!args.norm_weight.empty()) {
+    CheckVector(args.norm_weight, cols);
+    PITH_CHECK(args.group > 0 && cols % args.group == 0);
+  }
   if (args.out.empty()) return;
-  KernelsFor(exec.device).gate(exec, args);
+  KernelsFor(exec).gate(exec, args);
 }
 
 }  // namespace pith

@@ -8,12 +8,12 @@
 namespace pith {
 
 struct AddNormArgs {
-  MatView<const float> x;         // [rows, d]
-  MatView<const float> add;       // [rows, d] or empty: added to x first
-  MatView<float> sum;             // [rows, d] or empty: receives x + add; may be x itself
-  const float* weight = nullptr;  // [d] or null: ones
-  const float* bias = nullptr;    // [d] or null: zeros; LayerNorm only
-  bool layer_norm = false;        // LayerNorm instead of RMSNorm
+  MatView<const float> x;       // [rows, d]
+  MatView<const float> add;     // [rows, d] or empty: added to x first
+  MatView<float> sum;           // [rows, d] or empty: receives x + add; may be x itself
+  VecView<const float> weight;  // [d] or empty: ones
+  VecView<const float> bias;    // [d] or empty: zeros; LayerNorm only
+  bool layer_norm = false;      // LayerNorm instead of RMSNorm
   float eps = 1e-5f;
   MatView<float> out;  // [rows, d]; may be x itself
 };
@@ -25,8 +25,8 @@ void AddNorm(const Exec& exec, const AddNormArgs& args);
 struct GateArgs {
   MatView<const float> y;  // [rows, d_inner]
   MatView<const float> z;  // [rows, d_inner]
-  // Mamba-2's gated RMSNorm; null leaves the bare gate of Mamba-1: out = y · silu(z).
-  const float* norm_weight = nullptr;  // [d_inner]
+  // Mamba-2's gated RMSNorm; empty leaves the bare gate of Mamba-1: out = y · silu(z).
+  VecView<const float> norm_weight;  // [d_inner]
   float eps = 1e-5f;
   int64_t group = 0;  // width over which one mean square is taken; divides d_inner
   bool norm_before_gate =

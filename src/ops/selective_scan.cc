@@ -11,14 +11,15 @@ void SelectiveScan(const Exec& exec, const SelectiveScanArgs& args) {
   CheckMatrix(args.x, rows, args.d_inner);
   CheckMatrix(args.dt, rows, args.d_inner);
   CheckMatrix(args.b, rows, args.d_state);
-  PITH_CHECK(args.dt_bias != nullptr && args.a != nullptr);
+  CheckVector(args.dt_bias, args.d_inner);
+  CheckVector(args.a, args.d_state * args.d_inner);
   if (!args.y.empty()) {
     CheckMatrix(args.c, rows, args.d_state);
     CheckMatrix(args.y, rows, args.d_inner);
-    PITH_CHECK(args.d != nullptr);
+    CheckVector(args.d, args.d_inner);
   }
   CheckSegments(args.segments, args.states, rows);
-  KernelsFor(exec.device).selective_scan(exec, args);
+  KernelsFor(exec).selective_scan(exec, args);
 }
 
 }  // namespace pith

@@ -15,15 +15,15 @@ namespace pith {
 struct SelectiveScanArgs {
   int64_t d_inner = 0;
   int64_t d_state = 0;
-  MatView<const float> x;          // [rows, d_inner], after the convolution
-  MatView<const float> dt;         // [rows, d_inner], as dt_proj gives it, without its bias
-  MatView<const float> b;          // [rows, d_state]
-  MatView<const float> c;          // [rows, d_state]
-  const float* dt_bias = nullptr;  // [d_inner]
-  const float* a = nullptr;        // [d_state, d_inner] (transposed A), negative
-  const float* d = nullptr;        // [d_inner]
+  MatView<const float> x;        // [rows, d_inner], after the convolution
+  MatView<const float> dt;       // [rows, d_inner], as dt_proj gives it, without its bias
+  MatView<const float> b;        // [rows, d_state]
+  MatView<const float> c;        // [rows, d_state]
+  VecView<const float> dt_bias;  // [d_inner]
+  VecView<const float> a;        // [d_state · d_inner], A transposed, negative
+  VecView<const float> d;        // [d_inner]
   std::span<const Segment> segments;
-  std::span<float* const> states;  // one per segment: [d_state, d_inner], f32, updated
+  StateSlots states;  // each [d_state, d_inner], f32, updated
   // [rows, d_inner]; must not overlap the inputs. Empty: only the state is wanted, c and d are not
   // read. Changes no bit of the state.
   MatView<float> y;

@@ -15,7 +15,9 @@ void Check(const SsdArgs& args) {
   CheckMatrix(args.c, rows, args.n_groups * args.d_state);
   CheckMatrix(args.dt, rows, args.n_heads);
   CheckMatrix(args.y, rows, args.n_heads * args.head_dim);
-  PITH_CHECK(args.dt_bias != nullptr && args.a != nullptr && args.d != nullptr);
+  CheckVector(args.dt_bias, args.n_heads);
+  CheckVector(args.a, args.n_heads);
+  CheckVector(args.d, args.d_has_hdim ? args.x.cols : args.n_heads);
   PITH_CHECK(args.dt_min >= 0 && args.dt_min <= args.dt_max);
   CheckSegments(args.segments, args.states, rows);
   PITH_CHECK(args.wanted_from.empty() || args.wanted_from.size() == args.segments.size());
@@ -25,12 +27,12 @@ void Check(const SsdArgs& args) {
 
 void Ssd(const Exec& exec, const SsdArgs& args) {
   Check(args);
-  KernelsFor(exec.device).ssd(exec, args);
+  KernelsFor(exec).ssd(exec, args);
 }
 
 void SsdStep(const Exec& exec, const SsdArgs& args) {
   Check(args);
-  KernelsFor(exec.device).ssd_step(exec, args);
+  KernelsFor(exec).ssd_step(exec, args);
 }
 
 }  // namespace pith

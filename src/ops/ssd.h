@@ -18,20 +18,20 @@ struct SsdArgs {
   int64_t head_dim = 0;
   int64_t n_groups = 0;
   int64_t d_state = 0;
-  int64_t chunk = 64;              // rows per chunk, counted from each segment's first row
-  MatView<const float> x;          // [rows, n_heads · head_dim], after the convolution
-  MatView<const float> b;          // [rows, n_groups · d_state]
-  MatView<const float> c;          // [rows, n_groups · d_state]
-  MatView<const float> dt;         // [rows, n_heads], as in_proj gives it
-  const float* dt_bias = nullptr;  // [n_heads]
+  int64_t chunk = 64;            // rows per chunk, counted from each segment's first row
+  MatView<const float> x;        // [rows, n_heads · head_dim], after the convolution
+  MatView<const float> b;        // [rows, n_groups · d_state]
+  MatView<const float> c;        // [rows, n_groups · d_state]
+  MatView<const float> dt;       // [rows, n_heads], as in_proj gives it
+  VecView<const float> dt_bias;  // [n_heads]
   float dt_min = 0;
-  float dt_max = 0;          // infinity: no limit
-  const float* a = nullptr;  // [n_heads], negative
-  const float* d = nullptr;  // [n_heads], or [n_heads · head_dim] with d_has_hdim
+  float dt_max = 0;        // infinity: no limit
+  VecView<const float> a;  // [n_heads], negative
+  VecView<const float> d;  // [n_heads], or [n_heads · head_dim] with d_has_hdim
   bool d_has_hdim = false;
   std::span<const Segment> segments;
-  std::span<float* const> states;  // one per segment: [n_heads, d_state, head_dim], f32, updated
-  MatView<float> y;                // [rows, n_heads · head_dim]; must not overlap the inputs
+  StateSlots states;  // each [n_heads, d_state, head_dim], f32, updated
+  MatView<float> y;   // [rows, n_heads · head_dim]; must not overlap the inputs
   // Per segment, the first of its rows (counted from its begin) whose y is wanted: rows of chunks
   // before it may be left unwritten. Empty: all. Changes no bit of what is wanted.
   std::span<const int64_t> wanted_from;

@@ -32,7 +32,7 @@ void ConvBlock(const CausalConv1dArgs& args, Segment segment, int64_t c0, float*
   HWY_ALIGN float weights[kMaxTaps][kBlockChannels];
   for (int64_t c = 0; c < channels; ++c) {
     for (int64_t k = 0; k < args.d_conv; ++k) {
-      weights[k][c] = args.weight[(c0 + c) * args.d_conv + k];
+      weights[k][c] = args.weight.data[(c0 + c) * args.d_conv + k];
     }
   }
   for (int64_t t = 0; t < segment.count; ++t) {
@@ -44,7 +44,7 @@ void ConvBlock(const CausalConv1dArgs& args, Segment segment, int64_t c0, float*
     }
     float* out = args.out.Row(segment.begin + t) + c0;
     ForVectors(channels, [&](auto d, int64_t i) HWY_ATTR {
-      auto sum = args.bias ? hn::LoadU(d, args.bias + c0 + i) : hn::Zero(d);
+      auto sum = args.bias.data ? hn::LoadU(d, args.bias.data + c0 + i) : hn::Zero(d);
       for (int64_t k = 0; k < args.d_conv; ++k) {
         sum = hn::MulAdd(hn::LoadU(d, weights[k] + i), hn::LoadU(d, taps[k] + i), sum);
       }

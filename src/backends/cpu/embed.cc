@@ -11,8 +11,15 @@ namespace pith::cpu::HWY_NAMESPACE {
 void RunEmbed(const WeightView& table, std::span<const int32_t> ids, MatView<float> out) {
   VisitFloat(table.dtype, [&]<class T>() HWY_ATTR {
     for (int64_t i = 0; i < out.rows; ++i) {
-      const T* row = static_cast<const T*>(table.data) + ids[i] * table.cols;
       float* to = out.Row(i);
+      const int64_t r = table.first + ids[i];
+      if (table.format == WeightFormat::kPanels) {
+        const T* column = static_cast<const T*>(table.data) +
+                          r / table.panel * table.panel * table.cols + r % table.panel;
+        for (int64_t j = 0; j < table.cols; ++j) to[j] = ToFloat(column[j * table.panel]);
+        continue;
+      }
+      const T* row = static_cast<const T*>(table.data) + r * table.cols;
       ForVectors(table.cols,
                  [&](auto d, int64_t j) HWY_ATTR { hn::StoreU(LoadWide(d, row + j), d, to + j); });
     }

@@ -30,16 +30,16 @@ inline constexpr int64_t kLeftStride = kDepth + 16;
 // store(r, j, sum) for rows r < kRows and vectors j < 2 of left · right. left [kRows, depth] with
 // stride kLeftStride; right [depth, kTileCols] with stride right_stride, readable to its full
 // width.
-template <int kRows, class Store>
-HWY_INLINE void MultiplyTile(const float* HWY_RESTRICT left, const float* HWY_RESTRICT right,
+template <int kRows, class T, class Store>
+HWY_INLINE void MultiplyTile(const float* HWY_RESTRICT left, const T* HWY_RESTRICT right,
                              int64_t right_stride, int64_t depth, const Store& store) {
   const D d;
   V sums[kRows][2];
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) sums[r][0] = sums[r][1] = hn::Zero(d);
   for (int64_t k = 0; k < depth; ++k) {
-    const V right0 = hn::LoadU(d, right + k * right_stride);
-    const V right1 = hn::LoadU(d, right + k * right_stride + kLanes);
+    const V right0 = LoadWide(d, right + k * right_stride);
+    const V right1 = LoadWide(d, right + k * right_stride + kLanes);
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
       const V l = hn::Set(d, left[r * kLeftStride + k]);
@@ -57,10 +57,9 @@ HWY_INLINE void MultiplyTile(const float* HWY_RESTRICT left, const float* HWY_RE
 constexpr int SmallerTile(int rows) { return rows == 12 ? 8 : rows == 6 ? 4 : rows / 2; }
 
 // The same for any number of rows up to kTileRows.
-template <int kRows = kTileRows, class Store>
-HWY_INLINE void MultiplyRows(int64_t rows, const float* left, const float* right,
-                             int64_t right_stride, int64_t depth, const Store& store,
-                             int64_t first = 0) {
+template <int kRows = kTileRows, class T, class Store>
+HWY_INLINE void MultiplyRows(int64_t rows, const float* left, const T* right, int64_t right_stride,
+                             int64_t depth, const Store& store, int64_t first = 0) {
   for (; rows - first >= kRows; first += kRows) {
     MultiplyTile<kRows>(left + first * kLeftStride, right, right_stride, depth,
                         [&](int64_t r, int j, V sum) HWY_ATTR { store(first + r, j, sum); });

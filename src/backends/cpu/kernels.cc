@@ -1,23 +1,23 @@
 // The CPU backend's table.
 #include "backends/cpu/kernels.h"
 
-namespace pith {
+namespace pith::cpu {
 
-const Kernels* CpuKernels() {
+const Kernels& Table() {
   static constexpr Kernels kKernels = {
-      .embed = cpu::Embed,
-      .linear = cpu::Linear,
-      .linear_step = cpu::LinearStep,
-      .add_norm = cpu::AddNorm,
-      .gate = cpu::Gate,
-      .causal_conv1d = cpu::CausalConv1d,
-      .ssd = cpu::Ssd,
-      .ssd_step = cpu::SsdStep,
-      .selective_scan = cpu::SelectiveScan,
-      .state_write = cpu::StateWrite,
-      .score_labels = cpu::ScoreLabels,
+      .embed = Embed,
+      .linear = Linear,
+      .linear_step = LinearStep,
+      .add_norm = AddNorm,
+      .gate = Gate,
+      .causal_conv1d = CausalConv1d,
+      .ssd = Ssd,
+      .ssd_step = SsdStep,
+      .selective_scan = SelectiveScan,
+      .state_write = StateWrite,
+      .score_labels = ScoreLabels,
   };
-  return &kKernels;
+  return kKernels;
 }
 
-}  // namespace pith
+}  // namespace pith::cpu

@@ -8,16 +8,24 @@
 
 namespace pith::cpu {
 
+const Kernels& Table();
+
 void Embed(const Exec& exec, const WeightView& table, std::span<const int32_t> ids,
            MatView<float> out);
-void Linear(const Exec& exec, MatView<const float> x, const WeightView& w, const float* bias,
-            MatView<float> out);
+void Linear(const Exec& exec, MatView<const float> x, const WeightView& w,
+            VecView<const float> bias, MatView<float> out);
+// Matrices for products: how many rows stand side by side in a panel, and [rows, cols] → panels
+// (WeightFormat::kPanels), of the same dtype or rounded to bf16.
+int64_t PanelRows();
+void PackPanels(const Exec& exec, const StoredMatrix& from, DType dtype, void* to);
 // The bf16 precision by the processor's bf16 dot products; only where it has them.
 bool HasBF16Products();
-void LinearBF16(const Exec& exec, MatView<const float> x, const WeightView& w, const float* bias,
-                MatView<float> out);
-void LinearStep(const Exec& exec, MatView<const float> x, const WeightView& w, const float* bias,
-                MatView<float> out);
+void LinearBF16(const Exec& exec, MatView<const float> x, const WeightView& w,
+                VecView<const float> bias, MatView<float> out);
+// [rows, cols] rounded to bf16.
+void RoundToRows(const Exec& exec, const StoredMatrix& from, BF16* to);
+void LinearStep(const Exec& exec, MatView<const float> x, const WeightView& w,
+                VecView<const float> bias, MatView<float> out);
 void AddNorm(const Exec& exec, const AddNormArgs& args);
 void Gate(const Exec& exec, const GateArgs& args);
 void CausalConv1d(const Exec& exec, const CausalConv1dArgs& args);

@@ -1,9 +1,11 @@
-// Linear: weight panels are widened and transposed block by block into cache-resident scratch, and
-// meet row tiles there (gemm-inl.h gives the law on bits).
+// Linear: panels of weights meet tiles of rows (gemm-inl.h gives the law on bits). Packed weights
+// are read where they lie; 16-bit ones are widened block by block where many rows share the work.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "backends/cpu/linear.cc"
 #include <hwy/foreach_target.h>
 // Highway wants its headers after foreach_target.h.
+#include <array>
+
 #include "backends/cpu/gemm-inl.h"
 #include "backends/cpu/kernels.h"
 #include "core/parallel.h"
@@ -11,16 +13,27 @@
 HWY_BEFORE_NAMESPACE();
 namespace pith::cpu::HWY_NAMESPACE {
 
-// Columns of the output that one task computes: kBlockCols × kDepth floats of scratch stay in L2.
+// The most columns of the output that one task computes: kBlockCols × kDepth floats stay in L2.
 constexpr int64_t kBlockCols = 128;
 static_assert(kBlockCols % kTileCols == 0);
 
 struct Task {
   MatView<const float> x;
   WeightView w;
-  const float* bias;
+  const float* bias;  // null: none
   MatView<float> out;
   bool bf16;
+
+  bool packed() const { return w.format == WeightFormat::kPanels; }
+  // Columns of the output are counted from the first panel that holds any of them: those before
+  // `shift` belong to the matrix, but not to the view.
+  int64_t shift() const { return packed() ? w.first % kTileCols : 0; }
+  int64_t grid() const { return shift() + w.rows; }
+  // Whether the weights are read in place by tiles.
+  bool in_place() const {
+    return packed() && (w.dtype == DType::kF32 ? !bf16 : x.rows <= kTileRows) && !rounds();
+  }
+  bool rounds() const { return bf16 && w.dtype != DType::kBF16; }
 };
 
 // Four weights of one row, widened, and rounded where the precision asks for it.
@@ -70,6 +83,29 @@ void PackPanel(const T* w, int64_t w_stride, int64_t cols, int64_t depth, bool b
   }
 }
 
+// Packed weights of [k0, k0 + depth) of the panel at grid column `col`.
+template <class T>
+const T* PackedPanel(const Task& task, int64_t col, int64_t k0) {
+  const int64_t panel = (task.w.first - task.shift() + col) / kTileCols;
+  return static_cast<const T*>(task.w.data) + (panel * task.w.cols + k0) * kTileCols;
+}
+
+// to[k · kTileCols + j] = the weights of grid columns col + j, as floats.
+void FillPanel(const Task& task, int64_t col, int64_t k0, int64_t depth, float* to) {
+  VisitFloat(task.w.dtype, [&]<class T>() HWY_ATTR {
+    if (!task.packed()) {
+      const T* w = static_cast<const T*>(task.w.data) + (task.w.first + col) * task.w.cols + k0;
+      PackPanel(w, task.w.cols, std::min(kTileCols, task.w.rows - col), depth, task.rounds(), to);
+      return;
+    }
+    const T* from = PackedPanel<T>(task, col, k0);
+    const D d;
+    for (int64_t i = 0; i < depth * kTileCols; i += kLanes) {
+      hn::Store(LoadWeights(d, from + i, task.rounds()), d, to + i);
+    }
+  });
+}
+
 void CopyLeft(const Task& task, int64_t row, int64_t rows, int64_t k0, int64_t depth, float* left) {
   for (int64_t r = 0; r < rows; ++r) {
     const float* from = task.x.Row(row + r) + k0;
@@ -84,14 +120,17 @@ void CopyLeft(const Task& task, int64_t row, int64_t rows, int64_t k0, int64_t d
   }
 }
 
-// Adds one depth block's sums to `cols` columns of the output; the first block starts from the
-// bias.
-void AddTile(const Task& task, int64_t row, int64_t rows, int64_t col, int64_t cols, bool first,
-             const float* left, const float* right, int64_t depth) {
+// Adds one depth block's sums to the panel's columns of the output; the first block starts from the
+// bias. `col`: the panel's first grid column.
+template <class T>
+void AddTile(const Task& task, int64_t row, int64_t rows, int64_t col, bool first,
+             const float* left, const T* right, int64_t depth) {
   const D d;
-  float* const out = task.out.Row(row) + col;
+  const int64_t begin = std::max(col, task.shift());
+  const int64_t cols = std::min(col + kTileCols, task.grid()) - begin;
+  float* const out = task.out.Row(row) + begin - task.shift();
   const int64_t stride = task.out.stride;
-  const float* const bias = task.bias ? task.bias + col : nullptr;
+  const float* const bias = task.bias ? task.bias + begin - task.shift() : nullptr;
   if (cols == kTileCols) {
     MultiplyRows(rows, left, right, kTileCols, depth, [&](int64_t r, int j, V sum) HWY_ATTR {
       float* const at = out + r * stride + j * kLanes;
@@ -109,54 +148,62 @@ void AddTile(const Task& task, int64_t row, int64_t rows, int64_t col, int64_t c
     hn::Store(sum, d, sums + r * kTileCols + j * kLanes);
   });
   for (int64_t r = 0; r < rows; ++r) {
+    const float* const from = sums + r * kTileCols + begin - col;
     for (int64_t j = 0; j < cols; ++j) {
       float& at = out[r * stride + j];
       const float start = !first ? at : bias ? bias[j] : 0.0f;
-      at = start + sums[r * kTileCols + j];
+      at = start + from[j];
     }
   }
 }
 
-void RunBlock(const Task& task, int64_t row_begin, int64_t row_end, int64_t col_begin) {
+// Output rows [row_begin, row_end) of grid columns [col_begin, col_end).
+void RunBlock(const Task& task, int64_t row_begin, int64_t row_end, int64_t col_begin,
+              int64_t col_end) {
   thread_local BufferOwner<float> scratch;
   scratch.Resize(kBlockCols * kDepth + kTileRows * kLeftStride);
-  float* const right = scratch.data();
-  float* const left = right + kBlockCols * kDepth;
-  const int64_t cols = std::min(kBlockCols, task.w.rows - col_begin);
+  float* const filled = scratch.data();
+  float* const left = filled + kBlockCols * kDepth;
+  const bool in_place = task.in_place();
   for (int64_t k0 = 0; k0 < task.w.cols; k0 += kDepth) {
     const int64_t depth = std::min(kDepth, task.w.cols - k0);
-    VisitFloat(task.w.dtype, [&]<class T>() {
-      const T* w = static_cast<const T*>(task.w.data) + col_begin * task.w.cols + k0;
-      const bool round = task.bf16 && !std::is_same_v<T, BF16>;
-      for (int64_t j = 0; j < cols; j += kTileCols) {
-        PackPanel(w + j * task.w.cols, task.w.cols, std::min(kTileCols, cols - j), depth, round,
-                  right + j * kDepth);
-      }
-    });
+    for (int64_t col = col_begin; !in_place && col < col_end; col += kTileCols) {
+      FillPanel(task, col, k0, depth, filled + (col - col_begin) * kDepth);
+    }
     for (int64_t row = row_begin; row < row_end; row += kTileRows) {
       const int64_t rows = std::min<int64_t>(kTileRows, row_end - row);
       CopyLeft(task, row, rows, k0, depth, left);
-      for (int64_t j = 0; j < cols; j += kTileCols) {
-        AddTile(task, row, rows, col_begin + j, std::min(kTileCols, cols - j), k0 == 0, left,
-                right + j * kDepth, depth);
+      for (int64_t col = col_begin; col < col_end; col += kTileCols) {
+        if (!in_place) {
+          AddTile(task, row, rows, col, k0 == 0, left, filled + (col - col_begin) * kDepth, depth);
+          continue;
+        }
+        VisitFloat(task.w.dtype, [&]<class T>() {
+          AddTile(task, row, rows, col, k0 == 0, left, PackedPanel<T>(task, col, k0), depth);
+        });
       }
     }
   }
 }
 
-// At least four tasks a thread, so that the last ones even out; no fewer than some 128 rows in one,
-// so that packing the weights stays a small part of it.
-void RunLinear(const Exec& exec, MatView<const float> x, const WeightView& w, const float* bias,
-               MatView<float> out) {
-  const Task task = {x, w, bias, out, exec.precision == Precision::kBF16};
-  const int threads = ThreadsFor(exec, x.rows * w.rows * w.cols / 32);
-  const int64_t col_blocks = CeilDiv(w.rows, kBlockCols);
+// At least four tasks a thread, so that the last ones even out: few rows are cut by columns, many
+// also by rows, but into no fewer than some 128 in one.
+void RunLinear(const Exec& exec, MatView<const float> x, const WeightView& w,
+               VecView<const float> bias, MatView<float> out) {
+  const Task task = {x, w, bias.data, out, exec.precision == Precision::kBF16};
+  const int64_t work_unit = x.rows <= kTileRows ? 16 : 32;
+  const int threads = ThreadsFor(exec, x.rows * w.rows * w.cols / work_unit);
+  const int64_t share = CeilDiv(CeilDiv(task.grid(), 4 * threads), kTileCols) * kTileCols;
+  const int64_t block_cols = x.rows <= kTileRows ? std::min(kBlockCols, share) : kBlockCols;
+  const int64_t col_blocks = CeilDiv(task.grid(), block_cols);
   const int64_t row_blocks =
       std::clamp<int64_t>(CeilDiv(4 * threads, col_blocks), 1, CeilDiv(x.rows, 128));
   const int64_t block_rows = CeilDiv(CeilDiv(x.rows, row_blocks), kTileRows) * kTileRows;
   ParallelFor(threads, col_blocks * row_blocks, [&](int64_t i) {
     const int64_t row = i % row_blocks * block_rows;
-    RunBlock(task, row, std::min(row + block_rows, x.rows), i / row_blocks * kBlockCols);
+    const int64_t col = i / row_blocks * block_cols;
+    RunBlock(task, row, std::min(row + block_rows, x.rows), col,
+             std::min(col + block_cols, task.grid()));
   });
 }
 
@@ -168,9 +215,9 @@ namespace pith::cpu {
 
 HWY_EXPORT(RunLinear);
 
-void Linear(const Exec& exec, MatView<const float> x, const WeightView& w, const float* bias,
-            MatView<float> out) {
-  if (exec.precision == Precision::kBF16 && HasBF16Products()) {
+void Linear(const Exec& exec, MatView<const float> x, const WeightView& w,
+            VecView<const float> bias, MatView<float> out) {
+  if (exec.precision == Precision::kBF16 && w.format == WeightFormat::kRows && HasBF16Products()) {
     LinearBF16(exec, x, w, bias, out);
     return;
   }

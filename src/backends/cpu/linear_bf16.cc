@@ -30,7 +30,7 @@ void RoundAll(const T* from, int64_t n, BF16* to) {
   });
 }
 
-void RoundMatrix(const WeightView& from, BF16* to) {
+void RoundMatrix(const StoredMatrix& from, BF16* to) {
   VisitFloat(from.dtype, [&]<class T>() {
     RoundAll(static_cast<const T*>(from.data), from.rows * from.cols, to);
   });
@@ -118,18 +118,22 @@ TileProduct& ProductFor(int64_t cols, int64_t depth) {
 struct Task {
   MatView<const BF16> x;  // rounded, rows filled up to whole tiles
   WeightView w;
-  const float* bias;
+  const float* bias;  // null: none
   MatView<float> out;
 };
 
 void RunBlock(const Task& task, int64_t row_begin, int64_t row_end, int64_t col_begin) {
   const int64_t cols = std::min(kBlockCols, task.w.rows - col_begin);
-  const WeightView w = task.w.Rows(col_begin, cols);
+  const WeightView& w = task.w;
+  const StoredMatrix block{
+      w.dtype,
+      static_cast<const std::byte*>(w.data) + (w.first + col_begin) * w.cols * SizeOf(w.dtype),
+      cols, w.cols};
   thread_local BufferOwner<BF16> rounded;
-  const BF16* weights = static_cast<const BF16*>(w.data);
-  if (w.dtype != DType::kBF16) {
+  const BF16* weights = static_cast<const BF16*>(block.data);
+  if (w.dtype != DType::kBF16) {  // a head that shares the embedding's exact values
     rounded.Resize(cols * w.cols);
-    HWY_DYNAMIC_DISPATCH(RoundMatrix)(w, rounded.data());
+    HWY_DYNAMIC_DISPATCH(RoundMatrix)(block, rounded.data());
     weights = rounded.data();
   }
   alignas(64) float sums[kTileRows * kBlockCols];
@@ -155,8 +159,15 @@ bool HasBF16Products() {
   return (isa & wanted) == wanted;
 }
 
-void LinearBF16(const Exec& exec, MatView<const float> x, const WeightView& w, const float* bias,
-                MatView<float> out) {
+void RoundToRows(const Exec& exec, const StoredMatrix& from, BF16* to) {
+  ParallelFor(exec.threads, from.rows, [&](int64_t r) {
+    const auto* row = static_cast<const std::byte*>(from.data) + r * from.cols * SizeOf(from.dtype);
+    HWY_DYNAMIC_DISPATCH(RoundMatrix)({from.dtype, row, 1, from.cols}, to + r * from.cols);
+  });
+}
+
+void LinearBF16(const Exec& exec, MatView<const float> x, const WeightView& w,
+                VecView<const float> bias, MatView<float> out) {
   const int threads = ThreadsFor(exec, x.rows * w.rows * w.cols / 64);
   const int64_t row_tiles = CeilDiv(x.rows, kTileRows);
   BufferOwner<BF16> rounded(row_tiles * kTileRows * x.cols);
@@ -170,7 +181,7 @@ void LinearBF16(const Exec& exec, MatView<const float> x, const WeightView& w, c
       }
     }
   });
-  const Task task = {x_rounded, w, bias, out};
+  const Task task = {x_rounded, w, bias.data, out};
   const int64_t col_blocks = CeilDiv(w.rows, kBlockCols);
   const int64_t row_blocks =
       std::clamp<int64_t>(CeilDiv(4 * threads, col_blocks), 1, CeilDiv(x.rows, 128));

@@ -1,4 +1,5 @@
-// LinearStep: dot products of weight rows, each read once from memory, with a few input rows.
+// LinearStep. Packed weights go to Linear, whose tiles read them once from memory. Rows, which
+// oneDNN's products want: dot products, each row read once, with a few input rows.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "backends/cpu/linear_step.cc"
 #include <hwy/foreach_target.h>
@@ -56,8 +57,8 @@ HWY_INLINE void Dot(const T* HWY_RESTRICT w, const float* HWY_RESTRICT x, int64_
   }
 }
 
-void RunLinearStep(const Exec& exec, MatView<const float> x, const WeightView& w, const float* bias,
-                   MatView<float> out) {
+void RunLinearStep(const Exec& exec, MatView<const float> x, const WeightView& w,
+                   VecView<const float> bias, MatView<float> out) {
   const bool bf16 = exec.precision == Precision::kBF16;
   const int64_t padded = CeilDiv(x.cols, kStep) * kStep;
   BufferOwner<float> inputs(x.rows * padded);
@@ -75,8 +76,8 @@ void RunLinearStep(const Exec& exec, MatView<const float> x, const WeightView& w
     VisitFloat(w.dtype, [&]<class T>() HWY_ATTR {
       const bool round = bf16 && !std::is_same_v<T, BF16>;
       for (int64_t j = i * block; j < std::min((i + 1) * block, w.rows); ++j) {
-        const T* row = static_cast<const T*>(w.data) + j * w.cols;
-        const float start = bias ? bias[j] : 0.0f;
+        const T* row = static_cast<const T*>(w.data) + (w.first + j) * w.cols;
+        const float start = bias.empty() ? 0.0f : bias.data[j];
         for (int64_t r = 0; r < x.rows; r += 2) {
           float sums[2];
           const float* in = inputs.data() + r * padded;
@@ -101,8 +102,12 @@ namespace pith::cpu {
 
 HWY_EXPORT(RunLinearStep);
 
-void LinearStep(const Exec& exec, MatView<const float> x, const WeightView& w, const float* bias,
-                MatView<float> out) {
+void LinearStep(const Exec& exec, MatView<const float> x, const WeightView& w,
+                VecView<const float> bias, MatView<float> out) {
+  if (w.format == WeightFormat::kPanels) {
+    Linear(exec, x, w, bias, out);
+    return;
+  }
   HWY_DYNAMIC_DISPATCH(RunLinearStep)(exec, x, w, bias, out);
 }
 

@@ -44,15 +44,16 @@ void NormRow(const AddNormArgs& args, int64_t row) {
   const float scale = 1 / std::sqrt(square / n + args.eps);
   ForVectors(n, [&](auto d, int64_t i) HWY_ATTR {
     const auto v = hn::Mul(hn::Sub(hn::LoadU(d, s + i), hn::Set(d, mean)), hn::Set(d, scale));
-    const auto weighted = args.weight ? hn::Mul(v, hn::LoadU(d, args.weight + i)) : v;
-    hn::StoreU(args.bias ? hn::Add(weighted, hn::LoadU(d, args.bias + i)) : weighted, d, out + i);
+    const auto weighted = args.weight.data ? hn::Mul(v, hn::LoadU(d, args.weight.data + i)) : v;
+    hn::StoreU(args.bias.data ? hn::Add(weighted, hn::LoadU(d, args.bias.data + i)) : weighted, d,
+               out + i);
   });
 }
 
 void GateGroup(const GateArgs& args, int64_t row, int64_t begin) {
   const float* y = args.y.Row(row) + begin;
   const float* z = args.z.Row(row) + begin;
-  const float* weight = args.norm_weight + begin;
+  const float* weight = args.norm_weight.data + begin;
   float* out = args.out.Row(row) + begin;
   if (!args.norm_before_gate) {
     ForVectors(args.group, [&](auto d, int64_t i) HWY_ATTR {
@@ -73,7 +74,7 @@ void GateGroup(const GateArgs& args, int64_t row, int64_t begin) {
 }
 
 void GateRow(const GateArgs& args, int64_t row) {
-  if (args.norm_weight) {
+  if (args.norm_weight.data) {
     for (int64_t g = 0; g < args.y.cols; g += args.group) GateGroup(args, row, g);
     return;
   }

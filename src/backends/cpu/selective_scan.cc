@@ -29,13 +29,13 @@ HWY_INLINE void ScanVector(Tag d, const SelectiveScanArgs& args, int64_t row, co
   const int64_t c = block.first + at;
   const auto x = hn::LoadU(d, args.x.Row(row) + c);
   const auto dt =
-      Softplus(d, hn::Add(hn::LoadU(d, args.dt.Row(row) + c), hn::LoadU(d, args.dt_bias + c)));
+      Softplus(d, hn::Add(hn::LoadU(d, args.dt.Row(row) + c), hn::LoadU(d, args.dt_bias.data + c)));
   const auto dt_x = hn::Mul(dt, x);
   const float* b_row = args.b.Row(row);
   const float* c_row = kOutput ? args.c.Row(row) : nullptr;
   float* cell = block.state + at;
   const float* log2_decay = block.log2_decay + at;
-  auto y = kOutput ? hn::Mul(hn::LoadU(d, args.d + c), x) : hn::Zero(d);
+  auto y = kOutput ? hn::Mul(hn::LoadU(d, args.d.data + c), x) : hn::Zero(d);
   for (int64_t n = 0; n < args.d_state; ++n) {
     const auto decay = FastExp2OfNegative(d, hn::Mul(dt, hn::LoadU(d, log2_decay)));
     const auto in = hn::Mul(dt_x, hn::Set(d, b_row[n]));
@@ -60,7 +60,7 @@ void ScanBlock(const SelectiveScanArgs& args, Segment segment, float* state, int
     const int64_t to = n * kBlockChannels;
     std::memcpy(block.state + to, state + from, bytes);
     ForVectors(block.channels, [&](auto d, int64_t i) HWY_ATTR {
-      const auto a = hn::LoadU(d, args.a + from + i);
+      const auto a = hn::LoadU(d, args.a.data + from + i);
       hn::StoreU(hn::Mul(a, hn::Set(d, 1.44269504f)), d, block.log2_decay + to + i);
     });
   }

@@ -83,14 +83,14 @@ HWY_INLINE void ForBlock(int64_t rows, int64_t cols, const Fn& fn) {
 
 // Δ of the chunk's rows, and the decays that follow from it.
 void StepSizes(const SsdArgs& args, int64_t h, int64_t begin, int64_t rows, Scratch& s) {
-  for (int64_t t = 0; t < rows; ++t) s.dt[t] = args.dt.Row(begin + t)[h] + args.dt_bias[h];
+  for (int64_t t = 0; t < rows; ++t) s.dt[t] = args.dt.Row(begin + t)[h] + args.dt_bias.data[h];
   ForVectors(rows, [&](auto d, int64_t i) HWY_ATTR {
     const auto dt = hn::Max(Softplus(d, hn::LoadU(d, s.dt + i)), hn::Set(d, args.dt_min));
     hn::StoreU(hn::Min(dt, hn::Set(d, args.dt_max)), d, s.dt + i);
   });
   double sum = 0;
   for (int64_t t = 0; t < rows; ++t) {
-    sum += static_cast<double>(s.dt[t]) * args.a[h];
+    sum += static_cast<double>(s.dt[t]) * args.a.data[h];
     s.log_high[t] = static_cast<float>(sum);
     s.log_low[t] = static_cast<float>(sum - s.log_high[t]);
   }
@@ -163,7 +163,8 @@ void Outputs(const Task& task, int64_t h, int64_t begin, int64_t rows, const Mat
             .accumulate = true,
             .causal = true});
   ForBlock(rows, P, [&](auto d, int64_t t, int64_t i) HWY_ATTR {
-    const auto skip = args.d_has_hdim ? hn::LoadU(d, args.d + h * P + i) : hn::Set(d, args.d[h]);
+    const auto skip =
+        args.d_has_hdim ? hn::LoadU(d, args.d.data + h * P + i) : hn::Set(d, args.d.data[h]);
     const auto x = hn::LoadU(d, args.x.Row(begin + t) + h * P + i);
     const auto sum = hn::MulAdd(skip, x, hn::LoadU(d, y.Row(t) + i));
     hn::StoreU(sum, d, args.y.Row(begin + t) + h * P + i);

@@ -16,9 +16,9 @@ void StepHead(const SsdArgs& args, int64_t row, int64_t h, float* state) {
   const int64_t P = args.head_dim;
   const int64_t group = h / (args.n_heads / args.n_groups);
   const float softplus =
-      hn::GetLane(Softplus(one, hn::Set(one, args.dt.Row(row)[h] + args.dt_bias[h])));
+      hn::GetLane(Softplus(one, hn::Set(one, args.dt.Row(row)[h] + args.dt_bias.data[h])));
   const float dt = std::clamp(softplus, args.dt_min, args.dt_max);
-  const float decay = hn::GetLane(FastExp(one, hn::Set(one, dt * args.a[h])));
+  const float decay = hn::GetLane(FastExp(one, hn::Set(one, dt * args.a.data[h])));
   const float* x = args.x.Row(row) + h * P;
   const float* b = args.b.Row(row) + group * args.d_state;
   const float* c = args.c.Row(row) + group * args.d_state;
@@ -26,7 +26,8 @@ void StepHead(const SsdArgs& args, int64_t row, int64_t h, float* state) {
   ForVectors(P, [&](auto d, int64_t p) HWY_ATTR {
     const auto in = hn::LoadU(d, x + p);
     const auto dt_x = hn::Mul(in, hn::Set(d, dt));
-    const auto skip = args.d_has_hdim ? hn::LoadU(d, args.d + h * P + p) : hn::Set(d, args.d[h]);
+    const auto skip =
+        args.d_has_hdim ? hn::LoadU(d, args.d.data + h * P + p) : hn::Set(d, args.d.data[h]);
     auto sum = hn::Mul(skip, in);
     for (int64_t n = 0; n < args.d_state; ++n) {
       float* const cell = state + n * P + p;

@@ -16,9 +16,9 @@ void CausalConv1d(const Exec&, const CausalConv1dArgs& args) {
         inputs.push_back(args.x.Row(segment.begin + t)[c]);
       }
       for (int64_t t = 0; t < segment.count; ++t) {
-        double sum = args.bias ? args.bias[c] : 0;
+        double sum = args.bias.data ? args.bias.data[c] : 0;
         for (int64_t k = 0; k < args.d_conv; ++k) {
-          sum += static_cast<double>(args.weight[c * args.d_conv + k]) * inputs[t + k];
+          sum += static_cast<double>(args.weight.data[c * args.d_conv + k]) * inputs[t + k];
         }
         args.out.Row(segment.begin + t)[c] = static_cast<float>(Silu(sum));
       }

@@ -3,23 +3,23 @@
 
 #include "ops/kernels.h"
 
-namespace pith {
+namespace pith::reference {
 
-const Kernels* ReferenceKernels() {
+const Kernels& Table() {
   static constexpr Kernels kKernels = {
-      .embed = reference::Embed,
-      .linear = reference::Linear,
-      .linear_step = reference::Linear,
-      .add_norm = reference::AddNorm,
-      .gate = reference::Gate,
-      .causal_conv1d = reference::CausalConv1d,
-      .ssd = reference::Ssd,
-      .ssd_step = reference::Ssd,
-      .selective_scan = reference::SelectiveScan,
-      .state_write = reference::StateWrite,
-      .score_labels = reference::ScoreLabels,
+      .embed = Embed,
+      .linear = Linear,
+      .linear_step = Linear,
+      .add_norm = AddNorm,
+      .gate = Gate,
+      .causal_conv1d = CausalConv1d,
+      .ssd = Ssd,
+      .ssd_step = Ssd,
+      .selective_scan = SelectiveScan,
+      .state_write = StateWrite,
+      .score_labels = ScoreLabels,
   };
-  return &kKernels;
+  return kKernels;
 }
 
-}  // namespace pith
+}  // namespace pith::reference

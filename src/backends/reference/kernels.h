@@ -9,10 +9,12 @@
 
 namespace pith::reference {
 
+const Kernels& Table();
+
 void Embed(const Exec& exec, const WeightView& table, std::span<const int32_t> ids,
            MatView<float> out);
-void Linear(const Exec& exec, MatView<const float> x, const WeightView& w, const float* bias,
-            MatView<float> out);
+void Linear(const Exec& exec, MatView<const float> x, const WeightView& w,
+            VecView<const float> bias, MatView<float> out);
 void AddNorm(const Exec& exec, const AddNormArgs& args);
 void Gate(const Exec& exec, const GateArgs& args);
 void CausalConv1d(const Exec& exec, const CausalConv1dArgs& args);

@@ -20,15 +20,15 @@ void AddNorm(const Exec&, const AddNormArgs& args) {
     for (double v : s) square += (v - mean) * (v - mean) / d;
     const double scale = 1 / std::sqrt(square + args.eps);
     for (int64_t j = 0; j < d; ++j) {
-      const double bias = args.layer_norm && args.bias ? args.bias[j] : 0;
-      const double weight = args.weight ? args.weight[j] : 1;
+      const double bias = args.layer_norm && args.bias.data ? args.bias.data[j] : 0;
+      const double weight = args.weight.data ? args.weight.data[j] : 1;
       args.out.Row(i)[j] = static_cast<float>((s[j] - mean) * scale * weight + bias);
     }
   }
 }
 
 void Gate(const Exec&, const GateArgs& args) {
-  const int64_t group = args.norm_weight ? args.group : args.y.cols;
+  const int64_t group = args.norm_weight.data ? args.group : args.y.cols;
   std::vector<double> v(group);
   for (int64_t i = 0; i < args.y.rows; ++i) {
     for (int64_t begin = 0; begin < args.y.cols; begin += group) {
@@ -39,9 +39,9 @@ void Gate(const Exec&, const GateArgs& args) {
         v[j] = args.norm_before_gate ? y[j] : y[j] * Silu(z[j]);
         square += v[j] * v[j] / group;
       }
-      const double scale = args.norm_weight ? 1 / std::sqrt(square + args.eps) : 1;
+      const double scale = args.norm_weight.data ? 1 / std::sqrt(square + args.eps) : 1;
       for (int64_t j = 0; j < group; ++j) {
-        const double weight = args.norm_weight ? args.norm_weight[begin + j] : 1;
+        const double weight = args.norm_weight.data ? args.norm_weight.data[begin + j] : 1;
         const double gate = args.norm_before_gate ? Silu(z[j]) : 1;
         args.out.Row(i)[begin + j] = static_cast<float>(v[j] * scale * weight * gate);
       }

@@ -13,14 +13,14 @@ void RunHead(const SsdArgs& args, Segment segment, int64_t h, float* state) {
   std::vector<double> s(state, state + d_state * head_dim);
   for (int64_t t = segment.begin; t < segment.begin + segment.count; ++t) {
     const double dt =
-        std::clamp<double>(Softplus(static_cast<double>(args.dt.Row(t)[h]) + args.dt_bias[h]),
+        std::clamp<double>(Softplus(static_cast<double>(args.dt.Row(t)[h]) + args.dt_bias.data[h]),
                            args.dt_min, args.dt_max);
-    const double decay = std::exp(dt * args.a[h]);
+    const double decay = std::exp(dt * args.a.data[h]);
     const float* x = args.x.Row(t) + h * head_dim;
     const float* b = args.b.Row(t) + group * d_state;
     const float* c = args.c.Row(t) + group * d_state;
     for (int64_t p = 0; p < head_dim; ++p) {
-      double y = static_cast<double>(args.d[args.d_has_hdim ? h * head_dim + p : h]) * x[p];
+      double y = static_cast<double>(args.d.data[args.d_has_hdim ? h * head_dim + p : h]) * x[p];
       for (int64_t n = 0; n < d_state; ++n) {
         double& cell = s[n * head_dim + p];
         cell = decay * cell + dt * b[n] * x[p];

@@ -1,8 +1,8 @@
 // Stands in for the CUDA backend in builds without it.
-#include "ops/kernels.h"
+#include "ops/backends.h"
 
 namespace pith {
 
-const Kernels* CudaKernels() { return nullptr; }
+Backend* CudaBackend() { return nullptr; }
 
 }  // namespace pith

@@ -1,8 +1,8 @@
 // Stands in for the CPU backend in builds without it.
-#include "ops/kernels.h"
+#include "ops/backends.h"
 
 namespace pith {
 
-const Kernels* CpuKernels() { return nullptr; }
+Backend* CpuBackend() { return nullptr; }
 
 }  // namespace pith

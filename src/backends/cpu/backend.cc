@@ -1,0 +1,51 @@
+// The CPU backend: the host's memory. Matrices of products are packed once, so that products read
+// them from first to last and repack nothing.
+#include <memory>
+#include <utility>
+
+#include "backends/cpu/kernels.h"
+#include "ops/backends.h"
+#include "ops/host_backend.h"
+
+namespace pith {
+namespace {
+
+class Cpu : public HostBackend {
+ public:
+  Device device() const override { return Device::kCpu; }
+  const Kernels& kernels() const override { return cpu::Table(); }
+
+  Weight Prepare(const Exec& exec, const StoredMatrix& stored, WeightUse use) override {
+    if (use == WeightUse::kTable || stored.rows == 0) return {RowsOf(stored), nullptr};
+    const bool bf16 = exec.precision == Precision::kBF16;
+    const bool round = bf16 && use == WeightUse::kProduct && stored.dtype != DType::kBF16;
+    WeightView view = RowsOf(stored);
+    if (round) view.dtype = DType::kBF16;
+    // oneDNN's products read rows.
+    const bool rows = bf16 && cpu::HasBF16Products();
+    if (rows && !round) return {view, nullptr};
+    if (!rows) {
+      view.format = WeightFormat::kPanels;
+      view.panel = cpu::PanelRows();
+    }
+    const int64_t padded = rows ? view.rows : cpu::CeilDiv(view.rows, view.panel) * view.panel;
+    auto storage = std::make_shared<DeviceBuffer>(Allocate(
+        padded * view.cols * static_cast<int64_t>(SizeOf(view.dtype)), MemoryUse::kWeights));
+    view.data = storage->data();
+    if (rows) {
+      cpu::RoundToRows(exec, stored, static_cast<BF16*>(storage->data()));
+    } else {
+      cpu::PackPanels(exec, stored, view.dtype, storage->data());
+    }
+    return {view, std::move(storage)};
+  }
+};
+
+}  // namespace
+
+Backend* CpuBackend() {
+  static Cpu backend;
+  return &backend;
+}
+
+}  // namespace pith

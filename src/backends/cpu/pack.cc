@@ -1,0 +1,80 @@
+// Packing of matrices into panels, once, as the model is loaded.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "backends/cpu/pack.cc"
+#include <hwy/foreach_target.h>
+// Highway wants its headers after foreach_target.h.
+#include <type_traits>
+
+#include "backends/cpu/gemm-inl.h"
+#include "backends/cpu/kernels.h"
+#include "core/parallel.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace pith::cpu::HWY_NAMESPACE {
+
+int64_t RunPanelRows() { return kTileCols; }
+
+// One panel at a time: `to` is [cols, kTileCols] for rows [panel · kTileCols, …) of the matrix.
+template <class T>
+void PackOne(const StoredMatrix& from, int64_t panel, T* to) {
+  const int64_t begin = panel * kTileCols;
+  const int64_t rows = std::min(kTileCols, from.rows - begin);
+  const T* const w = static_cast<const T*>(from.data) + begin * from.cols;
+  // Some sixteen columns at a time, so that what is read stays in L1 until it is used up.
+  constexpr int64_t kColumns = 64 / sizeof(T);
+  for (int64_t k0 = 0; k0 < from.cols; k0 += kColumns) {
+    const int64_t k1 = std::min(from.cols, k0 + kColumns);
+    for (int64_t k = k0; k < k1; ++k) {
+      for (int64_t j = 0; j < rows; ++j) to[k * kTileCols + j] = w[j * from.cols + k];
+      for (int64_t j = rows; j < kTileCols; ++j) to[k * kTileCols + j] = T{};
+    }
+  }
+}
+
+// The same with values rounded to bf16 on the way.
+void PackRounded(const StoredMatrix& from, int64_t panel, BF16* to) {
+  const int64_t begin = panel * kTileCols;
+  const int64_t rows = std::min(kTileCols, from.rows - begin);
+  VisitFloat(from.dtype, [&]<class T>() {
+    const T* const w = static_cast<const T*>(from.data) + begin * from.cols;
+    for (int64_t k = 0; k < from.cols; ++k) {
+      for (int64_t j = 0; j < kTileCols; ++j) {
+        to[k * kTileCols + j] = j < rows ? ToBF16(ToFloat(w[j * from.cols + k])) : BF16{};
+      }
+    }
+  });
+}
+
+void RunPackPanels(const Exec& exec, const StoredMatrix& from, DType dtype, void* to) {
+  const int64_t panel_size = kTileCols * from.cols;
+  ParallelFor(exec.threads, CeilDiv(from.rows, kTileCols), [&](int64_t panel) {
+    VisitFloat(dtype, [&]<class T>() {
+      T* const at = static_cast<T*>(to) + panel * panel_size;
+      if (from.dtype == dtype) {
+        PackOne<T>(from, panel, at);
+      } else if constexpr (std::is_same_v<T, BF16>) {
+        PackRounded(from, panel, at);
+      } else {
+        PITH_CHECK(from.dtype == dtype);
+      }
+    });
+  });
+}
+
+}  // namespace pith::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace pith::cpu {
+
+HWY_EXPORT(RunPanelRows);
+HWY_EXPORT(RunPackPanels);
+
+int64_t PanelRows() { return HWY_DYNAMIC_DISPATCH(RunPanelRows)(); }
+
+void PackPanels(const Exec& exec, const StoredMatrix& from, DType dtype, void* to) {
+  HWY_DYNAMIC_DISPATCH(RunPackPanels)(exec, from, dtype, to);
+}
+
+}  // namespace pith::cpu
+#endif
