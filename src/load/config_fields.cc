@@ -108,11 +108,6 @@ std::vector<int32_t> ConfigFields::TokenIds(const char* key, int64_t vocab_size)
   return ids;
 }
 
-void ConfigFields::Repeats(const char* key, int64_t value) {
-  const Json* got = Find(key);
-  if (got != nullptr && *got != value) Fail(key, StrCat(value, ", as the other sizes give"));
-}
-
 void ConfigFields::Unsupported(const char* key, std::string_view expected) {
   std::string got = reader_.Field(key).dump();
   if (got.size() > 60) got = got.substr(0, 57) + "...";

@@ -39,8 +39,6 @@ class ConfigFields {
   void DtLimit(const char* key, ModelConfig& config);
   // One id, a list of ids, or absent.
   std::vector<int32_t> TokenIds(const char* key, int64_t vocab_size);
-  // A key that repeats a derived size: absent, or equal to `value`.
-  void Repeats(const char* key, int64_t value);
 
   [[noreturn]] void Unsupported(const char* key, std::string_view expected);
   [[noreturn]] void Fail(const char* key, std::string_view expected) {

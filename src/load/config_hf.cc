@@ -1,65 +1,54 @@
 // config.json of transformers' MambaForCausalLM, Mamba2ForCausalLM and FalconMambaForCausalLM.
 // Names, defaults and meaning are those of its Config classes and of their forward in PyTorch: what
 // that forward does not read (rms_norm and norm_before_gate of mamba2, say) has no effect here.
+// docs/formats/config.md has the table of which field wins where two compete.
+#include <span>
 #include <string>
 
 #include "core/error.h"
+#include "load/config_base_class.h"
 #include "load/config_fields.h"
 
 namespace pith {
 namespace {
 
-// Keys of the base class, precision (the residual stream is always f32 here), initialisation, the
-// choice among kernels, and keys that conversion from mamba_ssm left behind.
+// Initialisation, the choice among kernels, the dtype of the residual stream (always f32 here), and
+// mamba_ssm's own keys, which conversion left behind and which transformers does not read. Wrong
+// ones among these cannot pass: the shapes of all weights are checked.
 constexpr std::string_view kWithoutEffect[] = {
-    "architectures",
-    "torch_dtype",
-    "dtype",
-    "transformers_version",
-    "_name_or_path",
-    "name_or_path",
-    "bos_token_id",
-    "pad_token_id",
-    "sep_token_id",
-    "use_cache",
-    "return_dict",
-    "output_hidden_states",
-    "output_attentions",
-    "_attn_implementation_autoset",
-    "problem_type",
-    "is_decoder",
-    "is_encoder_decoder",
-    "chunk_size_feed_forward",
-    "id2label",
-    "label2id",
-    "initializer_range",
-    "rescale_prenorm_residual",
-    "residual_in_fp32",
-    "time_step_init_scheme",
-    "time_step_min",
-    "time_step_max",
-    "time_step_floor",
-    "time_step_scale",
-    "use_associative_scan",
-    "use_mambapy",
-    "rms_norm",
-    "fused_add_norm",
-    "pad_vocab_size_multiple",
+    "initializer_range", "rescale_prenorm_residual",
+    "residual_in_fp32",  "time_step_init_scheme",
+    "time_step_min",     "time_step_max",
+    "time_step_floor",   "time_step_scale",
+    "rms_norm",          "use_associative_scan",
+    "use_mambapy",       "use_falcon_mambapy",
+    "d_inner",           "d_model",
+    "fused_add_norm",    "n_layer",
+    "norm_before_gate",  "pad_vocab_size_multiple",
     "ssm_cfg",
 };
-constexpr std::string_view kMamba1WithoutEffect[] = {"time_step_limit"};
-constexpr std::string_view kMamba2WithoutEffect[] = {"time_step_rank", "norm_before_gate"};
-constexpr std::string_view kFalconWithoutEffect[] = {"use_falcon_mambapy", "use_associative_scan",
-                                                     "time_step_limit"};
+constexpr std::string_view kMamba1WithoutEffect[] = {"expand", "time_step_limit"};
+constexpr std::string_view kMamba2WithoutEffect[] = {"intermediate_size", "time_step_rank"};
+
+// The classes of mamba and falcon_mamba set intermediate_size to expand * hidden_size, then let the
+// file's own value replace it; their mixers read intermediate_size. So `expand` counts only where
+// the file has no intermediate_size. (tiiuae/falcon-mamba-7b says 4096, 8192 and expand 16.)
+int64_t InnerWidthMamba1(ConfigFields& top, int64_t d_model) {
+  if (top.Has("intermediate_size")) return top.Size("intermediate_size");
+  return top.InnerWidth("expand", d_model);
+}
 
 void ReadMamba1(ConfigFields& top, ModelConfig& config) {
   config.kind = BlockKind::kMamba1;
+  config.d_inner = InnerWidthMamba1(top, config.d_model);
   config.d_state = top.Size("state_size", 16, kMaxDim);
   config.dt_rank = top.DtRank("time_step_rank", config.d_model);
 }
 
+// Here the mixer reads `expand`, and an intermediate_size that the file may have is ignored.
 void ReadMamba2(ConfigFields& top, ModelConfig& config) {
   config.kind = BlockKind::kMamba2;
+  config.d_inner = top.InnerWidth("expand", config.d_model);
   config.d_state = top.Size("state_size", 128, kMaxDim);
   config.n_heads = top.Size("num_heads", 128, kMaxDim);
   config.head_dim = top.Size("head_dim", 64, kMaxDim);
@@ -71,7 +60,10 @@ void ReadMamba2(ConfigFields& top, ModelConfig& config) {
   top.DtLimit("time_step_limit", config);
   config.gated_norm = true;
   config.gated_norm_eps = config.norm_eps;
-  config.gated_norm_group = config.d_inner;  // one mean over the whole width, n_groups or not
+  // Until 5.22 transformers took one mean over the whole width, whatever n_groups is; since 5.23 it
+  // takes one a group, as mamba_ssm does. A file means what the version that wrote it computed.
+  config.gated_norm_group = config.d_inner;
+  if (WrittenSince(top, 5, 23)) config.gated_norm_group /= config.n_groups;
 }
 
 }  // namespace
@@ -88,7 +80,6 @@ ModelConfig ParseHuggingFaceConfig(const Json& json, const std::string& source) 
   config.d_model = top.Size("hidden_size");
   config.n_layer = top.Size("num_hidden_layers", 1 << 14);
   config.vocab_size = top.Size("vocab_size", int64_t{1} << 24);
-  config.d_inner = top.InnerWidth("expand", config.d_model);
   config.d_conv = top.Size("conv_kernel", 4, 8);
   config.norm_eps = top.Epsilon("layer_norm_epsilon", 1e-5f);
   config.proj_bias = top.Bool("use_bias", false);
@@ -102,17 +93,9 @@ ModelConfig ParseHuggingFaceConfig(const Json& json, const std::string& source) 
     config.bcdt_norm = true;
     config.bcdt_norm_eps = top.Epsilon("mixer_rms_eps", 1e-6f);
   }
-  top.Repeats("intermediate_size", config.d_inner);
-  top.Repeats("d_inner", config.d_inner);
-  top.Repeats("d_model", config.d_model);
-  top.Repeats("n_layer", config.n_layer);
-  if (mamba2) {
-    top.Finish({kWithoutEffect, kMamba2WithoutEffect});
-  } else if (falcon) {
-    top.Finish({kWithoutEffect, kFalconWithoutEffect});
-  } else {
-    top.Finish({kWithoutEffect, kMamba1WithoutEffect});
-  }
+  RequireNeutralBaseClass(top);
+  top.Finish({BaseClassWithoutEffect(), kWithoutEffect,
+              mamba2 ? std::span(kMamba2WithoutEffect) : std::span(kMamba1WithoutEffect)});
   return config;
 }
 
