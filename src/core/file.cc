@@ -59,6 +59,17 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
 }
 
+void MappedFile::GiveBack(std::span<const std::byte> part) const {
+  if (part.empty() || part.data() < data_ || part.data() + part.size() > data_ + size_) return;
+  // Whole pages only: the ends may belong to others too. The file still holds what they held.
+  const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  const size_t begin = (part.data() - data_ + page - 1) / page * page;
+  const size_t end = (part.data() - data_ + part.size()) / page * page;
+  if (begin < end) {
+    ::madvise(const_cast<std::byte*>(data_) + begin, end - begin, MADV_DONTNEED);
+  }
+}
+
 std::string ReadFile(const std::filesystem::path& path, int64_t max_bytes) {
   const FileDescriptor file(path);
   const size_t size = RegularFileSize(file, path);

@@ -24,6 +24,9 @@ class MappedFile {
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   const std::filesystem::path& path() const { return path_; }
 
+  // `part` will hardly be read again: its resident pages may go. They come back when it is.
+  void GiveBack(std::span<const std::byte> part) const;
+
  private:
   std::filesystem::path path_;
   const std::byte* data_ = nullptr;

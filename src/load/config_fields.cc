@@ -81,7 +81,7 @@ int64_t ConfigFields::InnerWidth(const char* key, int64_t d_model) {
   return static_cast<int64_t>(width);
 }
 
-void ConfigFields::DtLimit(const char* key, ModelConfig& config) {
+void ConfigFields::DtLimit(const char* key, Mamba2Config& config) {
   const Json* pair = Find(key);
   if (pair == nullptr) return;
   if (!pair->is_array() || pair->size() != 2) Fail(key, "a pair of numbers [min, max]");

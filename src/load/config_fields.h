@@ -36,7 +36,7 @@ class ConfigFields {
   // floor(expand * d_model); `expand` may be a fraction.
   int64_t InnerWidth(const char* key, int64_t d_model);
   // A pair [min, max] of bounds for dt; either may be infinite.
-  void DtLimit(const char* key, ModelConfig& config);
+  void DtLimit(const char* key, Mamba2Config& config);
   // One id, a list of ids, or absent.
   std::vector<int32_t> TokenIds(const char* key, int64_t vocab_size);
 

@@ -38,32 +38,38 @@ int64_t InnerWidthMamba1(ConfigFields& top, int64_t d_model) {
   return top.InnerWidth("expand", d_model);
 }
 
-void ReadMamba1(ConfigFields& top, ModelConfig& config) {
-  config.kind = BlockKind::kMamba1;
-  config.d_inner = InnerWidthMamba1(top, config.d_model);
-  config.d_state = top.Size("state_size", 16, kMaxDim);
-  config.dt_rank = top.DtRank("time_step_rank", config.d_model);
+Mamba1Config ReadMamba1(ConfigFields& top, const MambaConfig& common, int64_t d_model,
+                        bool falcon) {
+  Mamba1Config mixer{common};
+  mixer.d_inner = InnerWidthMamba1(top, d_model);
+  mixer.d_state = top.Size("state_size", 16, kMaxDim);
+  mixer.dt_rank = top.DtRank("time_step_rank", d_model);
+  if (!falcon) return mixer;
+  mixer.bcdt_norm = true;
+  mixer.bcdt_norm_eps = top.Epsilon("mixer_rms_eps", 1e-6f);
+  return mixer;
 }
 
 // Here the mixer reads `expand`, and an intermediate_size that the file may have is ignored.
-void ReadMamba2(ConfigFields& top, ModelConfig& config) {
-  config.kind = BlockKind::kMamba2;
-  config.d_inner = top.InnerWidth("expand", config.d_model);
-  config.d_state = top.Size("state_size", 128, kMaxDim);
-  config.n_heads = top.Size("num_heads", 128, kMaxDim);
-  config.head_dim = top.Size("head_dim", 64, kMaxDim);
-  config.n_groups = top.Size("n_groups", 8, kMaxDim);
-  config.chunk_size = top.Size("chunk_size", 256, kMaxDim);
-  if (config.n_heads * config.head_dim != config.d_inner) {
-    top.Fail("num_heads", StrCat("num_heads * head_dim = expand * hidden_size = ", config.d_inner));
+Mamba2Config ReadMamba2(ConfigFields& top, const MambaConfig& common, const ModelConfig& config) {
+  Mamba2Config mixer{common};
+  mixer.d_inner = top.InnerWidth("expand", config.d_model);
+  mixer.d_state = top.Size("state_size", 128, kMaxDim);
+  mixer.n_heads = top.Size("num_heads", 128, kMaxDim);
+  mixer.head_dim = top.Size("head_dim", 64, kMaxDim);
+  mixer.n_groups = top.Size("n_groups", 8, kMaxDim);
+  mixer.chunk_size = top.Size("chunk_size", 256, kMaxDim);
+  if (mixer.n_heads * mixer.head_dim != mixer.d_inner) {
+    top.Fail("num_heads", StrCat("num_heads * head_dim = expand * hidden_size = ", mixer.d_inner));
   }
-  top.DtLimit("time_step_limit", config);
-  config.gated_norm = true;
-  config.gated_norm_eps = config.norm_eps;
+  top.DtLimit("time_step_limit", mixer);
+  mixer.gated_norm = true;
+  mixer.gated_norm_eps = config.norm_eps;
   // Until 5.22 transformers took one mean over the whole width, whatever n_groups is; since 5.23 it
   // takes one a group, as mamba_ssm does. A file means what the version that wrote it computed.
-  config.gated_norm_group = config.d_inner;
-  if (WrittenSince(top, 5, 23)) config.gated_norm_group /= config.n_groups;
+  mixer.gated_norm_group = mixer.d_inner;
+  if (WrittenSince(top, 5, 23)) mixer.gated_norm_group /= mixer.n_groups;
+  return mixer;
 }
 
 }  // namespace
@@ -78,21 +84,20 @@ ModelConfig ParseHuggingFaceConfig(const Json& json, const std::string& source) 
     top.Unsupported("model_type", "\"mamba\", \"mamba2\" or \"falcon_mamba\"");
   }
   config.d_model = top.Size("hidden_size");
-  config.n_layer = top.Size("num_hidden_layers", 1 << 14);
+  const int64_t n_layer = top.Size("num_hidden_layers", 1 << 14);
   config.vocab_size = top.Size("vocab_size", int64_t{1} << 24);
-  config.d_conv = top.Size("conv_kernel", 4, 8);
+  MambaConfig mixer;
+  mixer.d_conv = top.Size("conv_kernel", 4, 8);
   config.norm_eps = top.Epsilon("layer_norm_epsilon", 1e-5f);
-  config.proj_bias = top.Bool("use_bias", false);
-  config.conv_bias = top.Bool("use_conv_bias", true);
+  mixer.proj_bias = top.Bool("use_bias", false);
+  mixer.conv_bias = top.Bool("use_conv_bias", true);
   config.tie_embeddings = top.Bool("tie_word_embeddings", !mamba2);
   config.eos_token_ids = top.TokenIds("eos_token_id", config.vocab_size);
   const std::string activation = top.String("hidden_act", "silu");
   if (activation != "silu" && activation != "swish") top.Unsupported("hidden_act", "\"silu\"");
-  mamba2 ? ReadMamba2(top, config) : ReadMamba1(top, config);
-  if (falcon) {
-    config.bcdt_norm = true;
-    config.bcdt_norm_eps = top.Epsilon("mixer_rms_eps", 1e-6f);
-  }
+  const LayerConfig layer = mamba2 ? LayerConfig(ReadMamba2(top, mixer, config))
+                                   : LayerConfig(ReadMamba1(top, mixer, config.d_model, falcon));
+  config.layers.assign(n_layer, layer);
   RequireNeutralBaseClass(top);
   top.Finish({BaseClassWithoutEffect(), kWithoutEffect,
               mamba2 ? std::span(kMamba2WithoutEffect) : std::span(kMamba1WithoutEffect)});

@@ -21,41 +21,47 @@ constexpr std::string_view kMamba1WithoutEffect[] = {"dt_init", "dt_scale", "use
 constexpr std::string_view kMamba2WithoutEffect[] = {"A_init_range", "conv_init",
                                                      "use_mem_eff_path", "sequence_parallel"};
 
-void ReadMamba2(ConfigFields& ssm, ModelConfig& config) {
-  config.d_state = ssm.Size("d_state", 128, kMaxDim);
-  config.head_dim = ssm.Size("headdim", 64, kMaxDim);
-  config.n_groups = ssm.Size("ngroups", 1, kMaxDim);
-  config.chunk_size = ssm.Size("chunk_size", 256, kMaxDim);
-  if (ssm.Has("d_ssm") && *ssm.Find("d_ssm") != config.d_inner) {
-    ssm.Unsupported("d_ssm", StrCat("null or d_inner = ", config.d_inner));
+Mamba2Config ReadMamba2(ConfigFields& ssm, const MambaConfig& common) {
+  Mamba2Config mixer{common};
+  mixer.d_state = ssm.Size("d_state", 128, kMaxDim);
+  mixer.head_dim = ssm.Size("headdim", 64, kMaxDim);
+  mixer.n_groups = ssm.Size("ngroups", 1, kMaxDim);
+  mixer.chunk_size = ssm.Size("chunk_size", 256, kMaxDim);
+  if (ssm.Has("d_ssm") && *ssm.Find("d_ssm") != mixer.d_inner) {
+    ssm.Unsupported("d_ssm", StrCat("null or d_inner = ", mixer.d_inner));
   }
-  if (config.d_inner % config.head_dim != 0) {
-    ssm.Fail("headdim", StrCat("a divisor of d_inner = ", config.d_inner));
+  if (mixer.d_inner % mixer.head_dim != 0) {
+    ssm.Fail("headdim", StrCat("a divisor of d_inner = ", mixer.d_inner));
   }
-  config.n_heads = config.d_inner / config.head_dim;
-  config.gated_norm = ssm.Bool("rmsnorm", true);
-  config.norm_before_gate = ssm.Bool("norm_before_gate", false);
-  config.d_has_hdim = ssm.Bool("D_has_hdim", false);
-  ssm.DtLimit("dt_limit", config);
+  mixer.n_heads = mixer.d_inner / mixer.head_dim;
+  mixer.gated_norm = ssm.Bool("rmsnorm", true);
+  mixer.norm_before_gate = ssm.Bool("norm_before_gate", false);
+  mixer.d_has_hdim = ssm.Bool("D_has_hdim", false);
+  ssm.DtLimit("dt_limit", mixer);
+  mixer.gated_norm_eps = 1e-5f;  // fixed in mamba_ssm, whatever norm_epsilon is
+  mixer.gated_norm_group = mixer.d_inner / mixer.n_groups;
+  return mixer;
 }
 
-void ReadMixer(const Json& object, const std::string& source, ModelConfig& config) {
+LayerConfig ReadMixer(const Json& object, const std::string& source, int64_t d_model) {
   ConfigFields ssm(object, source, "ssm_cfg.");
   const std::string layer = ssm.String("layer", "Mamba1");
   if (layer != "Mamba1" && layer != "Mamba2") ssm.Unsupported("layer", "\"Mamba1\" or \"Mamba2\"");
-  config.kind = layer == "Mamba1" ? BlockKind::kMamba1 : BlockKind::kMamba2;
-  config.d_conv = ssm.Size("d_conv", 4, 8);
-  config.d_inner = ssm.InnerWidth("expand", config.d_model);
-  config.proj_bias = ssm.Bool("bias", false);
-  config.conv_bias = ssm.Bool("conv_bias", true);
-  if (config.kind == BlockKind::kMamba2) {
-    ReadMamba2(ssm, config);
+  MambaConfig common;
+  common.d_conv = ssm.Size("d_conv", 4, 8);
+  common.d_inner = ssm.InnerWidth("expand", d_model);
+  common.proj_bias = ssm.Bool("bias", false);
+  common.conv_bias = ssm.Bool("conv_bias", true);
+  if (layer == "Mamba2") {
+    const Mamba2Config mixer = ReadMamba2(ssm, common);
     ssm.Finish({kMixerWithoutEffect, kMamba2WithoutEffect});
-  } else {
-    config.d_state = ssm.Size("d_state", 16, kMaxDim);
-    config.dt_rank = ssm.DtRank("dt_rank", config.d_model);
-    ssm.Finish({kMixerWithoutEffect, kMamba1WithoutEffect});
+    return mixer;
   }
+  Mamba1Config mixer{common};
+  mixer.d_state = ssm.Size("d_state", 16, kMaxDim);
+  mixer.dt_rank = ssm.DtRank("dt_rank", d_model);
+  ssm.Finish({kMixerWithoutEffect, kMamba1WithoutEffect});
+  return mixer;
 }
 
 }  // namespace
@@ -65,7 +71,7 @@ ModelConfig ParseMambaSsmConfig(const Json& json, const std::string& source) {
   ModelConfig config;
   config.format = "mamba_ssm";
   config.d_model = top.Size("d_model");
-  config.n_layer = top.Size("n_layer", 1 << 14);
+  const int64_t n_layer = top.Size("n_layer", 1 << 14);
   const int64_t vocab = top.Size("vocab_size", int64_t{1} << 24);
   const int64_t multiple = top.Size("pad_vocab_size_multiple", 8, kMaxDim);
   config.vocab_size = (vocab + multiple - 1) / multiple * multiple;
@@ -83,9 +89,8 @@ ModelConfig ParseMambaSsmConfig(const Json& json, const std::string& source) {
     if (value != nullptr && !value->empty()) top.Unsupported(key, "nothing (no attention layers)");
   }
   const Json* ssm_cfg = top.Find("ssm_cfg");
-  ReadMixer(ssm_cfg != nullptr ? *ssm_cfg : Json::object(), source, config);
-  config.gated_norm_eps = 1e-5f;  // fixed in mamba_ssm, whatever norm_epsilon is
-  config.gated_norm_group = config.n_groups > 0 ? config.d_inner / config.n_groups : 0;
+  config.layers.assign(
+      n_layer, ReadMixer(ssm_cfg != nullptr ? *ssm_cfg : Json::object(), source, config.d_model));
   top.Finish({kTopWithoutEffect});
   return config;
 }

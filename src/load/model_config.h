@@ -11,52 +11,65 @@
 #include <limits>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 namespace pith {
 
-enum class BlockKind : uint8_t { kMamba1, kMamba2 };
-
-struct ModelConfig {
-  BlockKind kind = BlockKind::kMamba1;
-  std::string format;  // "mamba_ssm", or transformers' model_type
-
-  int64_t d_model = 0;
-  int64_t n_layer = 0;
-  int64_t vocab_size = 0;  // rows of the embedding, padding included
+// What the mixers of both kinds of Mamba have.
+struct MambaConfig {
   int64_t d_inner = 0;
   int64_t d_state = 0;
   int64_t d_conv = 0;
-  int64_t dt_rank = 0;     // Mamba-1
-  int64_t n_heads = 0;     // Mamba-2
-  int64_t head_dim = 0;    // Mamba-2
-  int64_t n_groups = 0;    // Mamba-2
-  int64_t chunk_size = 0;  // Mamba-2
+  bool proj_bias = false;  // in_proj and out_proj
+  bool conv_bias = true;
+};
 
-  float norm_eps = 1e-5f;
-  bool layer_norm = false;  // LayerNorm with a bias in place of RMSNorm, before blocks and the head
-  bool gated_norm = false;  // Mamba-2: RMSNorm of the gated scan output
+struct Mamba1Config : MambaConfig {
+  int64_t dt_rank = 0;
+  bool bcdt_norm = false;  // FalconMamba: RMSNorm without weights on B, C and dt
+  float bcdt_norm_eps = 1e-6f;
+
+  int64_t conv_channels() const { return d_inner; }
+  int64_t in_proj_rows() const { return 2 * d_inner; }  // [x, z]
+};
+
+struct Mamba2Config : MambaConfig {
+  int64_t n_heads = 0;
+  int64_t head_dim = 0;
+  int64_t n_groups = 0;
+  int64_t chunk_size = 0;
+  bool gated_norm = false;  // RMSNorm of the gated scan output
   bool norm_before_gate = false;
   float gated_norm_eps = 1e-5f;
   int64_t gated_norm_group = 0;  // width over which one mean square of the gated norm runs
   bool d_has_hdim = false;       // D holds one value a channel instead of one a head
   float dt_min = 0.0f;           // bounds of the step size after softplus
   float dt_max = std::numeric_limits<float>::infinity();
-  bool proj_bias = false;  // in_proj and out_proj
-  bool conv_bias = true;
-  bool tie_embeddings = true;
-  bool bcdt_norm = false;  // FalconMamba: RMSNorm without weights on B, C and dt
-  float bcdt_norm_eps = 1e-6f;
-  std::vector<int32_t> eos_token_ids;
 
-  // Channels of the causal convolution.
-  int64_t conv_channels() const {
-    return kind == BlockKind::kMamba1 ? d_inner : d_inner + 2 * n_groups * d_state;
-  }
-  // Mamba-1: [x, z]; Mamba-2: [z, x, B, C, dt].
-  int64_t in_proj_rows() const {
-    return kind == BlockKind::kMamba1 ? 2 * d_inner : d_inner + conv_channels() + n_heads;
-  }
+  int64_t bc_width() const { return n_groups * d_state; }
+  int64_t conv_channels() const { return d_inner + 2 * bc_width(); }
+  int64_t in_proj_rows() const { return d_inner + conv_channels() + n_heads; }  // [z, x, B, C, dt]
+};
+
+// One alternative a kind of layer. Code that must tell them apart visits it: only the reading of
+// configs and src/model/layers/ do.
+using LayerConfig = std::variant<Mamba1Config, Mamba2Config>;
+
+// "Mamba-1", "Mamba-2".
+std::string_view KindName(const LayerConfig& layer);
+
+struct ModelConfig {
+  std::string format;  // "mamba_ssm", or transformers' model_type
+  int64_t d_model = 0;
+  int64_t vocab_size = 0;  // rows of the embedding, padding included
+  float norm_eps = 1e-5f;
+  bool layer_norm = false;  // LayerNorm with a bias in place of RMSNorm, before layers and the head
+  bool tie_embeddings = true;
+  std::vector<int32_t> eos_token_ids;
+  std::vector<LayerConfig> layers;  // at least one
+
+  int64_t n_layer() const { return static_cast<int64_t>(layers.size()); }
   // One line for people.
   std::string Describe() const;
 };

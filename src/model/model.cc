@@ -2,35 +2,13 @@
 
 #include <utility>
 
-#include "core/checksum.h"
 #include "core/error.h"
+#include "load/checkpoint.h"
+#include "model/facts.h"
+#include "ops/embed.h"
+#include "ops/linear.h"
 
 namespace pith {
-namespace {
-
-std::vector<float> Transpose(const std::vector<float>& matrix, int64_t rows, int64_t cols) {
-  std::vector<float> out(matrix.size());
-  for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t c = 0; c < cols; ++c) out[c * rows + r] = matrix[r * cols + c];
-  }
-  return out;
-}
-
-uint64_t Fingerprint(const ModelWeights& weights) {
-  Checksum sum;
-  sum.Add(std::as_bytes(std::span(weights.norm_f_weight)));
-  for (const LayerWeights& layer : weights.layers) {
-    for (const auto* vector : {&layer.norm_weight, &layer.dt_bias, &layer.d}) {
-      sum.Add(std::as_bytes(std::span(*vector)));
-    }
-    for (const WeightView& matrix : {layer.in_proj, layer.out_proj}) {
-      sum.Add({static_cast<const std::byte*>(matrix.data), matrix.cols * SizeOf(matrix.dtype)});
-    }
-  }
-  return sum.value();
-}
-
-}  // namespace
 
 void CheckTokenIds(const ModelConfig& config, std::span<const int32_t> ids) {
   for (const int32_t id : ids) {
@@ -39,14 +17,51 @@ void CheckTokenIds(const ModelConfig& config, std::span<const int32_t> ids) {
   }
 }
 
-Model::Model(ModelWeights weights) : weights_(std::move(weights)) {
-  fingerprint_ = Fingerprint(weights_);
-  const ModelConfig& c = config();
-  for (LayerWeights& layer : weights_.layers) {
-    a_.push_back(c.kind == BlockKind::kMamba1 ? Transpose(layer.a, c.d_inner, c.d_state)
-                                              : std::move(layer.a));
-    layer.a = {};  // lives on in a_
+Model::Model(const Exec& exec, ModelConfig config, TensorSource& tensors)
+    : config_(std::move(config)), storage_(tensors.storage()), facts_(FactsOf(config_)) {
+  Checksum keys;
+  LayerBuilder top(exec, config_, tensors, keys, "");
+  const int64_t vocab = config_.vocab_size;
+  const bool tied = config_.tie_embeddings;
+  embedding_ = top.Matrix("backbone.embedding.weight", vocab, config_.d_model,
+                          tied ? WeightUse::kBoth : WeightUse::kTable);
+  head_ = tied ? embedding_ : top.Matrix("lm_head.weight", vocab, config_.d_model);
+  LayerBuilder backbone(exec, config_, tensors, keys, "backbone.");
+  final_norm_ = std::make_unique<RowNorm>(backbone, "norm_f");
+  std::vector<StateSize> sizes;
+  for (int64_t l = 0; l < config_.n_layer(); ++l) {
+    LayerBuilder build(exec, config_, tensors, keys, StrCat("backbone.layers.", l, "."));
+    layers_.push_back(MakeLayer(config_.layers[l], build));
+    sizes.push_back(layers_.back()->state_size());
   }
+  state_layout_ = StateLayout(sizes);
+  fingerprint_ = keys.value();
+}
+
+void Model::Embed(const Exec& exec, std::span<const int32_t> ids, MatView<float> out) const {
+  pith::Embed(exec, embedding_.view(), ids, out);
+}
+
+void Model::FinalNorm(const Exec& exec, MatView<float> rows) const {
+  final_norm_->Apply(exec, rows, {}, {}, rows);
+}
+
+void Model::Logits(const Exec& exec, MatView<const float> normed, MatView<float> logits) const {
+  Linear(exec, normed, head_.view(), {}, logits);
+}
+
+void Model::StepLogits(const Exec& exec, MatView<const float> normed, MatView<float> logits) const {
+  LinearStep(exec, normed, head_.view(), {}, logits);
+}
+
+LoadedModel LoadModel(const std::filesystem::path& directory, const Exec& exec,
+                      bool verify_finite) {
+  Checkpoint checkpoint(directory, {.verify_finite = verify_finite, .threads = exec.threads});
+  Model model(exec, checkpoint.config(), checkpoint);
+  checkpoint.Finish();
+  return {.model = std::move(model),
+          .parameters = checkpoint.parameters(),
+          .warnings = checkpoint.warnings()};
 }
 
 }  // namespace pith

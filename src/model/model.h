@@ -1,37 +1,71 @@
-// A loaded model, ready to run: weights and what is derived from them once.
+// A loaded model, ready to run: its layers, and what stands around them.
 #ifndef PITH_MODEL_MODEL_H_
 #define PITH_MODEL_MODEL_H_
 
 #include <cstdint>
+#include <filesystem>
+#include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
-#include "load/model_weights.h"
+#include "load/model_config.h"
+#include "load/tensor_source.h"
+#include "model/layer.h"
+#include "model/state_pool.h"
+#include "reduce/facts.h"
 
 namespace pith {
 
 // Throws kInvalidArgument for an id outside the vocabulary.
 void CheckTokenIds(const ModelConfig& config, std::span<const int32_t> ids);
 
-// Const after construction and shared by threads.
+// Const after construction and shared by threads. Runs on the backend that it was made for.
 class Model {
  public:
-  explicit Model(ModelWeights weights);
+  Model(const Exec& exec, ModelConfig config, TensorSource& tensors);
 
-  const ModelConfig& config() const { return weights_.config; }
-  const ModelWeights& weights() const { return weights_; }
-  const LayerWeights& layer(int64_t l) const { return weights_.layers[l]; }
-  // A = −exp(A_log) as the scan reads it: Mamba-1 [d_state, d_inner], Mamba-2 [n_heads].
-  const float* a(int64_t l) const { return a_[l].data(); }
-  // Tells models of one shape apart: a checksum over norms, Δ, D and the
-  // first rows of the projections of all layers.
+  const ModelConfig& config() const { return config_; }
+  int64_t n_layer() const { return static_cast<int64_t>(layers_.size()); }
+  const Layer& layer(int64_t l) const { return *layers_[l]; }
+  const StateLayout& state_layout() const { return state_layout_; }
+  const ModelFacts& facts() const { return facts_; }
+  // Tells models of one shape apart: a checksum over norms, Δ, D and the first rows of the
+  // projections of all layers.
   uint64_t fingerprint() const { return fingerprint_; }
 
+  // Rows of the embedding [ids.size(), d_model].
+  void Embed(const Exec& exec, std::span<const int32_t> ids, MatView<float> out) const;
+  // The norm before the head, in place: rows [n, d_model].
+  void FinalNorm(const Exec& exec, MatView<float> rows) const;
+  // Logits of many normalised rows: [n, d_model] → [n, vocab].
+  void Logits(const Exec& exec, MatView<const float> normed, MatView<float> logits) const;
+  // The same for few rows, whose cost is reading the head once. Equal to rounding.
+  void StepLogits(const Exec& exec, MatView<const float> normed, MatView<float> logits) const;
+
  private:
-  ModelWeights weights_;
-  std::vector<std::vector<float>> a_;
+  ModelConfig config_;
+  std::shared_ptr<const void> storage_;  // what weights that were left in the files point into
+  std::unique_ptr<RowNorm> final_norm_;
+  Weight embedding_;  // [vocab_size, d_model]
+  Weight head_;       // the embedding itself where they are tied
+  std::vector<std::unique_ptr<Layer>> layers_;
+  StateLayout state_layout_;
+  ModelFacts facts_;
   uint64_t fingerprint_ = 0;
 };
+
+struct LoadedModel {
+  Model model;
+  int64_t parameters = 0;
+  std::vector<std::string> warnings;  // one a tensor that holds NaN or infinity, with their number
+};
+
+// Reads config.json and the weights beside it and prepares them for exec's backend, tensor by
+// tensor, giving back what was read: the most that is resident is little more than the weights as
+// they stay. Throws as Checkpoint does.
+LoadedModel LoadModel(const std::filesystem::path& directory, const Exec& exec,
+                      bool verify_finite = true);
 
 }  // namespace pith
 

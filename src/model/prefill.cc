@@ -1,97 +1,78 @@
 #include "model/prefill.h"
 
 #include <algorithm>
+#include <limits>
 #include <optional>
 #include <vector>
 
 #include "core/error.h"
-#include "model/block.h"
 #include "model/chunks.h"
-#include "model/far.h"
-#include "model/head.h"
+#include "model/layer_groups.h"
 #include "model/stream.h"
-#include "ops/embed.h"
+#include "ops/rows.h"
 
 namespace pith {
-namespace {
 
-// Layers [begin, end) whose rows have the same roles; what a caller does after them.
-struct LayerGroup {
-  int64_t begin = 0;
-  int64_t end = 0;
-  int site = -1;      // reduces after the group; −1: none
-  bool skim = false;  // far rows only write state
-};
-
-std::vector<LayerGroup> SplitAtSites(int64_t n_layer, std::span<const int> sites) {
-  std::vector<LayerGroup> groups;
-  int64_t begin = 0;
-  for (size_t k = 0; k < sites.size(); ++k) {
-    if (sites[k] < 0) continue;  // before the first layer: reduced ahead of all groups
-    groups.push_back({.begin = begin, .end = sites[k] + 1, .site = static_cast<int>(k)});
-    begin = sites[k] + 1;
-  }
-  groups.push_back({.begin = begin, .end = n_layer});  // empty where the last layer is a site
-  return groups;
-}
-
-std::vector<LayerGroup> SplitByRoles(int64_t n_layer, const Skim& skim) {
-  std::vector<LayerGroup> groups;
-  for (int64_t l = 0; l < n_layer; ++l) {
-    if (groups.empty() || groups.back().skim == skim.full(l)) {
-      groups.push_back({.begin = l, .end = l, .skim = !skim.full(l)});
-    }
-    groups.back().end = l + 1;
-  }
-  return groups;
-}
-
-class Forward {
+class PrefillPass::Impl {
  public:
-  Forward(const Model& model, const Exec& exec, std::span<const SequenceInput> batch,
-          const PrefillOptions& options, Workspace& ws)
-      : batch_(batch),
+  Impl(const Model& model, const Exec& exec, StatePool& pool, std::span<const SequenceInput> batch,
+       const PrefillOptions& options, Workspace& ws)
+      : model_(model),
+        pool_(pool),
+        batch_(batch.begin(), batch.end()),
         options_(options),
-        chunk_rows_(std::max(options.rows_per_chunk, options.ssd_chunk)),
         ws_(ws),
-        context_{model, exec, BlockMode::kPrefill, options.ssd_chunk, ws, chunk_rows_} {
-    for (const SequenceInput& input : batch) {
+        context_{.exec = exec,
+                 .mode = LayerMode::kPrefill,
+                 .ssd_chunk = options.ssd_chunk,
+                 .chunk_rows = std::max(options.rows_per_chunk, options.ssd_chunk),
+                 .ws = ws} {
+    for (const SequenceInput& input : batch_) {
       Require(!input.ids.empty(), ErrorCode::kInvalidArgument,
               "prompt: got no tokens, expected at least one");
       CheckTokenIds(model.config(), input.ids);
       lengths_.push_back(static_cast<int64_t>(input.ids.size()));
     }
-    const bool reduces = options.reducer != nullptr && !options.reducer->none();
-    if (reduces) stream_.emplace(model, *options.reducer, batch, ws);
-    if (reduces) skim_ = options.reducer->skim();
-    far_.resize(skim_ == nullptr ? 0 : batch.size());
-    for (size_t s = 0; s < far_.size(); ++s) {
-      far_[s].region = skim_->Region(lengths_[s]);
-      far_[s].needed.resize(model.config().n_layer);
-    }
+    const bool reduces = options.reduction != nullptr && !options.reduction->none();
+    groups_ = GroupLayers(model.n_layer(), reduces ? options.reduction : nullptr);
+    if (reduces) Reduces(*options.reduction);
     work_total_ = ExpectedWork();
   }
 
-  PrefillResult Run(const RowSink& sink) {
-    for (const LayerGroup& group : Start()) {
-      if (group.skim) WriteFarRows(group);
-      const bool last = group.end == config().n_layer && group.site < 0;
-      for (const Chunk& chunk : NearChunks(group)) {
-        Load(group, chunk);
-        const std::vector<WantedRow> wanted = last ? Wanted(chunk) : std::vector<WantedRow>();
-        RunLayers(group, chunk, last ? &wanted : nullptr);
-        if (last) {
-          Emit(group, wanted, sink);
-        } else {
-          stream_->Store(context_.exec, chunk);
-        }
-      }
-      if (group.site >= 0) stream_->Reduce(context_.exec, group.site);
+  bool done() const { return group_ == groups_.size(); }
+
+  void Advance(int64_t rows, const RowSink& sink) {
+    PITH_CHECK(!broken_);
+    broken_ = true;  // until this call ends without a throw
+    if (!started_) Start();
+    for (double left = static_cast<double>(rows); !done();) {
+      const double spent = DoNext(sink);
+      left -= spent;
+      if (spent > 0 && left <= 0) break;
     }
-    for (const SequenceInput& input : batch_) {
-      input.state->AddTokens(static_cast<int64_t>(input.ids.size()));
+    // What ends a group costs nothing: the pass is done as soon as its last chunk is.
+    while (!done() && AtEndOfGroup()) EndGroup();
+    if (done() && !counted_) CountTokens();
+    broken_ = false;
+  }
+
+  PrefillResult TakeResult() {
+    PITH_CHECK(done());
+    PrefillResult result;
+    if (!stream_) return result;
+    result.schedules = stream_->TakeSchedules();
+    result.maps = stream_->TakeMaps();
+    double saved = 0;
+    double tokens = 0;
+    for (size_t s = 0; s < batch_.size(); ++s) {
+      Schedule& schedule = result.schedules[s];
+      if (skim_ != nullptr) schedule.realised = skim_->RealisedBy(far_[s].work, lengths_[s]);
+      saved += schedule.realised * static_cast<double>(lengths_[s]);
+      tokens += static_cast<double>(lengths_[s]);
     }
-    return Result();
+    result.realised = tokens > 0 ? saved / tokens : 0;
+    result.far = std::move(far_);
+    return result;
   }
 
  private:
@@ -101,27 +82,92 @@ class Forward {
     OutputRow output;
   };
 
-  const ModelConfig& config() const { return context_.model.config(); }
+  const LayerGroup& Group() const { return groups_[group_]; }
   std::span<const int64_t> Lengths() const { return stream_ ? stream_->lengths() : lengths_; }
+  bool IsLast() const { return Group().end == model_.n_layer() && Group().site < 0; }
 
-  // What happens before the first layer, and the groups that follow.
-  std::vector<LayerGroup> Start() {
-    if (skim_ != nullptr) {
-      std::vector<LayerGroup> groups = SplitByRoles(config().n_layer, *skim_);
-      if (groups[0].skim) EmbedStream();
-      return groups;
+  void Reduces(const CompiledReduction& reduction) {
+    std::vector<std::span<const int32_t>> ids;
+    for (const SequenceInput& input : batch_) ids.push_back(input.ids);
+    stream_.emplace(model_, context_.exec, reduction, std::move(ids));
+    skim_ = reduction.skim();
+    if (skim_ == nullptr) return;
+    far_.resize(batch_.size());
+    for (size_t s = 0; s < far_.size(); ++s) {
+      far_[s].region = skim_->Region(lengths_[s]);
+      far_[s].needed.resize(model_.n_layer());
     }
-    const auto sites =
-        stream_ ? std::span<const int>(options_.reducer->sites()) : std::span<const int>();
-    if (!sites.empty() && sites[0] < 0) stream_->Reduce(context_.exec, 0);
-    return SplitAtSites(config().n_layer, sites);
+  }
+
+  // What happens before the first layer.
+  void Start() {
+    started_ = true;
+    if (stream_ && skim_ == nullptr && options_.reduction->removal()->sites.front() < 0) {
+      stream_->Reduce(0);
+    }
+    if (Group().skim) EmbedStream();
+    BeginGroup();
+  }
+
+  void BeginGroup() {
+    chunk_ = 0;
+    far_layer_ = Group().begin;
+    far_sequence_ = Group().skim ? 0 : far_.size();
+    chunks_ = NearChunks(Group());
+  }
+
+  bool AtEndOfGroup() const { return far_sequence_ == far_.size() && chunk_ == chunks_.size(); }
+
+  void EndGroup() {
+    if (Group().site >= 0) stream_->Reduce(Group().site);
+    if (++group_ < groups_.size()) BeginGroup();
+  }
+
+  // The next piece of work: the far rows of one sequence in one layer, or one chunk of near rows
+  // through the group. Returns what it cost, in rows through the whole model.
+  double DoNext(const RowSink& sink) {
+    if (AtEndOfGroup()) {
+      EndGroup();
+      return 0;
+    }
+    if (far_sequence_ < far_.size()) return WriteFarRows();
+    const Chunk& chunk = chunks_[chunk_++];
+    Load(chunk);
+    const std::vector<WantedRow> wanted = IsLast() ? Wanted(chunk) : std::vector<WantedRow>();
+    RunLayers(chunk, IsLast() ? &wanted : nullptr);
+    if (IsLast()) {
+      Emit(wanted, sink);
+    } else {
+      stream_->Store(ws_, chunk, Group().end - 1);
+    }
+    const double share =
+        static_cast<double>(Group().layers()) / static_cast<double>(model_.n_layer());
+    return std::max(1.0, static_cast<double>(CountRows(chunk)) * share);
+  }
+
+  double WriteFarRows() {
+    const size_t s = far_sequence_;
+    const int64_t layer = far_layer_;
+    if (++far_layer_ == Group().end) {
+      far_layer_ = Group().begin;
+      ++far_sequence_;
+    }
+    FarReport& far = far_[s];
+    if (far.region.far == 0) return 0;
+    CheckCancelled();
+    FarWritten written = model_.layer(layer).WriteFar(
+        context_, stream_->FirstRows(static_cast<int64_t>(s), far.region.far), far.region,
+        skim_->horizon(), pool_.layer(layer), batch_[s].sequence->slot);
+    far.work += written.work;
+    far.needed[layer] = std::move(written.needed);
+    return written.work / model_.facts().LayersWork();
   }
 
   // The stream that far rows keep where even the first layer skims them.
   void EmbedStream() {
-    for (const Chunk& chunk : PackChunks(Lengths(), chunk_rows_, options_.ssd_chunk)) {
+    for (const Chunk& chunk : PackChunks(Lengths(), context_.chunk_rows, options_.ssd_chunk)) {
       EmbedChunk(chunk);
-      stream_->StoreEmbedding(chunk);
+      stream_->StoreEmbedding(ws_, chunk);
     }
     embedded_ = true;
   }
@@ -129,28 +175,13 @@ class Forward {
   // The rows that pass the group, packed: all, or those that are not far.
   std::vector<Chunk> NearChunks(const LayerGroup& group) const {
     std::vector<int64_t> lengths(Lengths().begin(), Lengths().end());
-    if (!group.skim) return PackChunks(lengths, chunk_rows_, options_.ssd_chunk);
+    if (!group.skim) return PackChunks(lengths, context_.chunk_rows, options_.ssd_chunk);
     for (size_t s = 0; s < lengths.size(); ++s) lengths[s] -= far_[s].region.far;
-    std::vector<Chunk> chunks = PackChunks(lengths, chunk_rows_, options_.ssd_chunk);
+    std::vector<Chunk> chunks = PackChunks(lengths, context_.chunk_rows, options_.ssd_chunk);
     for (Chunk& chunk : chunks) {
       for (Piece& piece : chunk) piece.begin += far_[piece.sequence].region.far;
     }
     return chunks;
-  }
-
-  void WriteFarRows(const LayerGroup& group) {
-    for (size_t s = 0; s < far_.size(); ++s) {
-      FarReport& far = far_[s];
-      if (far.region.far == 0) continue;
-      const auto stream = stream_->FirstRows(static_cast<int64_t>(s), far.region.far);
-      for (int64_t layer = group.begin; layer < group.end; ++layer) {
-        CheckCancelled();
-        FarWritten written =
-            WriteFar(context_, layer, stream, far.region, skim_->horizon(), *batch_[s].state);
-        far.work += written.work;
-        far.needed[layer] = std::move(written.needed);
-      }
-    }
   }
 
   int32_t Position(const Piece& piece, int64_t row) const {
@@ -159,52 +190,56 @@ class Forward {
   }
 
   // Scratch ← the chunk's rows as the group finds them.
-  void Load(const LayerGroup& group, const Chunk& chunk) {
-    if (group.begin == 0 && !embedded_) {
+  void Load(const Chunk& chunk) {
+    if (Group().begin == 0 && !embedded_) {
       EmbedChunk(chunk);
       return;
     }
-    ws_.Reserve(config(), CountRows(chunk));
-    stream_->Load(chunk);
+    ws_.Reserve(context_.exec, model_.config().d_model, CountRows(chunk));
+    stream_->Load(ws_, chunk);
   }
 
   void EmbedChunk(const Chunk& chunk) {
-    ws_.Reserve(config(), CountRows(chunk));
+    ws_.Reserve(context_.exec, model_.config().d_model, CountRows(chunk));
     std::vector<int32_t> ids;
     for (const Piece& piece : chunk) {
       for (int64_t r = 0; r < piece.count; ++r) {
         ids.push_back(batch_[piece.sequence].ids[Position(piece, r)]);
       }
     }
-    Embed(context_.exec, context_.model.weights().embedding, ids, ws_.x.view());
+    model_.Embed(context_.exec, ids, ws_.x.view());
   }
 
-  // Where the last mixer's output is still to be added to x as the group begins.
-  bool HiddenApart(const LayerGroup& group) const {
-    return group.begin > 0 && stream_->keeps_branches();
-  }
+  // Where the last layer's output is still to be added to x as the group begins.
+  bool HiddenApart() const { return Group().begin > 0 && stream_->keeps_branches(); }
 
   // `wanted`: in the last layer, the rows that are read out; null in a group that others follow.
-  void RunLayers(const LayerGroup& group, const Chunk& chunk,
-                 const std::vector<WantedRow>* wanted) {
-    BlockRows rows;
+  void RunLayers(const Chunk& chunk, const std::vector<WantedRow>* wanted) {
+    rows_.Clear();
     for (const Piece& piece : chunk) {
-      rows.segments.push_back({rows.rows, piece.count});
-      rows.states.push_back(batch_[piece.sequence].state);
-      rows.rows += piece.count;
+      const Sequence& sequence = *batch_[piece.sequence].sequence;
+      rows_.segments.push_back({rows_.rows, piece.count});
+      rows_.slots.push_back(sequence.slot);
+      for (int64_t r = 0; r < piece.count; ++r) {
+        rows_.positions.push_back(static_cast<int32_t>(sequence.tokens) + Position(piece, r));
+      }
+      rows_.rows += piece.count;
     }
     std::vector<int64_t> read_out;
     if (wanted != nullptr) {
       for (const WantedRow& row : *wanted) read_out.push_back(row.row);
     }
+    const LayerGroup& group = Group();
     for (int64_t layer = group.begin; layer < group.end; ++layer) {
       CheckCancelled();
-      const bool all = wanted == nullptr || layer + 1 < config().n_layer ||
-                       static_cast<int64_t>(read_out.size()) == rows.rows;
-      rows.wanted = all ? nullptr : &read_out;
-      Block(context_, rows, layer, layer == group.begin && !HiddenApart(group));
-      Report(static_cast<double>(rows.rows));
+      const bool all = wanted == nullptr || layer + 1 < model_.n_layer() ||
+                       static_cast<int64_t>(read_out.size()) == rows_.rows;
+      rows_.wanted = all ? nullptr : &read_out;
+      const bool add = layer > group.begin || HiddenApart();
+      model_.layer(layer).Forward(context_, rows_, pool_.layer(layer), add);
+      Report(static_cast<double>(rows_.rows));
     }
+    rows_.wanted = nullptr;
   }
 
   void CheckCancelled() const {
@@ -218,7 +253,7 @@ class Forward {
       const double realised = stream_ ? stream_->schedule(s).realised : 0;
       tokens += static_cast<double>(lengths_[s]) * (1 - realised);
     }
-    return tokens * static_cast<double>(config().n_layer);
+    return tokens * static_cast<double>(model_.n_layer());
   }
 
   void Report(double layer_rows) {
@@ -241,64 +276,78 @@ class Forward {
     return wanted;
   }
 
-  // Gathers the wanted rows, normalises them and hands them out. The last block left its outputs
+  // Gathers the wanted rows, normalises them and hands them out. The last layer left its outputs
   // for them alone; a group without layers left everything in the stream.
-  void Emit(const LayerGroup& group, const std::vector<WantedRow>& wanted, const RowSink& sink) {
+  void Emit(const std::vector<WantedRow>& wanted, const RowSink& sink) {
     if (wanted.empty()) return;
-    const bool ran = group.begin < group.end;
-    const MatView<float> out = ws_.out.view().Rows(0, static_cast<int64_t>(wanted.size()));
+    const bool ran = Group().layers() > 0;
     std::vector<OutputRow> outputs;
+    std::vector<int64_t> x_rows, h_rows;
     for (size_t i = 0; i < wanted.size(); ++i) {
-      const float* x = ws_.x.view().Row(wanted[i].row);
-      const float* h = ws_.h.view().Row(ran ? static_cast<int64_t>(i) : wanted[i].row);
-      const bool add = ran || HiddenApart(group);
-      float* to = out.Row(static_cast<int64_t>(i));
-      for (int64_t c = 0; c < config().d_model; ++c) to[c] = add ? x[c] + h[c] : x[c];
       outputs.push_back(wanted[i].output);
+      x_rows.push_back(wanted[i].row);
+      h_rows.push_back(ran ? static_cast<int64_t>(i) : wanted[i].row);
     }
-    FinalNorm(context_.model, context_.exec, out);
+    const MatView<float> out = ws_.out.Rows(0, static_cast<int64_t>(wanted.size()));
+    GatherRowsArgs gather{.a = ws_.x.view(), .a_rows = x_rows, .b = {}, .b_rows = {}, .out = out};
+    if (ran || HiddenApart()) {
+      gather.b = ws_.h.view();
+      gather.b_rows = h_rows;
+    }
+    GatherRows(context_.exec, gather);
+    model_.FinalNorm(context_.exec, out);
     sink(outputs, out);
   }
 
-  PrefillResult Result() {
-    PrefillResult result = stream_ ? stream_->TakeResult() : PrefillResult{};
-    if (skim_ == nullptr) return result;
-    const double full = WorkPerToken(config()).full;
-    double saved = 0;
-    double tokens = 0;
-    for (size_t s = 0; s < far_.size(); ++s) {
-      double skimming = 0;
-      for (int64_t l = 0; l < config().n_layer; ++l) skimming += skim_->full(l) ? 0 : 1;
-      const auto length = static_cast<double>(lengths_[s]);
-      const double here = skimming * static_cast<double>(far_[s].region.far) * full - far_[s].work;
-      result.schedules[s].realised = here / (full * length * static_cast<double>(config().n_layer));
-      saved += result.schedules[s].realised * length;
-      tokens += length;
-    }
-    result.realised = saved / tokens;
-    result.far = std::move(far_);
-    return result;
+  void CountTokens() {
+    counted_ = true;
+    for (size_t s = 0; s < batch_.size(); ++s) batch_[s].sequence->tokens += lengths_[s];
   }
 
-  std::span<const SequenceInput> batch_;
-  const PrefillOptions& options_;
-  const int64_t chunk_rows_;
+  const Model& model_;
+  StatePool& pool_;
+  const std::vector<SequenceInput> batch_;
+  const PrefillOptions options_;
   Workspace& ws_;
-  BlockContext context_;
+  const LayerContext context_;
   std::vector<int64_t> lengths_;
   std::optional<Stream> stream_;
   const Skim* skim_ = nullptr;
   std::vector<FarReport> far_;
+  // The place: a group of layers, in it first far rows by sequence and layer, then chunks.
+  std::vector<LayerGroup> groups_;
+  size_t group_ = 0;
+  size_t far_sequence_ = 0;
+  int64_t far_layer_ = 0;
+  std::vector<Chunk> chunks_;
+  size_t chunk_ = 0;
+  bool started_ = false;
   bool embedded_ = false;
+  bool counted_ = false;
+  bool broken_ = false;
+  LayerRows rows_;
   double work_done_ = 0;
   double work_total_ = 0;
 };
 
-}  // namespace
+PrefillPass::PrefillPass(const Model& model, const Exec& exec, StatePool& pool,
+                         std::span<const SequenceInput> batch, const PrefillOptions& options,
+                         Workspace& ws)
+    : impl_(std::make_unique<Impl>(model, exec, pool, batch, options, ws)) {}
+PrefillPass::~PrefillPass() = default;
+PrefillPass::PrefillPass(PrefillPass&&) noexcept = default;
+PrefillPass& PrefillPass::operator=(PrefillPass&&) noexcept = default;
 
-PrefillResult Prefill(const Model& model, const Exec& exec, std::span<const SequenceInput> batch,
-                      const PrefillOptions& options, Workspace& ws, const RowSink& sink) {
-  return Forward(model, exec, batch, options, ws).Run(sink);
+bool PrefillPass::done() const { return impl_->done(); }
+void PrefillPass::Advance(int64_t rows, const RowSink& sink) { impl_->Advance(rows, sink); }
+PrefillResult PrefillPass::TakeResult() { return impl_->TakeResult(); }
+
+PrefillResult Prefill(const Model& model, const Exec& exec, StatePool& pool,
+                      std::span<const SequenceInput> batch, const PrefillOptions& options,
+                      Workspace& ws, const RowSink& sink) {
+  PrefillPass pass(model, exec, pool, batch, options, ws);
+  while (!pass.done()) pass.Advance(std::numeric_limits<int32_t>::max(), sink);
+  return pass.TakeResult();
 }
 
 }  // namespace pith

@@ -29,27 +29,20 @@ static_assert(sizeof(Header) == 40);
 
 }  // namespace
 
-StateShape::StateShape(const ModelConfig& config)
-    : conv((config.d_conv - 1) * config.conv_channels()),
-      ssm(config.kind == BlockKind::kMamba1 ? config.d_state * config.d_inner
-                                            : config.n_heads * config.d_state * config.head_dim) {}
-
-SequenceState::SequenceState(const ModelConfig& config)
-    : shape_(config), values_(config.n_layer * (shape_.conv + shape_.ssm), 0.0f) {}
-
-void SaveState(const SequenceState& state, uint64_t model_fingerprint,
+void SaveState(const Model& model, const StatePool& pool, const Sequence& sequence,
                const std::filesystem::path& path) {
+  const std::vector<float> values = pool.Download(sequence.slot);
   Header header{.magic = {},
                 .version = kVersion,
-                .pending = state.pending.value_or(-1),
-                .fingerprint = model_fingerprint,
-                .tokens = state.tokens(),
-                .count = static_cast<int64_t>(state.values().size())};
+                .pending = sequence.pending.value_or(-1),
+                .fingerprint = model.fingerprint(),
+                .tokens = sequence.tokens,
+                .count = static_cast<int64_t>(values.size())};
   std::memcpy(header.magic, kMagic, sizeof(kMagic));
   Checksum sum;
   AtomicWriter writer(path);
   for (const auto bytes :
-       {std::as_bytes(std::span(&header, 1)), std::as_bytes(std::span(state.values()))}) {
+       {std::as_bytes(std::span(&header, 1)), std::as_bytes(std::span(values))}) {
     sum.Add(bytes);
     writer.Write(bytes);
   }
@@ -58,8 +51,8 @@ void SaveState(const SequenceState& state, uint64_t model_fingerprint,
   writer.Commit();
 }
 
-SequenceState LoadState(const ModelConfig& config, uint64_t model_fingerprint,
-                        const std::filesystem::path& path) {
+void LoadState(const Model& model, const std::filesystem::path& path, StatePool& pool,
+               Sequence& sequence) {
   const MappedFile file(path);
   const auto bytes = file.bytes();
   const std::string name = path.string();
@@ -78,21 +71,22 @@ SequenceState LoadState(const ModelConfig& config, uint64_t model_fingerprint,
   uint64_t crc;
   std::memcpy(&crc, bytes.data() + bytes.size() - sizeof(crc), sizeof(crc));
   corrupt(crc == sum.value(), "checksum does not match: the state file is damaged");
-  Require(header.fingerprint == model_fingerprint, ErrorCode::kInvalidArgument, name,
+  Require(header.fingerprint == model.fingerprint(), ErrorCode::kInvalidArgument, name,
           ": the state belongs to another model");
-  SequenceState state(config);
-  const int64_t count = static_cast<int64_t>(state.values().size());
+  const int64_t count = model.state_layout().floats();
   corrupt(
       header.count == count && bytes.size() == sizeof(Header) + count * sizeof(float) + sizeof(crc),
       "state of ", header.count, " values, expected ", count);
   corrupt(header.tokens >= 0 && header.tokens < int64_t{1} << 60, "tokens: got ", header.tokens,
           ", expected 0 to 2^60");
-  corrupt(header.pending >= -1 && header.pending < config.vocab_size, "pending token: got ",
-          header.pending, ", expected less than ", config.vocab_size);
-  std::memcpy(state.values().data(), bytes.data() + sizeof(Header), count * sizeof(float));
-  state.AddTokens(header.tokens);
-  if (header.pending >= 0) state.pending = header.pending;
-  return state;
+  corrupt(header.pending >= -1 && header.pending < model.config().vocab_size, "pending token: got ",
+          header.pending, ", expected less than ", model.config().vocab_size);
+  std::vector<float> values(count);  // a copy: in the file they may lie misaligned
+  std::memcpy(values.data(), bytes.data() + sizeof(Header), count * sizeof(float));
+  pool.Upload(values, sequence.slot);
+  sequence.tokens = header.tokens;
+  sequence.pending = std::nullopt;
+  if (header.pending >= 0) sequence.pending = header.pending;
 }
 
 }  // namespace pith

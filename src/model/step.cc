@@ -1,31 +1,34 @@
 #include "model/step.h"
 
 #include "core/error.h"
-#include "model/block.h"
-#include "model/head.h"
-#include "ops/embed.h"
+#include "ops/rows.h"
 
 namespace pith {
 
-void Step(const Model& model, const Exec& exec, std::span<const int32_t> ids,
-          std::span<SequenceState* const> states, Workspace& ws, MatView<float> logits) {
-  PITH_CHECK(ids.size() == states.size());
-  const ModelConfig& config = model.config();
+void Step(const Model& model, const Exec& exec, StatePool& pool, std::span<const int32_t> ids,
+          std::span<Sequence* const> sequences, Workspace& ws, LayerRows& rows,
+          MatView<float> logits) {
+  PITH_CHECK(ids.size() == sequences.size());
   const auto count = static_cast<int64_t>(ids.size());
-  CheckTokenIds(config, ids);
-  BlockRows rows{.rows = count, .segments = {}, .states = {states.begin(), states.end()}};
-  for (int64_t i = 0; i < count; ++i) rows.segments.push_back({i, 1});
-  ws.Reserve(config, count);
-  const MatView<float> x = ws.x.view();
-  Embed(exec, model.weights().embedding, ids, x);
-  const BlockContext context{model, exec, BlockMode::kStep, 1, ws};
-  for (int64_t layer = 0; layer < config.n_layer; ++layer) Block(context, rows, layer, layer == 0);
-  for (int64_t r = 0; r < count; ++r) {
-    for (int64_t c = 0; c < config.d_model; ++c) x.Row(r)[c] += ws.h.view().Row(r)[c];
+  CheckTokenIds(model.config(), ids);
+  rows.Clear();
+  rows.rows = count;
+  for (int64_t i = 0; i < count; ++i) {
+    rows.segments.push_back({i, 1});
+    rows.slots.push_back(sequences[i]->slot);
+    rows.positions.push_back(static_cast<int32_t>(sequences[i]->tokens));
   }
-  FinalNorm(model, exec, x);
-  StepLogits(model, exec, x, logits);
-  for (SequenceState* state : states) state->AddTokens(1);
+  ws.Reserve(exec, model.config().d_model, count);
+  const MatView<float> x = ws.x.view();
+  model.Embed(exec, ids, x);
+  const LayerContext context{.exec = exec, .mode = LayerMode::kStep, .ws = ws};
+  for (int64_t l = 0; l < model.n_layer(); ++l) {
+    model.layer(l).Forward(context, rows, pool.layer(l), /*add=*/l > 0);
+  }
+  AddRows(exec, x, ws.h.view(), x);
+  model.FinalNorm(exec, x);
+  model.StepLogits(exec, x, logits);
+  for (Sequence* sequence : sequences) sequence->tokens += 1;
 }
 
 }  // namespace pith

@@ -24,11 +24,11 @@ struct Case {
         bias(random.Vector(channels)),
         states(random, this->segments.size(), (d_conv - 1) * channels) {}
 
-  void Run(const Exec& exec, std::span<const Segment> over, std::span<float* const> state,
-           Strided& out, bool with_bias = true) const {
+  void Run(const Exec& exec, std::span<const Segment> over, const StateSlots& state, Strided& out,
+           bool with_bias = true) const {
     CausalConv1d(exec, {.x = x.view(),
-                        .weight = weight.data(),
-                        .bias = with_bias ? bias.data() : nullptr,
+                        .weight = Vec(weight),
+                        .bias = with_bias ? Vec(bias) : VecView<const float>(),
                         .d_conv = d_conv,
                         .segments = over,
                         .states = state,
@@ -55,15 +55,15 @@ void Compare(std::vector<Segment> segments, int64_t channels, int64_t d_conv, bo
     std::fill_n(expected.view().Row(r), channels, 7.0f);
   }
   States states = c.states, expected_states = c.states;
-  c.Run(kReference, c.segments, expected_states.pointers, expected, with_bias);
-  c.Run(Cpu(2), c.segments, states.pointers, out, with_bias);
+  c.Run(kReference, c.segments, expected_states.view(), expected, with_bias);
+  c.Run(Cpu(2), c.segments, states.view(), out, with_bias);
   // |x| ≤ 3 and |weight|, |bias| ≤ 1 bound the sum of magnitudes.
   ExpectNear(out, expected, [&](int64_t r, int64_t i) {
     return 1.1 * (d_conv + 2) * kRounding * (3 * d_conv + 1) +
            12 * kRounding * std::abs(expected.At(r, i));
   });
-  for (size_t i = 0; i < states.values.size(); ++i) {
-    ExpectSameBits(states.values[i], expected_states.values[i]);
+  for (size_t i = 0; i < states.count(); ++i) {
+    ExpectSameBits(states.Of(i), expected_states.Of(i));
   }
 }
 
@@ -81,16 +81,16 @@ TEST_F(CausalConv1dTest, AnyCutGivesTheSameBits) {
   const Case c(5, SegmentsOf({kRows}), 37, 4);
   Strided whole(kRows, 37);
   States end = c.states;
-  c.Run(Cpu(), c.segments, end.pointers, whole);
+  c.Run(Cpu(), c.segments, end.view(), whole);
   for (int64_t cut = 0; cut <= kRows; ++cut) {
     SCOPED_TRACE(StrCat("cut at ", cut));
     Strided out(kRows, 37);
     States states = c.states;
     for (const Segment part : {Segment{0, cut}, Segment{cut, kRows - cut}}) {
-      c.Run(Cpu(2), std::span(&part, 1), states.pointers, out);
+      c.Run(Cpu(2), std::span(&part, 1), states.view(), out);
     }
     ExpectSameBits(out.view(), whole.view());
-    ExpectSameBits(states.values[0], end.values[0]);
+    ExpectSameBits(states.Of(0), end.Of(0));
   }
 }
 
@@ -99,11 +99,11 @@ TEST_F(CausalConv1dTest, SegmentsAndThreadsDoNotMix) {
   const int64_t rows = RowsOf(c.segments);
   Strided whole(rows, 700);
   States end = c.states;
-  c.Run(Cpu(1), c.segments, end.pointers, whole);
+  c.Run(Cpu(1), c.segments, end.view(), whole);
   for (const int threads : {2, 3}) {
     Strided out(rows, 700);
     States states = c.states;
-    c.Run(Cpu(threads), c.segments, states.pointers, out);
+    c.Run(Cpu(threads), c.segments, states.view(), out);
     for (const Segment s : c.segments) {
       ExpectSameBits(out.view().Rows(s.begin, s.count), whole.view().Rows(s.begin, s.count));
     }
@@ -112,9 +112,9 @@ TEST_F(CausalConv1dTest, SegmentsAndThreadsDoNotMix) {
     const Segment s = c.segments[i];
     Strided out(rows, 700);
     States states = c.states;
-    c.Run(Cpu(), std::span(&s, 1), std::span(&states.pointers[i], 1), out);
+    c.Run(Cpu(), std::span(&s, 1), states.view(i), out);
     ExpectSameBits(out.view().Rows(s.begin, s.count), whole.view().Rows(s.begin, s.count));
-    ExpectSameBits(states.values[i], end.values[i]);
+    ExpectSameBits(states.Of(i), end.Of(i));
   }
 }
 

@@ -21,12 +21,21 @@ TEST_F(EmbedTest, WidensExactly) {
       std::vector<uint16_t> table(5 * cols * SizeOf(dtype) / 2);
       std::mt19937 engine(static_cast<uint32_t>(cols));
       for (uint16_t& half : table) half = engine() & 0xbbbf;
-      const WeightView view = {dtype, table.data(), 5, cols};
-      Strided out(5, cols), expected(5, cols);
-      Embed(kReference, view, ids, expected.view());
-      Embed(Cpu(2), view, ids, out.view());
-      ExpectSameBits(out.view(), expected.view());
-      out.CheckPadding();
+      const StoredMatrix stored = {dtype, table.data(), 5, cols};
+      Strided expected(5, cols);
+      Embed(kReference, kReference.backend->Prepare(kReference, stored, WeightUse::kTable).view(),
+            ids, expected.view());
+      // Alone, and where it is also the head's matrix, packed.
+      for (const WeightUse use : {WeightUse::kTable, WeightUse::kBoth}) {
+        for (const Precision precision : {Precision::kF32, Precision::kBF16}) {
+          Exec exec = Cpu(2);
+          exec.precision = precision;
+          Strided out(5, cols);
+          Embed(exec, exec.backend->Prepare(exec, stored, use).view(), ids, out.view());
+          ExpectSameBits(out.view(), expected.view());
+          out.CheckPadding();
+        }
+      }
       VisitFloat(dtype, [&]<class T>() {
         const T* row = reinterpret_cast<const T*>(table.data()) + 4 * cols;
         for (int64_t i = 0; i < cols; ++i) EXPECT_EQ(expected.At(3, i), ToFloat(row[i]));
@@ -37,17 +46,17 @@ TEST_F(EmbedTest, WidensExactly) {
 
 TEST_F(EmbedTest, IdsOutOfRangeAreBugs) {
   const float table[] = {1, 2};
-  const WeightView view = {DType::kF32, table, 2, 1};
+  const WeightView view = RowsOf({DType::kF32, table, 2, 1});
   Strided out(1, 1);
   for (const int32_t id : {-1, 2}) {
     EXPECT_THROW(Embed(Cpu(), view, std::span(&id, 1), out.view()), Error);
   }
 }
 
-TEST(KernelsTest, AMissingBackendIsNamed) {
-  if (CudaKernels() != nullptr) GTEST_SKIP() << "this build has it";
+TEST(BackendTest, AMissingBackendIsNamed) {
+  if (CudaBackend() != nullptr) GTEST_SKIP() << "this build has it";
   try {
-    KernelsFor(Device::kCuda);
+    BackendOf(Device::kCuda);
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kUnsupported);

@@ -39,15 +39,18 @@ struct Weights {
     });
     return value;
   }
-  WeightView view() const { return {dtype, bytes.data(), rows, cols}; }
+  StoredMatrix stored() const { return {dtype, bytes.data(), rows, cols}; }
+  Weight On(const Exec& exec, WeightUse use = WeightUse::kProduct) const {
+    return exec.backend->Prepare(exec, stored(), use);
+  }
 
   DType dtype;
   int64_t rows, cols;
   std::vector<std::byte> bytes;
 };
 
-using Operator = void (*)(const Exec&, MatView<const float>, const WeightView&, const float*,
-                          MatView<float>);
+using Operator = void (*)(const Exec&, MatView<const float>, const WeightView&,
+                          VecView<const float>, MatView<float>);
 constexpr Operator kOperators[] = {Linear, LinearStep};
 constexpr DType kDTypes[] = {DType::kF32, DType::kF16, DType::kBF16};
 
@@ -61,18 +64,18 @@ class LinearTest : public CpuTest {
     const Strided x(random, rows, depth);
     const Weights w(random, dtype, cols, depth);
     const std::vector<float> bias_values = random.Vector(cols);
-    const float* bias = seed % 2 ? bias_values.data() : nullptr;
+    const VecView<const float> bias = seed % 2 ? Vec(bias_values) : VecView<const float>();
     Exec reference = kReference;
     reference.precision = precision;
     Strided expected(rows, cols);
-    Linear(reference, x.view(), w.view(), bias, expected.view());
+    Linear(reference, x.view(), w.On(reference).view(), bias, expected.view());
     for (const Operator op : kOperators) {
       Exec exec = Cpu(2);
       exec.precision = precision;
       Strided out(rows, cols);
-      op(exec, x.view(), w.view(), bias, out.view());
+      op(exec, x.view(), w.On(exec).view(), bias, out.view());
       ExpectNear(out, expected, [&](int64_t r, int64_t c) {
-        double sum = bias ? std::abs(bias[c]) : 0;
+        double sum = bias.empty() ? 0 : std::abs(bias_values[c]);
         for (int64_t k = 0; k < depth; ++k) sum += std::abs(1.01 * x.At(r, k) * w.At(c, k));
         return (depth + 3) * kRounding * sum;
       });
@@ -121,7 +124,7 @@ TEST_F(LinearTest, RowsDoNotDependOnTheirBatch) {
           Exec exec = Cpu(threads);
           exec.precision = precision;
           Strided out(count, kCols);
-          op(exec, x.view().Rows(begin, count), w.view(), bias.data(), out.view());
+          op(exec, x.view().Rows(begin, count), w.On(exec).view(), Vec(bias), out.view());
           return out;
         };
         const Strided whole = run(1, 0, kRows);
@@ -148,8 +151,8 @@ TEST_F(LinearTest, RowsDoNotDependOnTheirOrder) {
   const Weights w(random, DType::kBF16, 45, 70);
   for (const Operator op : kOperators) {
     Strided a(50, 45), b(50, 45);
-    op(Cpu(2), x.view(), w.view(), nullptr, a.view());
-    op(Cpu(2), std::as_const(reversed).view(), w.view(), nullptr, b.view());
+    op(Cpu(2), x.view(), w.On(Cpu(2)).view(), {}, a.view());
+    op(Cpu(2), std::as_const(reversed).view(), w.On(Cpu(2)).view(), {}, b.view());
     for (int64_t r = 0; r < 50; ++r) {
       EXPECT_TRUE(SameBits(a.view().Row(r), b.view().Row(49 - r), 45)) << "row " << r;
     }
@@ -166,26 +169,79 @@ TEST_F(LinearTest, IntegersAreExact) {
   }
   for (int64_t i = 0; i < 37 * 600; ++i) w.Set(i, std::floor(random.Uniform(-8, 9)));
   Strided expected(9, 37);
-  Linear(kReference, std::as_const(x).view(), w.view(), nullptr, expected.view());
+  Linear(kReference, std::as_const(x).view(), w.On(kReference).view(), {}, expected.view());
   for (const Operator op : kOperators) {
     Strided out(9, 37);
-    op(Cpu(2), std::as_const(x).view(), w.view(), nullptr, out.view());
+    op(Cpu(2), std::as_const(x).view(), w.On(Cpu(2)).view(), {}, out.view());
     ExpectSameBits(out.view(), expected.view());
   }
+}
+
+// Any rows of a prepared matrix, wherever panels begin, give the bits that they give in the whole;
+// and in f32 a step gives the bits of many rows, since both read the same panels.
+TEST_F(LinearTest, SlicesHaveTheBitsOfTheWhole) {
+  constexpr int64_t kCols = 150;
+  Random random(16);
+  const Strided x(random, 40, 300);
+  for (const DType dtype : kDTypes) {
+    for (const Precision precision : {Precision::kF32, Precision::kBF16}) {
+      Exec exec = Cpu(2);
+      exec.precision = precision;
+      const Weights w(random, dtype, kCols, 300);
+      for (const WeightUse use : {WeightUse::kProduct, WeightUse::kBoth}) {
+        const Weight prepared = w.On(exec, use);
+        for (const int64_t rows : {1, 5, 40}) {
+          const MatView<const float> in = x.view().Rows(0, rows);
+          Strided whole(rows, kCols);
+          Linear(exec, in, prepared.view(), {}, whole.view());
+          for (const auto& [begin, count] :
+               {std::pair{0, 1}, {1, 15}, {7, 9}, {16, 16}, {31, 64}, {149, 1}, {3, 147}}) {
+            SCOPED_TRACE(StrCat(Name(dtype), ", rows ", rows, ", from ", begin, ", ", count));
+            Strided out(rows, count);
+            Linear(exec, in, prepared.view().Rows(begin, count), {}, out.view());
+            ExpectSameBits(std::as_const(out).view(),
+                           std::as_const(whole).view().Cols(begin, count));
+            out.CheckPadding();
+            if (prepared.view().format != WeightFormat::kPanels) continue;
+            LinearStep(exec, in, prepared.view().Rows(begin, count), {}, out.view());
+            ExpectSameBits(std::as_const(out).view(),
+                           std::as_const(whole).view().Cols(begin, count));
+          }
+        }
+      }
+    }
+  }
+}
+
+// What a prepared matrix takes is counted while it is held, and not much more than its values.
+TEST_F(LinearTest, PreparedWeightsAreCounted) {
+  Random random(17);
+  const Weights w(random, DType::kBF16, 1000, 64);
+  const Exec exec = Cpu();
+  const int64_t before = exec.backend->memory(MemoryUse::kWeights).bytes;
+  {
+    const Weight prepared = w.On(exec);
+    const int64_t held = exec.backend->memory(MemoryUse::kWeights).bytes - before;
+    EXPECT_TRUE(prepared.owns());
+    EXPECT_GE(held, w.stored().bytes());
+    EXPECT_LE(held, w.stored().bytes() * 1.05);
+    EXPECT_GE(exec.backend->memory(MemoryUse::kWeights).peak, before + held);
+  }
+  EXPECT_EQ(exec.backend->memory(MemoryUse::kWeights).bytes, before);
 }
 
 TEST_F(LinearTest, NoRowsIsNoWork) {
   Random random(14);
   const Weights w(random, DType::kF32, 4, 4);
   Strided x(0, 4), out(0, 4);
-  for (const Operator op : kOperators) op(Cpu(), x.view(), w.view(), nullptr, out.view());
+  for (const Operator op : kOperators) op(Cpu(), x.view(), w.On(Cpu()).view(), {}, out.view());
 }
 
 TEST_F(LinearTest, WrongShapesAreBugs) {
   Random random(15);
   const Weights w(random, DType::kF32, 4, 6);
   Strided x(2, 5), out(2, 4);
-  EXPECT_THROW(Linear(Cpu(), x.view(), w.view(), nullptr, out.view()), Error);
+  EXPECT_THROW(Linear(Cpu(), x.view(), w.On(Cpu()).view(), {}, out.view()), Error);
 }
 
 }  // namespace

@@ -30,8 +30,8 @@ void CompareAddNorm(int64_t rows, int64_t d, const AddNormCase& kind) {
     AddNormArgs args = {.x = x.view(), .layer_norm = kind.layer_norm, .out = out.view()};
     if (kind.add) args.add = add.view();
     if (kind.sum) args.sum = sum.view();
-    if (kind.weight) args.weight = weight.data();
-    if (kind.bias) args.bias = bias.data();
+    if (kind.weight) args.weight = Vec(weight);
+    if (kind.bias) args.bias = Vec(bias);
     AddNorm(exec, args);
   };
   Strided sum(rows, d), out(rows, d), expected_sum(rows, d), expected(rows, d);
@@ -88,12 +88,12 @@ TEST_F(NormTest, RowsDoNotDependOnTheirBatch) {
     if (gate) {
       Gate(Cpu(threads), {.y = x.view().Rows(begin, count),
                           .z = z.view().Rows(begin, count),
-                          .norm_weight = weight.data(),
+                          .norm_weight = Vec(weight),
                           .group = 100,
                           .out = out.view()});
     } else {
       AddNorm(Cpu(threads),
-              {.x = x.view().Rows(begin, count), .weight = weight.data(), .out = out.view()});
+              {.x = x.view().Rows(begin, count), .weight = Vec(weight), .out = out.view()});
     }
     return out;
   };
@@ -118,7 +118,7 @@ void CompareGate(int64_t rows, int64_t group, int64_t groups, bool norm, bool no
   const auto run = [&](const Exec& exec, Strided& out) {
     Gate(exec, {.y = y.view(),
                 .z = z.view(),
-                .norm_weight = norm ? weight.data() : nullptr,
+                .norm_weight = norm ? Vec(weight) : VecView<const float>(),
                 .group = group,
                 .norm_before_gate = norm_before_gate,
                 .out = out.view()});
@@ -132,7 +132,7 @@ void CompareGate(int64_t rows, int64_t group, int64_t groups, bool norm, bool no
   });
   Gate(Cpu(), {.y = in_place.view(),
                .z = z.view(),
-               .norm_weight = norm ? weight.data() : nullptr,
+               .norm_weight = norm ? Vec(weight) : VecView<const float>(),
                .group = group,
                .norm_before_gate = norm_before_gate,
                .out = in_place.view()});

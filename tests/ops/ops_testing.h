@@ -13,7 +13,8 @@
 #include <random>
 #include <vector>
 
-#include "ops/kernels.h"
+#include "ops/backend.h"
+#include "ops/backends.h"
 
 namespace pith::ops_testing {
 
@@ -23,8 +24,13 @@ inline constexpr int64_t kSizes[] = {1, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 
 // Half the distance from 1 to the next float: the relative error of one rounding.
 inline constexpr double kRounding = 0x1p-24;
 
-inline constexpr Exec kReference = {.device = Device::kReference};
-inline Exec Cpu(int threads = 1) { return {.device = Device::kCpu, .threads = threads}; }
+inline const Exec kReference = ExecOn(Device::kReference);
+inline Exec Cpu(int threads = 1) { return ExecOn(Device::kCpu, threads); }
+
+// The vector that an operator takes; empty for a null pointer.
+inline VecView<const float> Vec(const std::vector<float>& v) {
+  return {v.data(), static_cast<int64_t>(v.size())};
+}
 
 class Random {
  public:
@@ -107,23 +113,37 @@ inline void ExpectSameBits(MatView<const float> a, MatView<const float> b) {
   }
 }
 
-// One state per segment, and the pointers that operators take.
-struct States {
-  std::vector<std::vector<float>> values;
-  std::vector<float*> pointers;
-
+// One state per segment, in slots of one allocation with gaps between them, in reverse order.
+class States {
+ public:
   States() = default;
-  States(Random& random, size_t count, int64_t size) {
-    for (size_t i = 0; i < count; ++i) values.push_back(random.Vector(size));
-    Point();
+  States(Random& random, size_t count, int64_t size)
+      : size_(size), data_(random.Vector(static_cast<int64_t>(count) * (size + kGap))) {
+    for (size_t i = 0; i < count; ++i) slots_.push_back(static_cast<int32_t>(count - 1 - i));
   }
-  States(const States& other) : values(other.values) { Point(); }
-  States& operator=(const States&) = delete;
 
-  void Point() {
-    pointers.clear();
-    for (auto& v : values) pointers.push_back(v.data());
+  size_t count() const { return slots_.size(); }
+  int64_t size() const { return size_; }
+  float At(size_t state, int64_t i) const { return data_[Begin(state) + i]; }
+  std::vector<float> Of(size_t state) const {
+    return {data_.begin() + Begin(state), data_.begin() + Begin(state) + size_};
   }
+  void MakePositive() {
+    for (float& v : data_) v = std::abs(v);
+  }
+  StateSlots view() { return {data_.data(), size_ + kGap, slots_}; }
+  operator StateSlots() { return view(); }  // NOLINT
+  StateSlots view(size_t state) {
+    return {data_.data(), size_ + kGap, std::span(slots_).subspan(state, 1)};
+  }
+
+ private:
+  static constexpr int64_t kGap = 3;
+  int64_t Begin(size_t state) const { return slots_[state] * (size_ + kGap); }
+
+  int64_t size_ = 0;
+  std::vector<float> data_;
+  std::vector<int32_t> slots_;
 };
 
 // Segments of these lengths with a row that belongs to none between them.
@@ -145,7 +165,7 @@ inline int64_t RowsOf(const std::vector<Segment>& segments) {
 class CpuTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (CpuKernels() == nullptr) GTEST_SKIP() << "built without the CPU backend";
+    if (CpuBackend() == nullptr) GTEST_SKIP() << "built without the CPU backend";
   }
 };
 

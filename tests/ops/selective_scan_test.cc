@@ -36,7 +36,7 @@ struct Case {
         d(random.Vector(d_inner)),
         states(random, segments.size(), d_inner * d_state) {}
 
-  Strided Run(const Exec& exec, std::span<const Segment> over, States& state) const {
+  Strided Run(const Exec& exec, std::span<const Segment> over, const StateSlots& state) const {
     Strided y(rows, d_inner);
     for (int64_t r = 0; r < rows; ++r) std::fill_n(y.view().Row(r), d_inner, 7.0f);
     SelectiveScan(exec, {.d_inner = d_inner,
@@ -45,11 +45,11 @@ struct Case {
                          .dt = dt.view(),
                          .b = b.view(),
                          .c = c.view(),
-                         .dt_bias = dt_bias.data(),
-                         .a = a.data(),
-                         .d = d.data(),
+                         .dt_bias = Vec(dt_bias),
+                         .a = Vec(a),
+                         .d = Vec(d),
                          .segments = over,
-                         .states = state.pointers,
+                         .states = state,
                          .y = y.view()});
     return y;
   }
@@ -63,8 +63,7 @@ struct Case {
       }
     }
     std::for_each(m.d.begin(), m.d.end(), abs);
-    for (auto& v : m.states.values) std::for_each(v.begin(), v.end(), abs);
-    m.states.Point();
+    m.states.MakePositive();
     return m;
   }
 
@@ -88,10 +87,9 @@ void Compare(std::vector<Segment> segments, int64_t d_inner, int64_t d_state) {
   const Strided y = c.Run(Cpu(2), c.segments, states);
   const double factor = (9.0 * c.rows + d_state + 12) * kRounding;
   ExpectNear(y, expected, [&](int64_t r, int64_t i) { return factor * bound.At(r, i); });
-  for (size_t s = 0; s < states.values.size(); ++s) {
-    for (size_t i = 0; i < states.values[s].size(); ++i) {
-      ASSERT_NEAR(states.values[s][i], expected_states.values[s][i],
-                  factor * bound_states.values[s][i] + 1e-37)
+  for (size_t s = 0; s < states.count(); ++s) {
+    for (size_t i = 0; i < states.size(); ++i) {
+      ASSERT_NEAR(states.At(s, i), expected_states.At(s, i), factor * bound_states.At(s, i) + 1e-37)
           << "state " << s << " at " << i;
     }
   }
@@ -106,7 +104,7 @@ TEST_F(SelectiveScanTest, AgreesWithReference) {
 // A plain f32 scan, as one would write it first.
 Strided PlainScan(const Case& c) {
   Strided y(c.rows, c.d_inner);
-  std::vector<float> state = c.states.values[0];
+  std::vector<float> state = c.states.Of(0);
   for (int64_t t = 0; t < c.rows; ++t) {
     for (int64_t i = 0; i < c.d_inner; ++i) {
       const float dt = std::log1p(std::exp(c.dt.At(t, i) + c.dt_bias[i]));
@@ -154,7 +152,7 @@ TEST_F(SelectiveScanTest, AnyCutGivesTheSameBits) {
       ExpectSameBits(y.view().Rows(part.begin, part.count),
                      whole.view().Rows(part.begin, part.count));
     }
-    ExpectSameBits(states.values[0], end.values[0]);
+    ExpectSameBits(states.Of(0), end.Of(0));
   }
 }
 
@@ -165,16 +163,14 @@ TEST_F(SelectiveScanTest, SegmentsAndThreadsDoNotMix) {
   for (const int threads : {2, 3}) {
     States states = c.states;
     ExpectSameBits(c.Run(Cpu(threads), c.segments, states).view(), whole.view());
-    for (size_t i = 0; i < 3; ++i) ExpectSameBits(states.values[i], end.values[i]);
+    for (size_t i = 0; i < 3; ++i) ExpectSameBits(states.Of(i), end.Of(i));
   }
   for (size_t i = 0; i < 3; ++i) {
     const Segment s = c.segments[i];
-    States state;
-    state.values = {c.states.values[i]};
-    state.Point();
-    const Strided y = c.Run(Cpu(2), std::span(&s, 1), state);
+    States states = c.states;
+    const Strided y = c.Run(Cpu(2), std::span(&s, 1), states.view(i));
     ExpectSameBits(y.view().Rows(s.begin, s.count), whole.view().Rows(s.begin, s.count));
-    ExpectSameBits(state.values[0], end.values[i]);
+    ExpectSameBits(states.Of(i), end.Of(i));
   }
 }
 
@@ -188,18 +184,18 @@ TEST_F(SelectiveScanTest, DecaysAreAccurateOverTheirRange) {
   const float zero = 0, one = 1;
   const Segment segment = {0, 1};
   Strided y(1, kChannels);
-  float* state = ones.data();
+  const int32_t slot = 0;
   SelectiveScan(Cpu(), {.d_inner = kChannels,
                         .d_state = 1,
                         .x = {zeros.data(), 1, kChannels},
                         .dt = {zeros.data(), 1, kChannels},
                         .b = {&zero, 1, 1},
                         .c = {&one, 1, 1},
-                        .dt_bias = zeros.data(),
-                        .a = a.data(),
-                        .d = zeros.data(),
+                        .dt_bias = Vec(zeros),
+                        .a = Vec(a),
+                        .d = Vec(zeros),
                         .segments = std::span(&segment, 1),
-                        .states = std::span(&state, 1),
+                        .states = {ones.data(), kChannels, std::span(&slot, 1)},
                         .y = y.view()});
   for (int64_t i = 0; i < kChannels; ++i) {
     const double log = a[i] * std::log(2.0);

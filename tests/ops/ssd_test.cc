@@ -41,7 +41,7 @@ struct Case {
         states(random, segments.size(), shape.heads * shape.d_state * shape.head_dim) {}
 
   Strided Run(Operator op, const Exec& exec, int64_t chunk, std::span<const Segment> over,
-              std::span<float* const> state) const {
+              const StateSlots& state) const {
     Strided y(rows, shape.heads * shape.head_dim);
     for (int64_t r = 0; r < rows; ++r) std::fill_n(y.view().Row(r), y.view().cols, 7.0f);
     op(exec, {.n_heads = shape.heads,
@@ -53,11 +53,11 @@ struct Case {
               .b = b.view(),
               .c = c.view(),
               .dt = dt.view(),
-              .dt_bias = dt_bias.data(),
+              .dt_bias = Vec(dt_bias),
               .dt_min = shape.dt_min,
               .dt_max = shape.dt_max,
-              .a = a.data(),
-              .d = d.data(),
+              .a = Vec(a),
+              .d = Vec(d),
               .d_has_hdim = shape.d_has_hdim,
               .segments = over,
               .states = state,
@@ -65,7 +65,7 @@ struct Case {
     return y;
   }
   Strided Run(Operator op, const Exec& exec, int64_t chunk, States& state) const {
-    return Run(op, exec, chunk, segments, state.pointers);
+    return Run(op, exec, chunk, segments, state.view());
   }
 
   Case Magnitudes() const {
@@ -75,7 +75,7 @@ struct Case {
       for (int64_t r = 0; r < rows; ++r) std::for_each_n(s->view().Row(r), s->view().cols, abs);
     }
     std::for_each(m.d.begin(), m.d.end(), abs);
-    for (auto& v : m.states.values) std::for_each(v.begin(), v.end(), abs);
+    m.states.MakePositive();
     return m;
   }
 
@@ -104,10 +104,10 @@ void Compare(std::vector<Segment> segments, const Shape& shape, int64_t chunk) {
     States states = c.states;
     const Strided y = c.Run(op, Cpu(2), chunk, states);
     ExpectNear(y, expected, [&](int64_t r, int64_t i) { return factor * bound.At(r, i); });
-    for (size_t s = 0; s < states.values.size(); ++s) {
-      for (size_t i = 0; i < states.values[s].size(); ++i) {
-        ASSERT_NEAR(states.values[s][i], expected_states.values[s][i],
-                    factor * bound_states.values[s][i] + 1e-37)
+    for (size_t s = 0; s < states.count(); ++s) {
+      for (size_t i = 0; i < states.size(); ++i) {
+        ASSERT_NEAR(states.At(s, i), expected_states.At(s, i),
+                    factor * bound_states.At(s, i) + 1e-37)
             << "state " << s << " at " << i;
       }
     }
@@ -148,7 +148,7 @@ TEST_F(SsdTest, AgreesWithReferenceOnStrongAndWeakDecays) {
 Strided PlainLoop(const Case& c) {
   const Shape& shape = c.shape;
   Strided y(c.rows, shape.heads * shape.head_dim);
-  std::vector<float> state = c.states.values[0];
+  std::vector<float> state = c.states.Of(0);
   for (int64_t h = 0; h < shape.heads; ++h) {
     const int64_t group = h / (shape.heads / shape.groups);
     for (int64_t t = 0; t < c.rows; ++t) {
@@ -205,11 +205,11 @@ TEST_F(SsdTest, CutsAtMultiplesOfTheChunkGiveTheSameBits) {
       SCOPED_TRACE(StrCat("chunk ", chunk, ", cut at ", cut));
       States states = c.states;
       for (const Segment part : {Segment{0, cut}, Segment{cut, 77 - cut}}) {
-        const Strided y = c.Run(Ssd, Cpu(2), chunk, std::span(&part, 1), states.pointers);
+        const Strided y = c.Run(Ssd, Cpu(2), chunk, std::span(&part, 1), states.view());
         ExpectSameBits(y.view().Rows(part.begin, part.count),
                        whole.view().Rows(part.begin, part.count));
       }
-      ExpectSameBits(states.values[0], end.values[0]);
+      ExpectSameBits(states.Of(0), end.Of(0));
     }
   }
 }
@@ -221,11 +221,11 @@ TEST_F(SsdTest, AnyCutOfStepsGivesTheSameBits) {
   for (int64_t cut = 0; cut <= 12; ++cut) {
     States states = c.states;
     for (const Segment part : {Segment{0, cut}, Segment{cut, 12 - cut}}) {
-      const Strided y = c.Run(SsdStep, Cpu(2), 64, std::span(&part, 1), states.pointers);
+      const Strided y = c.Run(SsdStep, Cpu(2), 64, std::span(&part, 1), states.view());
       ExpectSameBits(y.view().Rows(part.begin, part.count),
                      whole.view().Rows(part.begin, part.count));
     }
-    ExpectSameBits(states.values[0], end.values[0]);
+    ExpectSameBits(states.Of(0), end.Of(0));
   }
 }
 
@@ -237,14 +237,14 @@ TEST_F(SsdTest, SegmentsAndThreadsDoNotMix) {
     for (const int threads : {2, 3}) {
       States states = c.states;
       ExpectSameBits(c.Run(op, Cpu(threads), 32, states).view(), whole.view());
-      for (size_t i = 0; i < 4; ++i) ExpectSameBits(states.values[i], end.values[i]);
+      for (size_t i = 0; i < 4; ++i) ExpectSameBits(states.Of(i), end.Of(i));
     }
     for (size_t i = 0; i < 4; ++i) {
       const Segment s = c.segments[i];
       States states = c.states;
-      const Strided y = c.Run(op, Cpu(2), 32, std::span(&s, 1), std::span(&states.pointers[i], 1));
+      const Strided y = c.Run(op, Cpu(2), 32, std::span(&s, 1), states.view(i));
       ExpectSameBits(y.view().Rows(s.begin, s.count), whole.view().Rows(s.begin, s.count));
-      ExpectSameBits(states.values[i], end.values[i]);
+      ExpectSameBits(states.Of(i), end.Of(i));
     }
   }
 }

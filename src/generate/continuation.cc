@@ -1,0 +1,71 @@
+#include "generate/continuation.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "core/error.h"
+
+namespace pith {
+
+void CheckGenerateOptions(const GenerateOptions& options, int64_t vocab_size) {
+  Require(options.max_tokens >= 0, ErrorCode::kInvalidArgument, "max-tokens: got ",
+          options.max_tokens, ", expected at least 0");
+  [[maybe_unused]] const Sampler sampler(options.sampling, vocab_size);
+  [[maybe_unused]] const StopFilter filter(options.stop);
+}
+
+Continuation::Continuation(const Tokenizer& tokenizer, std::span<const int32_t> end_of_text,
+                           const GenerateOptions& options, std::span<const int32_t> text,
+                           int64_t vocab_size)
+    : options_(options),
+      end_of_text_(end_of_text),
+      sampler_(options.sampling, vocab_size),
+      decoder_(tokenizer),
+      filter_(options.stop) {
+  constexpr int64_t kMostReserved = 1 << 16;
+  result_.ids.reserve(std::clamp<int64_t>(options.max_tokens, 0, kMostReserved));
+  sampler_.Observe(text);
+}
+
+bool Continuation::WantsToken() {
+  if (result_.finish.empty() && std::ssize(result_.ids) == options_.max_tokens) {
+    result_.finish = "length";
+  }
+  return result_.finish.empty();
+}
+
+int32_t Continuation::Draw(std::span<float> logits) {
+  const int32_t id = sampler_.Sample(logits);
+  sampler_.Observe({&id, 1});
+  result_.ids.push_back(id);
+  if (options_.stop_at_end_of_text && std::ranges::count(end_of_text_, id) > 0) {
+    result_.finish = "end-of-text";
+    return id;
+  }
+  Emit(filter_.Push(decoder_.Push(id)));
+  if (filter_.stopped()) {
+    result_.finish = "stop";
+  } else if (refused_) {
+    result_.finish = "stopped";
+  } else if (options_.control.cancel != nullptr && options_.control.cancel->load()) {
+    result_.finish = "cancelled";
+  }
+  return id;
+}
+
+GenerateResult Continuation::TakeResult() {
+  PITH_CHECK(!result_.finish.empty());
+  Emit(filter_.Push(decoder_.Finish()));
+  if (!filter_.stopped()) Emit(filter_.Flush());
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start_;
+  result_.decode_seconds = elapsed.count();
+  return std::move(result_);
+}
+
+void Continuation::Emit(std::string_view piece) {
+  if (piece.empty() || refused_) return;
+  result_.text += piece;
+  if (options_.on_text && !options_.on_text(piece)) refused_ = true;
+}
+
+}  // namespace pith

@@ -1,0 +1,54 @@
+// One text that is being generated: how tokens are drawn, what they say, and when it ends.
+#ifndef PITH_GENERATE_CONTINUATION_H_
+#define PITH_GENERATE_CONTINUATION_H_
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "generate/sampler.h"
+#include "generate/stop.h"
+#include "pith/options.h"
+#include "pith/results.h"
+#include "tokenize/tokenizer.h"
+
+namespace pith {
+
+// Throws kInvalidArgument for an option out of range, as Continuation's constructor would.
+void CheckGenerateOptions(const GenerateOptions& options, int64_t vocab_size);
+
+class Continuation {
+ public:
+  // `text` is what the repetition penalty has seen. Any of `end_of_text` ends the output where the
+  // options say so. Tokenizer, end_of_text and options must outlive it.
+  Continuation(const Tokenizer& tokenizer, std::span<const int32_t> end_of_text,
+               const GenerateOptions& options, std::span<const int32_t> text, int64_t vocab_size);
+
+  // Whether another token is wanted. Ends the text with "length" where it has all it may have.
+  bool WantsToken();
+  // Draws a token from the logits [vocab_size] that follow the text (overwritten), and passes on
+  // the text that became final. Returns the token. Allocates nothing but room for text that grows.
+  int32_t Draw(std::span<float> logits);
+
+  // ids, text, finish and decode_seconds, once no token is wanted any more.
+  GenerateResult TakeResult();
+
+ private:
+  void Emit(std::string_view piece);
+
+  const GenerateOptions& options_;
+  std::span<const int32_t> end_of_text_;
+  Sampler sampler_;
+  StreamDecoder decoder_;
+  StopFilter filter_;
+  bool refused_ = false;  // on_text wants no more
+  GenerateResult result_;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace pith
+
+#endif  // PITH_GENERATE_CONTINUATION_H_

@@ -1,0 +1,172 @@
+#include "load/checkpoint.h"
+
+#include <atomic>
+#include <cstring>
+#include <utility>
+
+#include "core/error.h"
+#include "core/parallel.h"
+
+namespace pith {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kEmbedding = "backbone.embedding.weight";
+constexpr std::string_view kHead = "lm_head.weight";
+
+// The name of a tensor in files of the config's format. Within layers transformers kept mamba_ssm's
+// names.
+std::string NameInFile(const ModelConfig& config, std::string_view name) {
+  if (name == kEmbedding && config.format != "mamba_ssm") return "backbone.embeddings.weight";
+  return std::string(name);
+}
+
+fs::path ExistingDirectory(const fs::path& directory) {
+  std::error_code error;
+  Require(fs::is_directory(directory, error), ErrorCode::kNotFound, directory.string(),
+          ": expected a directory with config.json and weights");
+  return directory;
+}
+
+// Bits of the exponent, all ones in NaN and infinity.
+template <class Bits>
+int64_t CountAllOnes(std::span<const std::byte> bytes, Bits exponent) {
+  int64_t count = 0;
+  for (size_t i = 0; i + sizeof(Bits) <= bytes.size(); i += sizeof(Bits)) {
+    Bits bits;
+    std::memcpy(&bits, bytes.data() + i, sizeof(Bits));
+    count += (bits & exponent) == exponent;
+  }
+  return count;
+}
+
+int64_t CountNonFinite(const StoredTensor& tensor, int threads) {
+  constexpr size_t kPiece = size_t{1} << 20;
+  const size_t pieces = (tensor.bytes.size() + kPiece - 1) / kPiece;
+  std::atomic<int64_t> count = 0;
+  ParallelFor(threads, static_cast<int64_t>(pieces), [&](int64_t i) {
+    const auto bytes = tensor.bytes.subspan(
+        i * kPiece, std::min(kPiece, tensor.bytes.size() - static_cast<size_t>(i) * kPiece));
+    if (*tensor.dtype == DType::kF32) {
+      count += CountAllOnes<uint32_t>(bytes, 0x7f800000u);
+    } else {
+      count += CountAllOnes<uint16_t>(bytes, *tensor.dtype == DType::kF16 ? 0x7c00u : 0x7f80u);
+    }
+  });
+  return count;
+}
+
+bool SameBytes(const StoredTensor& a, const StoredTensor& b) {
+  return a.dtype == b.dtype && a.bytes.size() == b.bytes.size() &&
+         (a.bytes.data() == b.bytes.data() ||
+          std::memcmp(a.bytes.data(), b.bytes.data(), a.bytes.size()) == 0);
+}
+
+}  // namespace
+
+struct Checkpoint::Storage {
+  std::vector<std::shared_ptr<const MappedFile>> files;
+  std::vector<BufferOwner<std::byte>> copies;  // of tensors that lie misaligned in their file
+};
+
+Checkpoint::Checkpoint(const fs::path& directory, const LoadOptions& options)
+    : directory_(ExistingDirectory(directory)),
+      options_(options),
+      config_(LoadModelConfig(directory / "config.json")),
+      storage_(std::make_shared<Storage>()) {
+  CheckpointFiles files = OpenCheckpoint(directory);
+  tensors_ = std::move(files.tensors);
+  storage_->files = std::move(files.files);
+}
+
+const StoredTensor& Checkpoint::Find(std::string_view name, const std::vector<int64_t>& shape) {
+  const std::string in_file = NameInFile(config_, name);
+  const auto it = tensors_.find(in_file);
+  Require(it != tensors_.end(), ErrorCode::kNotFound, directory_.string(), ": tensor ",
+          Quoted(in_file), " is missing; expected one of shape ", ShapeText(shape));
+  const StoredTensor& tensor = it->second;
+  Require(tensor.dtype.has_value(), ErrorCode::kUnsupported, tensor.file, ": ", Quoted(in_file),
+          ": got dtype ", Quoted(tensor.dtype_name), ", expected F32, F16 or BF16");
+  Require(tensor.shape == shape, ErrorCode::kCorruptData, tensor.file, ": ", Quoted(in_file),
+          ": got shape ", ShapeText(tensor.shape), ", expected ", ShapeText(shape),
+          " from config.json");
+  if (used_.insert(in_file).second) {
+    parameters_ += *ElementCount(shape);
+    if (name == kEmbedding) CheckTiedHead();
+    if (options_.verify_finite) CheckFinite(in_file, tensor);
+  }
+  return tensor;
+}
+
+void Checkpoint::CheckTiedHead() {
+  const auto head = tensors_.find(kHead);
+  if (!config_.tie_embeddings || head == tensors_.end()) return;
+  Find(kHead, {config_.vocab_size, config_.d_model});
+  parameters_ -= config_.vocab_size * config_.d_model;  // the embedding again
+  Require(SameBytes(head->second, tensors_.find(NameInFile(config_, kEmbedding))->second),
+          ErrorCode::kCorruptData, head->second.file, ": ", Quoted(kHead),
+          ": differs from the embedding, to which config.json ties it; set ",
+          config_.format == "mamba_ssm" ? "tie_embeddings" : "tie_word_embeddings",
+          " to false to use it");
+}
+
+void Checkpoint::CheckFinite(std::string_view name, const StoredTensor& tensor) {
+  const int64_t count = CountNonFinite(tensor, options_.threads);
+  if (count == 0) return;
+  warnings_[std::string(name)] =
+      StrCat(tensor.file, ": ", Quoted(name), ": ", count, " of ", *ElementCount(tensor.shape),
+             " weights are NaN or infinite");
+}
+
+StoredMatrix Checkpoint::Matrix(std::string_view name, int64_t rows, int64_t cols) {
+  const StoredTensor& tensor = Find(name, {rows, cols});
+  const void* data = tensor.bytes.data();
+  if (reinterpret_cast<uintptr_t>(data) % SizeOf(*tensor.dtype) != 0) {
+    const int64_t size = std::ssize(tensor.bytes);
+    BufferOwner<std::byte>& copy = storage_->copies.emplace_back(size);
+    std::memcpy(copy.data(), data, size);
+    data = copy.data();
+    copied_bytes_ += size;
+  }
+  return {*tensor.dtype, data, rows, cols};
+}
+
+std::vector<float> Checkpoint::Vector(std::string_view name, const std::vector<int64_t>& shape) {
+  const StoredTensor& tensor = Find(name, shape);
+  std::vector<float> values(tensor.bytes.size() / SizeOf(*tensor.dtype));
+  VisitFloat(*tensor.dtype, [&]<class T>() {
+    for (size_t i = 0; i < values.size(); ++i) {
+      T value;
+      std::memcpy(&value, tensor.bytes.data() + i * sizeof(T), sizeof(T));
+      values[i] = ToFloat(value);
+    }
+  });
+  return values;
+}
+
+void Checkpoint::Drop(const StoredMatrix& matrix) {
+  const auto* data = static_cast<const std::byte*>(matrix.data);
+  const std::span<const std::byte> bytes(data, static_cast<size_t>(matrix.bytes()));
+  for (const auto& file : storage_->files) file->GiveBack(bytes);
+  for (BufferOwner<std::byte>& copy : storage_->copies) {
+    if (copy.data() != data) continue;
+    copied_bytes_ -= copy.size();
+    copy = {};
+  }
+}
+
+void Checkpoint::Finish() {
+  for (const auto& [name, tensor] : tensors_) {
+    Require(used_.contains(name), ErrorCode::kCorruptData, tensor.file, ": ", Quoted(name),
+            ": a model of this config.json has no such tensor");
+  }
+}
+
+std::vector<std::string> Checkpoint::warnings() const {
+  std::vector<std::string> list;
+  for (const auto& [name, text] : warnings_) list.push_back(text);
+  return list;
+}
+
+}  // namespace pith

@@ -1,0 +1,72 @@
+// A checkpoint directory as a source of tensors: every one is checked against what the model asks
+// for, and none may be left over.
+#ifndef PITH_LOAD_CHECKPOINT_H_
+#define PITH_LOAD_CHECKPOINT_H_
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "load/checkpoint_files.h"
+#include "load/model_config.h"
+#include "load/tensor_source.h"
+
+namespace pith {
+
+struct LoadOptions {
+  // Scans all weights for NaN and infinity, which reads the files once.
+  bool verify_finite = true;
+  int threads = 2;  // for the scan
+};
+
+// Matrices stay where they lie in the mapped files, in the files' dtypes (F32, F16 or BF16, mixed
+// at will); the mappings are private, and nobody may truncate the files meanwhile. Messages name
+// file, tensor, what it is and what it should be: kNotFound, kIo, kCorruptData, kUnsupported.
+class Checkpoint : public TensorSource {
+ public:
+  // Reads config.json and opens the weights beside it.
+  explicit Checkpoint(const std::filesystem::path& directory, const LoadOptions& options = {});
+
+  const ModelConfig& config() const { return config_; }
+
+  StoredMatrix Matrix(std::string_view name, int64_t rows, int64_t cols) override;
+  std::vector<float> Vector(std::string_view name, const std::vector<int64_t>& shape) override;
+  void Drop(const StoredMatrix& matrix) override;
+  std::shared_ptr<const void> storage() const override { return storage_; }
+
+  // Throws where a tensor of the files was not asked for. A tied model may store its head as well,
+  // as state-spaces' .bin files do, if it equals the embedding byte for byte: otherwise config and
+  // weights contradict each other and neither reading is safe to choose.
+  void Finish();
+
+  int64_t parameters() const { return parameters_; }
+  // One for each tensor that holds NaN or infinity, with their number, in the order of the names.
+  std::vector<std::string> warnings() const;
+  int64_t copied_bytes() const { return copied_bytes_; }  // of tensors that lie misaligned
+
+ private:
+  struct Storage;
+
+  const StoredTensor& Find(std::string_view name, const std::vector<int64_t>& shape);
+  void CheckTiedHead();
+  void CheckFinite(std::string_view name, const StoredTensor& tensor);
+
+  std::filesystem::path directory_;
+  LoadOptions options_;
+  ModelConfig config_;
+  TensorTable tensors_;
+  std::shared_ptr<Storage> storage_;
+  std::set<std::string, std::less<>> used_;
+  std::map<std::string, std::string, std::less<>> warnings_;
+  int64_t parameters_ = 0;
+  int64_t copied_bytes_ = 0;
+};
+
+}  // namespace pith
+
+#endif  // PITH_LOAD_CHECKPOINT_H_

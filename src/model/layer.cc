@@ -1,0 +1,88 @@
+#include "model/layer.h"
+
+#include "core/error.h"
+#include "ops/norm.h"
+
+namespace pith {
+
+void LayerRows::Clear() {
+  rows = 0;
+  segments.clear();
+  slots.clear();
+  positions.clear();
+  wanted = nullptr;
+}
+
+Weight LayerBuilder::Prepare(const StoredMatrix& stored, WeightUse use) {
+  Weight weight = exec_.backend->Prepare(exec_, stored, use);
+  if (weight.owns()) tensors_.Drop(stored);
+  return weight;
+}
+
+Weight LayerBuilder::Matrix(std::string_view name, int64_t rows, int64_t cols, WeightUse use) {
+  return Prepare(tensors_.Matrix(StrCat(prefix_, name), rows, cols), use);
+}
+
+Weight LayerBuilder::KeyMatrix(std::string_view name, int64_t rows, int64_t cols) {
+  const StoredMatrix stored = tensors_.Matrix(StrCat(prefix_, name), rows, cols);
+  keys_.Add({static_cast<const std::byte*>(stored.data), stored.cols * SizeOf(stored.dtype)});
+  return Prepare(stored, WeightUse::kProduct);
+}
+
+std::vector<float> LayerBuilder::Values(std::string_view name, const std::vector<int64_t>& shape) {
+  return tensors_.Vector(StrCat(prefix_, name), shape);
+}
+
+DeviceVector LayerBuilder::Vector(std::string_view name, const std::vector<int64_t>& shape) {
+  return Place(Values(name, shape));
+}
+
+DeviceVector LayerBuilder::KeyVector(std::string_view name, const std::vector<int64_t>& shape) {
+  const std::vector<float> values = Values(name, shape);
+  keys_.Add(std::as_bytes(std::span(values)));
+  return Place(values);
+}
+
+RowNorm::RowNorm(LayerBuilder& build, std::string_view name)
+    : weight_(build.KeyVector(StrCat(name, ".weight"), {build.config().d_model})),
+      layer_norm_(build.config().layer_norm),
+      eps_(build.config().norm_eps) {
+  if (layer_norm_) bias_ = build.Vector(StrCat(name, ".bias"), {build.config().d_model});
+}
+
+void RowNorm::Apply(const Exec& exec, MatView<const float> x, MatView<const float> add,
+                    MatView<float> sum, MatView<float> out) const {
+  AddNorm(exec, {.x = x,
+                 .add = add,
+                 .sum = sum,
+                 .weight = weight_.view(),
+                 .bias = bias_.view(),
+                 .layer_norm = layer_norm_,
+                 .eps = eps_,
+                 .out = out});
+}
+
+void Layer::Forward(const LayerContext& context, const LayerRows& rows, const LayerStates& states,
+                    bool add) const {
+  Workspace& ws = context.ws;
+  const MatView<float> x = ws.x.Rows(0, rows.rows);
+  const MatView<float> normed = ws.normed.Rows(0, rows.rows);
+  if (add) {
+    norm_.Apply(context.exec, x, ws.h.Rows(0, rows.rows), x, normed);
+  } else {
+    norm_.Apply(context.exec, x, {}, {}, normed);
+  }
+  Mix(context, rows, states);
+}
+
+FarWritten Layer::WriteFar(const LayerContext& context, MatView<const float> stream,
+                           const FarRegion& region, const Horizon& horizon,
+                           const LayerStates& states, int32_t slot) const {
+  PITH_CHECK(stream.rows == region.far && region.far > 0);
+  DeviceMat<float>& normed = context.ws.far_normed;
+  normed.Resize(context.exec, stream.rows, stream.cols);
+  norm_.Apply(context.exec, stream, {}, {}, normed.view());
+  return WriteNormedFar(context, normed.view(), region, horizon, states, slot);
+}
+
+}  // namespace pith

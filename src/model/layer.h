@@ -1,0 +1,167 @@
+// A layer: what one residual step of the model does with rows, whatever its kind. One file a kind
+// lies in layers/; nothing else tells kinds apart.
+#ifndef PITH_MODEL_LAYER_H_
+#define PITH_MODEL_LAYER_H_
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/checksum.h"
+#include "load/model_config.h"
+#include "load/tensor_source.h"
+#include "model/workspace.h"
+#include "ops/backend.h"
+#include "ops/scan_features.h"
+#include "reduce/facts.h"
+#include "reduce/horizon.h"
+#include "reduce/policy.h"
+
+namespace pith {
+
+// How a layer reads its rows: by matrix products over many, or one row a sequence.
+enum class LayerMode : uint8_t { kPrefill, kStep };
+
+// The rows that a layer works on: packed pieces of sequences.
+struct LayerRows {
+  int64_t rows = 0;
+  std::vector<Segment> segments;
+  std::vector<int32_t> slots;      // one a segment: where its state lies
+  std::vector<int32_t> positions;  // [rows] in the whole text, whatever was reduced before
+  // The rows whose output is wanted, ascending; null: all. The others only write state. The wanted
+  // rows' bits are the same either way.
+  const std::vector<int64_t>* wanted = nullptr;
+
+  int64_t wanted_rows() const {
+    return wanted == nullptr ? rows : static_cast<int64_t>(wanted->size());
+  }
+  void Clear();
+};
+
+struct LayerContext {
+  Exec exec;
+  LayerMode mode = LayerMode::kPrefill;
+  int64_t ssd_chunk = 64;
+  int64_t chunk_rows = 1024;  // rows in flight where a layer's work is cut: bounds the scratch
+  Workspace& ws;
+};
+
+// What one sequence leaves behind in a layer, in floats.
+struct StateSize {
+  int64_t fixed = 0;      // whatever was read
+  int64_t per_token = 0;  // and this much for each token (attention; no kind yet)
+};
+
+// Where the states of one layer lie in a pool: slot 0's, and the distance to the next slot's.
+struct LayerStates {
+  float* base = nullptr;
+  int64_t stride = 0;
+
+  // The part of the layer's state that begins `offset` floats in.
+  StateSlots Part(int64_t offset, std::span<const int32_t> slots) const {
+    return {.base = base + offset, .stride = stride, .slots = slots};
+  }
+};
+
+// What one layer wrote of a far region.
+struct FarWritten {
+  double work = 0;                           // FLOPs, as LayerWork counts
+  std::vector<std::vector<uint8_t>> needed;  // [heads][chunks]; empty where all writes are made
+};
+
+// Takes a layer's tensors from a source and prepares them for a backend. Tensors that are *keys*
+// also go into the model's fingerprint.
+class LayerBuilder {
+ public:
+  LayerBuilder(const Exec& exec, const ModelConfig& config, TensorSource& tensors, Checksum& keys,
+               std::string prefix)
+      : exec_(exec), config_(config), tensors_(tensors), keys_(keys), prefix_(std::move(prefix)) {}
+
+  const Exec& exec() const { return exec_; }
+  const ModelConfig& config() const { return config_; }
+
+  Weight Matrix(std::string_view name, int64_t rows, int64_t cols,
+                WeightUse use = WeightUse::kProduct);
+  Weight KeyMatrix(std::string_view name, int64_t rows, int64_t cols);  // its first row is the key
+  std::vector<float> Values(std::string_view name, const std::vector<int64_t>& shape);
+  DeviceVector Vector(std::string_view name, const std::vector<int64_t>& shape);
+  DeviceVector KeyVector(std::string_view name, const std::vector<int64_t>& shape);
+  DeviceVector Place(std::span<const float> values) { return {exec_, values}; }
+
+ private:
+  Weight Prepare(const StoredMatrix& stored, WeightUse use);
+
+  const Exec& exec_;
+  const ModelConfig& config_;
+  TensorSource& tensors_;
+  Checksum& keys_;
+  std::string prefix_;
+};
+
+// The norm in front of a layer, or of the head: RMSNorm, or LayerNorm with a bias.
+class RowNorm {
+ public:
+  RowNorm(LayerBuilder& build, std::string_view name);
+  // out = norm(x + add); `sum`, where given, receives x + add. `add` may be empty.
+  void Apply(const Exec& exec, MatView<const float> x, MatView<const float> add, MatView<float> sum,
+             MatView<float> out) const;
+
+ private:
+  DeviceVector weight_;  // [d_model]
+  DeviceVector bias_;    // [d_model] or empty
+  bool layer_norm_;
+  float eps_;
+};
+
+// Const after construction and shared by threads.
+class Layer {
+ public:
+  explicit Layer(LayerBuilder& build) : norm_(build, "norm") {}
+  virtual ~Layer() = default;
+
+  // Residual x ← x + h of the layer before (`add`; without it h is not read), then
+  // h ← mixer(norm(x)), states updated. Reads and writes ws.x and ws.h. Where only some rows are
+  // wanted, the first rows of ws.h hold theirs, and ws.x still holds all.
+  void Forward(const LayerContext& context, const LayerRows& rows, const LayerStates& states,
+               bool add) const;
+
+  // stream [far, d_model]: x + h as the layer finds it. Updates the state in `slot` as if these
+  // rows had passed, but for the writes that the horizon leaves out; their decay stays exact.
+  FarWritten WriteFar(const LayerContext& context, MatView<const float> stream,
+                      const FarRegion& region, const Horizon& horizon, const LayerStates& states,
+                      int32_t slot) const;
+
+  virtual LayerWork work() const = 0;
+  virtual StateSize state_size() const = 0;
+
+  // What policies may read of the rows that passed last, until the next layer runs.
+  // [rows, width(source)]; width 0: this kind has none.
+  virtual int64_t width(Source source) const = 0;
+  virtual MatView<const float> Read(const Workspace& ws, Source source) const = 0;
+  // Inputs of the state space system, all of ScanFeaturesArgs but `out`; shape.units 0: none.
+  virtual ScanShape scan_shape() const = 0;
+  virtual ScanFeaturesArgs ReadScan(const Workspace& ws) const = 0;
+  virtual VecView<const float> a() const = 0;  // as ScanImportance wants it
+
+ protected:
+  // ws.normed [rows, d_model] → ws.h [wanted rows, d_model].
+  virtual void Mix(const LayerContext& context, const LayerRows& rows,
+                   const LayerStates& states) const = 0;
+  // normed [far, d_model]: the far rows behind the norm; `rows` is one segment of them.
+  virtual FarWritten WriteNormedFar(const LayerContext& context, MatView<const float> normed,
+                                    const FarRegion& region, const Horizon& horizon,
+                                    const LayerStates& states, int32_t slot) const = 0;
+
+ private:
+  RowNorm norm_;
+};
+
+// The layer that `config` describes.
+std::unique_ptr<Layer> MakeLayer(const LayerConfig& config, LayerBuilder& build);
+
+}  // namespace pith
+
+#endif  // PITH_MODEL_LAYER_H_

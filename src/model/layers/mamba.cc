@@ -1,0 +1,83 @@
+#include "model/layers/mamba.h"
+
+#include "core/error.h"
+#include "ops/causal_conv1d.h"
+#include "ops/linear.h"
+#include "ops/rows.h"
+
+namespace pith {
+
+MambaMixer::MambaMixer(LayerBuilder& build, const MambaConfig& config, int64_t conv_channels,
+                       int64_t in_proj_rows)
+    : config_(config),
+      d_model_(build.config().d_model),
+      conv_channels_(conv_channels),
+      in_proj_rows_(in_proj_rows),
+      conv_weight_(build.Vector("mixer.conv1d.weight", {conv_channels, 1, config.d_conv})) {
+  if (config.conv_bias) conv_bias_ = build.Vector("mixer.conv1d.bias", {conv_channels});
+}
+
+void MambaMixer::LoadProjections(LayerBuilder& build) {
+  in_proj_ = build.KeyMatrix("mixer.in_proj.weight", in_proj_rows_, d_model_);
+  out_proj_ = build.KeyMatrix("mixer.out_proj.weight", d_model_, config_.d_inner);
+  if (!config_.proj_bias) return;
+  in_proj_bias_ = build.Vector("mixer.in_proj.bias", {in_proj_rows_});
+  out_proj_bias_ = build.Vector("mixer.out_proj.bias", {d_model_});
+}
+
+void MambaMixer::ProjectIn(const LayerContext& context, MatView<const float> x, int64_t begin,
+                           MatView<float> out) const {
+  Project(context, x, in_proj().Rows(begin, out.cols),
+          in_proj_bias_.empty() ? VecView<const float>() : in_proj_bias().Part(begin, out.cols),
+          out);
+}
+
+MatView<float> MambaMixer::Convolve(const LayerContext& context, const LayerRows& rows,
+                                    const LayerStates& states, MatView<const float> x) const {
+  const MatView<float> out = Scratch(context, kConv, rows.rows, conv_channels_);
+  CausalConv1d(context.exec, {.x = x,
+                              .weight = conv_weight(),
+                              .bias = conv_bias(),
+                              .d_conv = config_.d_conv,
+                              .segments = rows.segments,
+                              .states = states.Part(0, rows.slots),
+                              .out = out});
+  return out;
+}
+
+void MambaMixer::ProjectOut(const LayerContext& context, const LayerRows& rows,
+                            MatView<const float> gated) const {
+  Project(context, gated, out_proj_.view(), out_proj_bias_.view(),
+          context.ws.h.Rows(0, rows.wanted_rows()));
+}
+
+void Project(const LayerContext& context, MatView<const float> x, const WeightView& w,
+             VecView<const float> bias, MatView<float> out) {
+  (context.mode == LayerMode::kStep ? LinearStep : Linear)(context.exec, x, w, bias, out);
+}
+
+MatView<const float> WantedRows(const LayerContext& context, const LayerRows& rows,
+                                MatView<const float> from) {
+  if (rows.wanted == nullptr) return from;
+  context.ws.gather.Resize(context.exec, rows.wanted_rows(), from.cols);
+  const MatView<float> to = context.ws.gather.view();
+  GatherRows(context.exec, {.a = from, .a_rows = *rows.wanted, .b = {}, .b_rows = {}, .out = to});
+  return to;
+}
+
+MatView<float> Scratch(const LayerContext& context, MambaScratch name, int64_t rows, int64_t cols) {
+  DeviceMat<float>& scratch = context.ws.mixer[name];
+  scratch.Resize(context.exec, rows, cols);
+  return scratch.view();
+}
+
+std::unique_ptr<Layer> MakeLayer(const LayerConfig& config, LayerBuilder& build) {
+  struct Maker {
+    LayerBuilder& build;
+    std::unique_ptr<Layer> operator()(const Mamba1Config& c) { return MakeMamba1Layer(c, build); }
+    std::unique_ptr<Layer> operator()(const Mamba2Config& c) { return MakeMamba2Layer(c, build); }
+  };
+  return std::visit(Maker{build}, config);
+}
+
+}  // namespace pith

@@ -1,0 +1,77 @@
+// What the mixers of Mamba-1 and Mamba-2 share.
+#ifndef PITH_MODEL_LAYERS_MAMBA_H_
+#define PITH_MODEL_LAYERS_MAMBA_H_
+
+#include "model/layer.h"
+
+namespace pith {
+
+// The scratch of a Mamba mixer in Workspace::mixer.
+enum MambaScratch : size_t {
+  kProj,   // [rows, in_proj_rows − d_inner] Mamba-1: x; Mamba-2: x, B, C, Δ
+  kGate,   // [wanted rows, d_inner] z
+  kConv,   // [rows, conv_channels]
+  kScan,   // [rows, d_inner] output of the state space layer, before the gate
+  kGated,  // [wanted rows, d_inner] what out_proj reads
+  kBcdt,   // Mamba-1: [rows, dt_rank + 2 d_state] Δ, B, C as x_proj gives them
+  kDelta,  // Mamba-1: [rows, d_inner]
+};
+
+// Weights that both kinds have, and the steps that they share.
+class MambaMixer {
+ public:
+  MambaMixer(LayerBuilder& build, const MambaConfig& config, int64_t conv_channels,
+             int64_t in_proj_rows);
+  // Read last, since the fingerprint wants this order.
+  void LoadProjections(LayerBuilder& build);
+
+  int64_t d_model() const { return d_model_; }
+  int64_t conv_channels() const { return conv_channels_; }
+  // The state: inputs of the convolution, then the SSM state of `ssm_size` floats.
+  int64_t conv_size() const { return (config_.d_conv - 1) * conv_channels_; }
+
+  // in_proj's outputs [begin, begin + out.cols) of x [rows, d_model].
+  void ProjectIn(const LayerContext& context, MatView<const float> x, int64_t begin,
+                 MatView<float> out) const;
+  // Convolution and SiLU over x [rows, conv_channels] → scratch kConv.
+  MatView<float> Convolve(const LayerContext& context, const LayerRows& rows,
+                          const LayerStates& states, MatView<const float> x) const;
+  // out_proj of the wanted rows' gated [wanted, d_inner] → ws.h.
+  void ProjectOut(const LayerContext& context, const LayerRows& rows,
+                  MatView<const float> gated) const;
+
+  const WeightView& in_proj() const { return in_proj_.view(); }
+  VecView<const float> in_proj_bias() const { return in_proj_bias_.view(); }
+  VecView<const float> conv_weight() const { return conv_weight_.view(); }
+  VecView<const float> conv_bias() const { return conv_bias_.view(); }
+
+ private:
+  const MambaConfig config_;
+  const int64_t d_model_;
+  const int64_t conv_channels_;
+  const int64_t in_proj_rows_;
+  DeviceVector conv_weight_;  // [conv_channels · d_conv], oldest tap first
+  DeviceVector conv_bias_;
+  Weight in_proj_;  // [in_proj_rows, d_model]
+  DeviceVector in_proj_bias_;
+  Weight out_proj_;  // [d_model, d_inner]
+  DeviceVector out_proj_bias_;
+};
+
+// The product for the mode: many rows, or a step's few.
+void Project(const LayerContext& context, MatView<const float> x, const WeightView& w,
+             VecView<const float> bias, MatView<float> out);
+
+// The wanted rows of `from`: itself where all are wanted, else a copy in ws.gather.
+MatView<const float> WantedRows(const LayerContext& context, const LayerRows& rows,
+                                MatView<const float> from);
+
+// Scratch of [rows, cols] under one of the names above.
+MatView<float> Scratch(const LayerContext& context, MambaScratch name, int64_t rows, int64_t cols);
+
+std::unique_ptr<Layer> MakeMamba1Layer(const Mamba1Config& config, LayerBuilder& build);
+std::unique_ptr<Layer> MakeMamba2Layer(const Mamba2Config& config, LayerBuilder& build);
+
+}  // namespace pith
+
+#endif  // PITH_MODEL_LAYERS_MAMBA_H_

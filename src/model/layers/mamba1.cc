@@ -1,0 +1,156 @@
+// Mamba-1's layer (Gu & Dao 2023, figure 3 and algorithm 2), with FalconMamba's extra norms.
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.h"
+#include "model/layers/mamba.h"
+#include "ops/norm.h"
+#include "ops/selective_scan.h"
+
+namespace pith {
+namespace {
+
+// A = −exp(A_log), transposed to [d_state, d_inner].
+std::vector<float> TransposedA(const std::vector<float>& a_log, int64_t d_inner, int64_t d_state) {
+  std::vector<float> a(a_log.size());
+  for (int64_t c = 0; c < d_inner; ++c) {
+    for (int64_t n = 0; n < d_state; ++n) a[n * d_inner + c] = -std::exp(a_log[c * d_state + n]);
+  }
+  return a;
+}
+
+class Mamba1Layer : public Layer {
+ public:
+  Mamba1Layer(const Mamba1Config& config, LayerBuilder& build)
+      : Layer(build),
+        config_(config),
+        mixer_(build, config, config.conv_channels(), config.in_proj_rows()) {
+    const int64_t inner = config.d_inner;
+    x_proj_ = build.Matrix("mixer.x_proj.weight", config.dt_rank + 2 * config.d_state, inner);
+    dt_proj_ = build.Matrix("mixer.dt_proj.weight", inner, config.dt_rank);
+    dt_bias_ = build.KeyVector("mixer.dt_proj.bias", {inner});
+    d_ = build.KeyVector("mixer.D", {inner});
+    a_ = build.Place(
+        TransposedA(build.Values("mixer.A_log", {inner, config.d_state}), inner, config.d_state));
+    mixer_.LoadProjections(build);
+  }
+
+  LayerWork work() const override { return WorkOf(config_, mixer_.d_model()); }
+  StateSize state_size() const override {
+    return {.fixed = mixer_.conv_size() + config_.d_state * config_.d_inner};
+  }
+
+  int64_t width(Source source) const override {
+    if (source == Source::kKeys) return config_.d_state;
+    return source == Source::kSsm || source == Source::kGated ? config_.d_inner : mixer_.d_model();
+  }
+  MatView<const float> Read(const Workspace& ws, Source source) const override {
+    if (source == Source::kKeys) return Bcdt(ws, config_.dt_rank);
+    if (source == Source::kSsm) return ws.mixer[kScan].view();
+    return source == Source::kGated ? ws.mixer[kGated].view() : ws.h.view();
+  }
+  ScanShape scan_shape() const override { return {config_.d_inner, 1, config_.d_state, true}; }
+  ScanFeaturesArgs ReadScan(const Workspace& ws) const override {
+    return {.shape = scan_shape(),
+            .dt = ws.mixer[kDelta].view(),
+            .dt_bias = dt_bias_.view(),
+            .x = ws.mixer[kConv].view(),
+            .b = Bcdt(ws, config_.dt_rank),
+            .c = Bcdt(ws, config_.dt_rank + config_.d_state)};
+  }
+  VecView<const float> a() const override { return a_.view(); }
+
+ protected:
+  void Mix(const LayerContext& context, const LayerRows& rows,
+           const LayerStates& states) const override {
+    const MatView<const float> normed = context.ws.normed.Rows(0, rows.rows);
+    const MatView<float> z = Scratch(context, kGate, rows.wanted_rows(), config_.d_inner);
+    mixer_.ProjectIn(context, WantedRows(context, rows, normed), config_.d_inner, z);
+    const MatView<float> y = Scratch(context, kScan, rows.rows, config_.d_inner);
+    Scan(context, rows, states, normed, y);
+    const MatView<float> gated = Scratch(context, kGated, rows.wanted_rows(), config_.d_inner);
+    Gate(context.exec, {.y = WantedRows(context, rows, y), .z = z, .out = gated});
+    mixer_.ProjectOut(context, rows, gated);
+  }
+
+  // Δ depends on all of conv(x), so everything but the gate, C, the read-out and out_proj is done,
+  // in chunks of the scratch.
+  FarWritten WriteNormedFar(const LayerContext& context, MatView<const float> normed,
+                            const FarRegion& /*region*/, const Horizon& /*horizon*/,
+                            const LayerStates& states, int32_t slot) const override {
+    for (int64_t begin = 0; begin < normed.rows; begin += context.chunk_rows) {
+      const int64_t n = std::min(context.chunk_rows, normed.rows - begin);
+      const LayerRows rows{.rows = n, .segments = {{0, n}}, .slots = {slot}, .positions = {}};
+      Scan(context, rows, states, normed.Rows(begin, n), {});
+    }
+    return {.work = work().far * static_cast<double>(normed.rows), .needed = {}};
+  }
+
+ private:
+  // The columns of x_proj's outputs that begin at `from`: B or C.
+  MatView<const float> Bcdt(const Workspace& ws, int64_t from) const {
+    return ws.mixer[kBcdt].view().Cols(from, config_.d_state);
+  }
+
+  // The part that carries state: normed → x, Δ, B, C → convolution and scan. y empty: only the
+  // states change, and C is not computed.
+  void Scan(const LayerContext& context, const LayerRows& rows, const LayerStates& states,
+            MatView<const float> normed, MatView<float> y) const {
+    const MatView<float> proj = Scratch(context, kProj, rows.rows, config_.d_inner);
+    mixer_.ProjectIn(context, normed, 0, proj);
+    const MatView<float> x = mixer_.Convolve(context, rows, states, proj);
+
+    // x_proj gives Δ, B and, last, C.
+    const int64_t rank = config_.dt_rank;
+    const int64_t n = config_.d_state;
+    const bool output = !y.empty();
+    const int64_t width = rank + (output ? 2 : 1) * n;
+    const MatView<float> bcdt = Scratch(context, kBcdt, rows.rows, rank + 2 * n).Cols(0, width);
+    Project(context, x, x_proj_.view().Rows(0, width), {}, bcdt);
+    const MatView<float> low = bcdt.Cols(0, rank);
+    const MatView<float> b = bcdt.Cols(rank, n);
+    const MatView<float> c = output ? bcdt.Cols(rank + n, n) : MatView<float>();
+    if (config_.bcdt_norm) {
+      Normalise(context, low);
+      Normalise(context, b);
+      if (output) Normalise(context, c);
+    }
+    const MatView<float> dt = Scratch(context, kDelta, rows.rows, config_.d_inner);
+    Project(context, low, dt_proj_.view(), {}, dt);
+    SelectiveScan(context.exec, {.d_inner = config_.d_inner,
+                                 .d_state = n,
+                                 .x = x,
+                                 .dt = dt,
+                                 .b = b,
+                                 .c = c,
+                                 .dt_bias = dt_bias_.view(),
+                                 .a = a_.view(),
+                                 .d = d_.view(),
+                                 .segments = rows.segments,
+                                 .states = states.Part(mixer_.conv_size(), rows.slots),
+                                 .y = y});
+  }
+
+  // FalconMamba normalises Δ, B and C, each over its own width, without weights.
+  void Normalise(const LayerContext& context, MatView<float> x) const {
+    AddNorm(context.exec, {.x = x, .eps = config_.bcdt_norm_eps, .out = x});
+  }
+
+  const Mamba1Config config_;
+  MambaMixer mixer_;
+  Weight x_proj_;         // [dt_rank + 2 d_state, d_inner], rows Δ, B, C
+  Weight dt_proj_;        // [d_inner, dt_rank]
+  DeviceVector dt_bias_;  // [d_inner]
+  DeviceVector d_;        // [d_inner]
+  DeviceVector a_;        // [d_state · d_inner]
+};
+
+double NormWork(double d) { return 4 * d; }
+
+}  // namespace
+
+std::unique_ptr<Layer> MakeMamba1Layer(const Mamba1Config& config, LayerBuilder& build) {
+  return std::make_unique<Mamba1Layer>(config, build);
+}
+
+}  // namespace pith

@@ -1,0 +1,75 @@
+// The memory of sequences: slots of one allocation, in which every layer has its part.
+#ifndef PITH_MODEL_STATE_POOL_H_
+#define PITH_MODEL_STATE_POOL_H_
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "core/tensor.h"
+#include "model/layer.h"
+#include "ops/backend.h"
+
+namespace pith {
+
+class Model;
+
+// Where each layer's state lies within a slot.
+class StateLayout {
+ public:
+  StateLayout() = default;
+  explicit StateLayout(std::span<const StateSize> layers);
+
+  int64_t floats() const { return floats_; }  // of a slot
+  int64_t bytes() const { return floats_ * static_cast<int64_t>(sizeof(float)); }
+  int64_t offset(int64_t layer) const { return offsets_[layer]; }
+
+ private:
+  std::vector<int64_t> offsets_;
+  int64_t floats_ = 0;
+};
+
+// Not shared: whoever runs passes over its slots has it alone.
+class StatePool {
+ public:
+  // Room for `slots` sequences, all free.
+  StatePool(const Model& model, const Exec& exec, int64_t slots);
+
+  const StateLayout& layout() const { return *layout_; }
+  int64_t slots() const { return slots_; }
+  int64_t free_slots() const { return static_cast<int64_t>(free_.size()); }
+
+  // A slot that holds the empty text: zeros. One must be free.
+  int32_t Take();
+  void Free(int32_t slot);
+  // Forks a sequence: from's state, in `to` too.
+  void Copy(int32_t from, int32_t to);
+  void CopyFrom(const StatePool& other, int32_t from, int32_t to);  // of the same model
+
+  LayerStates layer(int64_t layer) const;
+
+  // A slot's floats, layer after layer, in host memory.
+  std::vector<float> Download(int32_t slot) const;
+  void Upload(std::span<const float> values, int32_t slot);
+
+ private:
+  float* Slot(int32_t slot) const;
+
+  const StateLayout* layout_;  // the model's
+  Exec exec_;
+  int64_t slots_;
+  DeviceBuffer buffer_;
+  std::vector<int32_t> free_;
+};
+
+// One text that is being read: where its state is and how far it got.
+struct Sequence {
+  int32_t slot = 0;
+  int64_t tokens = 0;  // how many it has read, reduced or not
+  // A token that was sampled but not read yet; the next piece of text must start with it.
+  std::optional<int32_t> pending = std::nullopt;
+};
+
+}  // namespace pith
+
+#endif  // PITH_MODEL_STATE_POOL_H_
