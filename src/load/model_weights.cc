@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "load/checkpoint_files.h"
+#include "load/tensor_names.h"
 #include "load/weight_map.h"
 
 namespace pith {
@@ -18,7 +19,7 @@ namespace fs = std::filesystem;
 
 struct WeightStorage {
   std::vector<std::shared_ptr<const MappedFile>> files;
-  std::vector<BufferOwner<std::byte>> copies;  // of tensors that lie misaligned in their file
+  std::vector<BufferOwner<std::byte>> copies;  // of tensors misaligned or with strides
 };
 
 // Bits of the exponent, all ones in NaN and infinity.
@@ -49,6 +50,7 @@ class WeightLoader {
   WeightLoader(const fs::path& directory, ModelConfig config)
       : directory_(directory), checkpoint_(OpenCheckpoint(directory)) {
     weights_.config = std::move(config);
+    NormalizeTensorNames(weights_.config, checkpoint_.tensors);
     storage_->files = checkpoint_.files;
   }
 
@@ -110,14 +112,26 @@ class WeightLoader {
     const auto it = checkpoint_.tensors.find(name);
     Require(it != checkpoint_.tensors.end(), ErrorCode::kNotFound, directory_.string(), ": tensor ",
             Quoted(name), " is missing; expected one of shape ", ShapeText(shape));
-    const StoredTensor& tensor = it->second;
+    StoredTensor& tensor = it->second;
     Require(tensor.dtype.has_value(), ErrorCode::kUnsupported, tensor.file, ": ", Quoted(name),
             ": got dtype ", Quoted(tensor.dtype_name), ", expected F32, F16 or BF16");
     Require(tensor.shape == shape, ErrorCode::kCorruptData, tensor.file, ": ", Quoted(name),
             ": got shape ", ShapeText(tensor.shape), ", expected ", ShapeText(shape),
             " from config.json");
+    if (!tensor.strides.empty()) MakeContiguous(tensor);
     used_.insert(it->first);
     return &tensor;
+  }
+
+  // The shape has been checked against the config, which bounds the copy.
+  void MakeContiguous(StoredTensor& tensor) {
+    const int64_t size = *ElementCount(tensor.shape) * SizeOf(*tensor.dtype);
+    BufferOwner<std::byte>& copy = storage_->copies.emplace_back(size);
+    const std::span<std::byte> bytes(copy.data(), size);
+    CopyStrided(tensor, bytes);
+    tensor.bytes = bytes;
+    tensor.strides.clear();
+    weights_.resident_bytes_owned += size;
   }
 
   WeightView Matrix(Slot slot, int64_t layer = 0) {
