@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/parallel.h"
+#include "load/tensor_names.h"
 
 namespace pith {
 namespace {
@@ -67,7 +68,7 @@ bool SameBytes(const StoredTensor& a, const StoredTensor& b) {
 
 struct Checkpoint::Storage {
   std::vector<std::shared_ptr<const MappedFile>> files;
-  std::vector<BufferOwner<std::byte>> copies;  // of tensors that lie misaligned in their file
+  std::vector<BufferOwner<std::byte>> copies;  // of tensors misaligned or with strides
 };
 
 Checkpoint::Checkpoint(const fs::path& directory, const LoadOptions& options)
@@ -77,6 +78,7 @@ Checkpoint::Checkpoint(const fs::path& directory, const LoadOptions& options)
       storage_(std::make_shared<Storage>()) {
   CheckpointFiles files = OpenCheckpoint(directory);
   tensors_ = std::move(files.tensors);
+  NormalizeTensorNames(config_, tensors_);
   storage_->files = std::move(files.files);
 }
 
@@ -85,18 +87,31 @@ const StoredTensor& Checkpoint::Find(std::string_view name, const std::vector<in
   const auto it = tensors_.find(in_file);
   Require(it != tensors_.end(), ErrorCode::kNotFound, directory_.string(), ": tensor ",
           Quoted(in_file), " is missing; expected one of shape ", ShapeText(shape));
-  const StoredTensor& tensor = it->second;
+  StoredTensor& tensor = it->second;
   Require(tensor.dtype.has_value(), ErrorCode::kUnsupported, tensor.file, ": ", Quoted(in_file),
           ": got dtype ", Quoted(tensor.dtype_name), ", expected F32, F16 or BF16");
   Require(tensor.shape == shape, ErrorCode::kCorruptData, tensor.file, ": ", Quoted(in_file),
           ": got shape ", ShapeText(tensor.shape), ", expected ", ShapeText(shape),
           " from config.json");
+  if (!tensor.strides.empty()) MakeContiguous(tensor);
   if (used_.insert(in_file).second) {
     parameters_ += *ElementCount(shape);
     if (name == kEmbedding) CheckTiedHead();
     if (options_.verify_finite) CheckFinite(in_file, tensor);
   }
   return tensor;
+}
+
+// The shape has been checked against the config, which bounds the copy.
+void Checkpoint::MakeContiguous(StoredTensor& tensor) {
+  const int64_t size =
+      *ElementCount(tensor.shape) * static_cast<int64_t>(SizeOf(*tensor.dtype));
+  BufferOwner<std::byte>& copy = storage_->copies.emplace_back(size);
+  const std::span<std::byte> bytes(copy.data(), size);
+  CopyStrided(tensor, bytes);
+  tensor.bytes = bytes;
+  tensor.strides.clear();
+  copied_bytes_ += size;
 }
 
 void Checkpoint::CheckTiedHead() {

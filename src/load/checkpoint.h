@@ -47,11 +47,12 @@ class Checkpoint : public TensorSource {
   int64_t parameters() const { return parameters_; }
   // One for each tensor that holds NaN or infinity, with their number, in the order of the names.
   std::vector<std::string> warnings() const;
-  int64_t copied_bytes() const { return copied_bytes_; }  // of tensors that lie misaligned
+  int64_t copied_bytes() const { return copied_bytes_; }  // of tensors misaligned or with strides
 
  private:
   struct Storage;
 
+  void MakeContiguous(StoredTensor& tensor);
   const StoredTensor& Find(std::string_view name, const std::vector<int64_t>& shape);
   void CheckTiedHead();
   void CheckFinite(std::string_view name, const StoredTensor& tensor);

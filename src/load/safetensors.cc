@@ -1,7 +1,6 @@
 #include "load/safetensors.h"
 
 #include <algorithm>
-#include <map>
 #include <string_view>
 #include <vector>
 
@@ -19,17 +18,6 @@ struct Range {
   int64_t end = 0;
   std::string_view name;
 };
-
-int64_t ElementBytes(const std::string& dtype, const std::string& where) {
-  static const std::map<std::string, int64_t, std::less<>> kBytes = {
-      {"BOOL", 1}, {"U8", 1},  {"I8", 1},  {"F8_E4M3", 1}, {"F8_E5M2", 1}, {"F8_E8M0", 1},
-      {"U16", 2},  {"I16", 2}, {"F16", 2}, {"BF16", 2},    {"U32", 4},     {"I32", 4},
-      {"F32", 4},  {"U64", 8}, {"I64", 8}, {"F64", 8},     {"C64", 8}};
-  const auto it = kBytes.find(dtype);
-  Require(it != kBytes.end(), ErrorCode::kUnsupported, where, ": got dtype ", Quoted(dtype),
-          ", expected F32, F16 or BF16");
-  return it->second;
-}
 
 std::vector<int64_t> IntArray(const JsonReader& entry, const char* field) {
   const Json& array = entry.Field(field);
@@ -58,7 +46,10 @@ StoredTensor ReadEntry(const JsonReader& entry, const std::string& where,
   if (offsets[1] > static_cast<int64_t>(data.size())) {
     entry.Fail("data_offsets", StrCat("an end within the data, ", data.size(), " bytes"));
   }
-  int64_t bytes = ElementBytes(tensor.dtype_name, where);
+  const auto width = ElementBytes(tensor.dtype_name);
+  Require(width.has_value(), ErrorCode::kUnsupported, where, ": got dtype ",
+          Quoted(tensor.dtype_name), ", expected F32, F16 or BF16");
+  int64_t bytes = *width;
   const auto count = ElementCount(tensor.shape);
   const bool fits = count && !__builtin_mul_overflow(bytes, *count, &bytes);
   Require(fits && bytes == offsets[1] - offsets[0], ErrorCode::kCorruptData, where, ": got ",

@@ -1,8 +1,10 @@
 #include "load/torch_bin.h"
 
+#include <optional>
 #include <string_view>
 
 #include "core/error.h"
+#include "load/torch_legacy.h"
 #include "load/torch_pickle.h"
 #include "load/zip_archive.h"
 
@@ -11,14 +13,7 @@ namespace {
 
 constexpr std::string_view kPickleMember = "/data.pkl";
 
-void RequireZip(std::span<const std::byte> file, const std::string& source) {
-  Require(file.size() >= 4, ErrorCode::kCorruptData, source, ": got ", file.size(),
-          " bytes, expected a file of torch.save");
-  if (ReadLittle<uint32_t>(file, 0) == 0x04034b50) return;
-  Require(file[0] != std::byte{0x80}, ErrorCode::kUnsupported, source,
-          ": this is torch.save's format before torch 1.6; load it in torch and save it again");
-  Throw(ErrorCode::kCorruptData, source, ": not a zip archive, as torch.save writes");
-}
+using Bytes = std::span<const std::byte>;
 
 // The directory inside of the archive that holds everything: the file's name when it was saved.
 std::string FindRoot(const ZipMembers& members, const std::string& source) {
@@ -51,40 +46,59 @@ bool IsContiguous(const PickledTensor& tensor) {
   return true;
 }
 
-StoredTensor Resolve(const PickledTensor& pickled, std::span<const std::byte> storage,
-                     const std::string& source) {
-  const std::string where = StrCat(source, ": ", Quoted(pickled.name));
-  StoredTensor tensor;
-  tensor.file = source;
-  tensor.dtype_name = pickled.dtype_name;
-  tensor.dtype = WeightDType(pickled.dtype_name);
-  tensor.shape = pickled.shape;
-  PITH_CHECK(tensor.dtype.has_value());
-  const int64_t width = static_cast<int64_t>(SizeOf(*tensor.dtype));
-  const int64_t elements = static_cast<int64_t>(storage.size()) / width;
+// The element behind which nothing of the tensor lies; nothing where one is out of range. With this
+// in range all are, since strides are not negative.
+std::optional<int64_t> LastElement(const PickledTensor& tensor) {
+  int64_t last = tensor.storage_offset;
+  for (size_t i = 0; i < tensor.shape.size(); ++i) {
+    int64_t step = 0;
+    if (tensor.shape[i] <= 1) continue;
+    if (tensor.strides[i] < 0 ||
+        __builtin_mul_overflow(tensor.shape[i] - 1, tensor.strides[i], &step) ||
+        __builtin_add_overflow(last, step, &last)) {
+      return std::nullopt;
+    }
+  }
+  return last;
+}
+
+// The tensor's place in its storage, every number of the pickle checked against the file.
+void Locate(const PickledTensor& pickled, Bytes storage, const std::string& where,
+            StoredTensor& tensor) {
+  const int64_t width = *ElementBytes(pickled.dtype_name);
+  const int64_t elements = std::ssize(storage) / width;
   Require(pickled.storage_elements == elements && elements * width == std::ssize(storage),
           ErrorCode::kCorruptData, where, ": got a storage of ", storage.size(),
           " bytes, expected ", pickled.storage_elements, " elements of ", pickled.dtype_name);
   const auto count = ElementCount(pickled.shape);
   Require(count.has_value(), ErrorCode::kCorruptData, where, ": got shape ",
           ShapeText(pickled.shape), ", expected sizes from 0 whose product is below 2^62");
-  Require(pickled.storage_offset >= 0 && pickled.storage_offset <= elements &&
-              *count <= elements - pickled.storage_offset,
-          ErrorCode::kCorruptData, where, ": got shape ", ShapeText(pickled.shape), " at element ",
-          pickled.storage_offset, ", expected to lie in a storage of ", elements, " elements");
   Require(pickled.strides.size() == pickled.shape.size(), ErrorCode::kCorruptData, where,
           ": got strides ", ShapeText(pickled.strides), " for shape ", ShapeText(pickled.shape));
-  Require(*count == 0 || IsContiguous(pickled), ErrorCode::kUnsupported, where, ": got strides ",
-          ShapeText(pickled.strides), ", expected a contiguous tensor of shape ",
-          ShapeText(pickled.shape));
-  tensor.bytes = storage.subspan(pickled.storage_offset * width, *count * width);
+  const auto last = LastElement(pickled);
+  Require(pickled.storage_offset >= 0 && pickled.storage_offset <= elements &&
+              (*count == 0 || (last.has_value() && *last < elements)),
+          ErrorCode::kCorruptData, where, ": got shape ", ShapeText(pickled.shape),
+          " with strides ", ShapeText(pickled.strides), " at element ", pickled.storage_offset,
+          ", expected to lie in a storage of ", elements, " elements");
+  if (*count == 0) return;
+  tensor.bytes =
+      storage.subspan(pickled.storage_offset * width, (*last - pickled.storage_offset + 1) * width);
+  if (IsContiguous(pickled)) return;
+  tensor.strides = pickled.strides;
+}
+
+StoredTensor Resolve(const PickledTensor& pickled, Bytes storage, const std::string& source) {
+  StoredTensor tensor;
+  tensor.file = source;
+  tensor.dtype_name = pickled.dtype_name;
+  tensor.dtype = WeightDType(pickled.dtype_name);
+  tensor.shape = pickled.shape;
+  Locate(pickled, storage, StrCat(source, ": ", Quoted(pickled.name)), tensor);
   return tensor;
 }
 
-}  // namespace
-
-TensorTable ReadTorchBin(std::span<const std::byte> file, const std::string& source) {
-  RequireZip(file, source);
+TensorTable ReadZip(Bytes file, const std::string& source) {
   const ZipMembers members = ReadZipDirectory(file, source);
   const std::string root = FindRoot(members, source);
   RequireLittleEndian(members, root, source);
@@ -97,6 +111,29 @@ TensorTable ReadTorchBin(std::span<const std::byte> file, const std::string& sou
     table.emplace(tensor.name, Resolve(tensor, storage->second, source));
   }
   return table;
+}
+
+TensorTable ReadLegacy(Bytes file, const std::string& source) {
+  const LegacyTorchFile legacy = ReadLegacyTorchFile(file, source);
+  TensorTable table;
+  for (const PickledTensor& tensor : legacy.tensors) {
+    const auto storage = legacy.storages.find(tensor.storage_key);
+    Require(storage != legacy.storages.end(), ErrorCode::kCorruptData, source, ": ",
+            Quoted(tensor.name), ": no storage ", Quoted(tensor.storage_key), " in the file");
+    table.emplace(tensor.name, Resolve(tensor, storage->second, source));
+  }
+  return table;
+}
+
+}  // namespace
+
+TensorTable ReadTorchBin(Bytes file, const std::string& source) {
+  Require(file.size() >= 4, ErrorCode::kCorruptData, source, ": got ", file.size(),
+          " bytes, expected a file of torch.save");
+  if (ReadLittle<uint32_t>(file, 0) == 0x04034b50) return ReadZip(file, source);
+  if (IsLegacyTorchFile(file)) return ReadLegacy(file, source);
+  Throw(ErrorCode::kCorruptData, source, ": neither a zip archive, as torch.save writes, nor the ",
+        "format before torch 1.6");
 }
 
 }  // namespace pith
