@@ -5,14 +5,14 @@
 #include <filesystem>
 #include <fstream>
 
-#include "load/model_weights.h"
 #include "load/torch_bin.h"
 #include "pith/error.h"
-#include "tests/load/checkpoint_builder.h"
+#include "tests/model/recorded_model.h"
 
 namespace pith {
 namespace {
 
+using testing::RecordedModel;
 using testing::TempDir;
 using testing::TestModel;
 using testing::TestValue;
@@ -21,43 +21,28 @@ const std::filesystem::path kFiles =
     std::filesystem::path(PITH_SOURCE_DIR) / "tests/load/data/torch";
 const std::string kMixer = "backbone.layers.0.mixer.";
 
-ModelWeights LoadFile(const std::string& file, const std::string& config) {
+std::unique_ptr<RecordedModel> LoadFile(const std::string& file, const std::string& config) {
   const TempDir dir;
   dir.Write("config.json", config);
   std::filesystem::copy(kFiles / file, dir.path() / "pytorch_model.bin");
-  return LoadModel(dir.path());
-}
-
-void ExpectMatrix(const WeightView& view, const std::string& name, int64_t rows, int64_t cols) {
-  ASSERT_EQ(view.dtype, DType::kF32) << name;
-  ASSERT_EQ(view.rows, rows) << name;
-  ASSERT_EQ(view.cols, cols) << name;
-  for (int64_t i = 0; i < rows * cols; ++i) {
-    ASSERT_EQ(static_cast<const float*>(view.data)[i], TestValue(name, i)) << name << " " << i;
-  }
-}
-
-void ExpectVector(const std::vector<float>& values, const std::string& name, int64_t size) {
-  ASSERT_EQ(std::ssize(values), size) << name;
-  for (int64_t i = 0; i < size; ++i) ASSERT_EQ(values[i], TestValue(name, i)) << name << " " << i;
+  return std::make_unique<RecordedModel>(dir.path());
 }
 
 // All tensors of HfMamba2 but dt_bias and the head.
-void ExpectModel(const ModelWeights& w) {
-  ExpectMatrix(w.embedding, "backbone.embeddings.weight", 10, 8);
-  ExpectVector(w.norm_f_weight, "backbone.norm_f.weight", 8);
-  ASSERT_EQ(w.layers.size(), 1u);
-  const LayerWeights& layer = w.layers[0];
-  ExpectVector(layer.norm_weight, "backbone.layers.0.norm.weight", 8);
-  ExpectMatrix(layer.in_proj, kMixer + "in_proj.weight", 60, 8);
-  ExpectVector(layer.in_proj_bias, kMixer + "in_proj.bias", 60);
-  ExpectVector(layer.conv_weight, kMixer + "conv1d.weight", 160);
-  ExpectVector(layer.conv_bias, kMixer + "conv1d.bias", 40);
-  ExpectVector(layer.d, kMixer + "D", 4);
-  ExpectVector(layer.gated_norm_weight, kMixer + "norm.weight", 16);
-  ExpectMatrix(layer.out_proj, kMixer + "out_proj.weight", 8, 16);
-  ExpectVector(layer.out_proj_bias, kMixer + "out_proj.bias", 8);
-  EXPECT_TRUE(w.warnings.empty());
+void ExpectModel(RecordedModel& w) {
+  w.ExpectMatrix("backbone.embedding.weight", DType::kF32, 10, 8, "backbone.embeddings.weight");
+  w.ExpectVector("backbone.norm_f.weight", 8);
+  ASSERT_EQ(w.model->n_layer(), 1);
+  w.ExpectVector("backbone.layers.0.norm.weight", 8);
+  w.ExpectMatrix(kMixer + "in_proj.weight", DType::kF32, 60, 8);
+  w.ExpectVector(kMixer + "in_proj.bias", 60);
+  w.ExpectVector(kMixer + "conv1d.weight", 160);
+  w.ExpectVector(kMixer + "conv1d.bias", 40);
+  w.ExpectVector(kMixer + "D", 4);
+  w.ExpectVector(kMixer + "norm.weight", 16);
+  w.ExpectMatrix(kMixer + "out_proj.weight", DType::kF32, 8, 16);
+  w.ExpectVector(kMixer + "out_proj.bias", 8);
+  EXPECT_TRUE(w.checkpoint.warnings().empty());
 }
 
 TEST(TorchFiles, EveryWayToSaveAModel) {
@@ -65,27 +50,26 @@ TEST(TorchFiles, EveryWayToSaveAModel) {
        {"parameters.bin", "parameters-protocol4.bin", "buffers.bin", "training.bin",
         "training-protocol5.bin", "legacy-protocol4.bin"}) {
     SCOPED_TRACE(file);
-    const ModelWeights w = LoadFile(file, testing::HfMamba2().config);
-    ExpectModel(w);
-    ExpectVector(w.layers[0].dt_bias, kMixer + "dt_bias", 4);
-    ExpectMatrix(w.lm_head, "lm_head.weight", 10, 8);
+    const auto w = LoadFile(file, testing::HfMamba2().config);
+    ExpectModel(*w);
+    w->ExpectVector(kMixer + "dt_bias", 4);
+    w->ExpectMatrix("lm_head.weight", DType::kF32, 10, 8);
   }
 }
 
 TEST(TorchFiles, StridedTensorsAreCopied) {
   for (const std::string file : {"strided.bin", "legacy.bin"}) {
     SCOPED_TRACE(file);
-    const ModelWeights w = LoadFile(file, testing::HfMamba2().config);
-    ExpectModel(w);
-    EXPECT_EQ(w.layers[0].dt_bias, std::vector<float>(4, 0.5f));
-    ExpectMatrix(w.lm_head, "lm_head.weight", 10, 8);
+    const auto w = LoadFile(file, testing::HfMamba2().config);
+    ExpectModel(*w);
+    EXPECT_EQ(w->vectors[kMixer + "dt_bias"], std::vector<float>(4, 0.5f));
+    w->ExpectMatrix("lm_head.weight", DType::kF32, 10, 8);
   }
-  // Of the matrices only the strided ones are owned: in_proj, out_proj and the head, beside the
-  // strided vectors (conv1d, the gated norm, dt_bias) and the f32 copies of all vectors.
-  const int64_t vectors = 8 + 60 + 160 + 40 + 4 + 4 + 4 + 16 + 8 + 8;
+  // Only the strided ones are copied: in_proj, out_proj and the head, conv1d, the gated norm and
+  // dt_bias.
   const int64_t copies = 60 * 8 + 8 * 16 + 10 * 8 + 160 + 16 + 4;
-  EXPECT_EQ(LoadFile("strided.bin", testing::HfMamba2().config).resident_bytes_owned,
-            4 * (vectors + copies));
+  EXPECT_EQ(LoadFile("strided.bin", testing::HfMamba2().config)->checkpoint.copied_bytes(),
+            4 * copies);
 }
 
 TEST(TorchFiles, AModelWithoutItsHead) {
@@ -95,9 +79,9 @@ TEST(TorchFiles, AModelWithoutItsHead) {
   const std::string message = testing::ErrorOf([&] { LoadFile("headless-protocol3.bin", config); });
   EXPECT_NE(message.find("tensor \"lm_head.weight\" is missing"), std::string::npos) << message;
   config.replace(config.find(untied), untied.size(), R"("tie_word_embeddings": true)");
-  const ModelWeights w = LoadFile("headless-protocol3.bin", config);
-  ExpectModel(w);
-  EXPECT_EQ(w.lm_head.data, w.embedding.data);
+  const auto w = LoadFile("headless-protocol3.bin", config);
+  ExpectModel(*w);
+  EXPECT_FALSE(w->matrices.contains("lm_head.weight"));
 }
 
 // A legacy file has no checksum or directory either: what loads must lie inside of it.

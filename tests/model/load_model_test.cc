@@ -1,6 +1,6 @@
 // Whole checkpoints: every family in every container gives the values that were written, each in
 // its place; whatever does not fit the config is refused by name.
-#include "load/model_weights.h"
+#include "model/model.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -10,6 +10,7 @@
 
 #include "pith/error.h"
 #include "tests/load/checkpoint_builder.h"
+#include "tests/model/recorded_model.h"
 
 namespace pith {
 namespace {
@@ -20,11 +21,17 @@ using testing::TestModel;
 using testing::TestValue;
 using testing::TorchBinBytes;
 
-ModelWeights Load(const TestModel& model) {
+using testing::RecordedModel;
+
+std::unique_ptr<RecordedModel> Load(const TestModel& model, const LoadOptions& options = {}) {
   const TempDir dir;
   dir.Write("config.json", model.config);
   dir.Write("model.safetensors", SafetensorsBytes(model.tensors));
-  return LoadModel(dir.path());  // the mapping outlives the files
+  return std::make_unique<RecordedModel>(dir.path(), options);  // the mapping outlives the files
+}
+
+LoadedModel LoadModel(const std::filesystem::path& directory) {
+  return pith::LoadModel(directory, ExecOn(Device::kReference));
 }
 
 void ExpectRefused(const TestModel& model, ErrorCode code, const std::string& part) {
@@ -44,76 +51,64 @@ void ExpectRefused(const TestModel& model, ErrorCode code, const std::string& pa
   }
 }
 
-void ExpectMatrix(const WeightView& view, const std::string& name, DType dtype, int64_t rows,
-                  int64_t cols) {
-  ASSERT_FALSE(view.empty()) << name;
-  EXPECT_EQ(view.dtype, dtype) << name;
-  ASSERT_EQ(view.rows, rows) << name;
-  ASSERT_EQ(view.cols, cols) << name;
-  VisitFloat(dtype, [&]<class T>() {
-    const T* data = static_cast<const T*>(view.data);
-    EXPECT_EQ(reinterpret_cast<uintptr_t>(data) % alignof(T), 0u) << name;
-    for (int64_t i = 0; i < rows * cols; ++i) ASSERT_EQ(ToFloat(data[i]), TestValue(name, i));
-  });
-}
-
-void ExpectVector(const std::vector<float>& values, const std::string& name, int64_t size) {
-  ASSERT_EQ(std::ssize(values), size) << name;
-  for (int64_t i = 0; i < size; ++i) ASSERT_EQ(values[i], TestValue(name, i)) << name;
-}
-
-void ExpectMamba1(const ModelWeights& w, const std::string& embedding, DType embedding_dtype) {
-  ExpectMatrix(w.embedding, embedding, embedding_dtype, 16, 8);
-  EXPECT_EQ(w.lm_head.data, w.embedding.data);
-  ExpectVector(w.norm_f_weight, "backbone.norm_f.weight", 8);
-  ASSERT_EQ(w.layers.size(), 2u);
+void ExpectMamba1(RecordedModel& w, const std::string& embedding, DType embedding_dtype) {
+  w.ExpectMatrix("backbone.embedding.weight", embedding_dtype, 16, 8, embedding);
+  EXPECT_FALSE(w.matrices.contains("lm_head.weight"));  // tied
+  w.ExpectVector("backbone.norm_f.weight", 8);
+  ASSERT_EQ(w.model->n_layer(), 2);
   for (int i = 0; i < 2; ++i) {
-    const LayerWeights& layer = w.layers[i];
     const std::string block = "backbone.layers." + std::to_string(i) + ".";
     const std::string mixer = block + "mixer.";
-    ExpectVector(layer.norm_weight, block + "norm.weight", 8);
-    ExpectMatrix(layer.in_proj, mixer + "in_proj.weight", DType::kBF16, 32, 8);
-    ExpectVector(layer.conv_weight, mixer + "conv1d.weight", 64);
-    ExpectVector(layer.conv_bias, mixer + "conv1d.bias", 16);
-    ExpectMatrix(layer.x_proj, mixer + "x_proj.weight", DType::kF16, 33, 16);
-    ExpectMatrix(layer.dt_proj, mixer + "dt_proj.weight", DType::kF32, 16, 1);
-    ExpectVector(layer.dt_bias, mixer + "dt_proj.bias", 16);
-    ExpectVector(layer.d, mixer + "D", 16);
-    ExpectMatrix(layer.out_proj, mixer + "out_proj.weight", DType::kBF16, 8, 16);
-    ASSERT_EQ(layer.a.size(), 256u);
+    w.ExpectVector(block + "norm.weight", 8);
+    w.ExpectMatrix(mixer + "in_proj.weight", DType::kBF16, 32, 8);
+    w.ExpectVector(mixer + "conv1d.weight", 64);
+    w.ExpectVector(mixer + "conv1d.bias", 16);
+    w.ExpectMatrix(mixer + "x_proj.weight", DType::kF16, 33, 16);
+    w.ExpectMatrix(mixer + "dt_proj.weight", DType::kF32, 16, 1);
+    w.ExpectVector(mixer + "dt_proj.bias", 16);
+    w.ExpectVector(mixer + "D", 16);
+    w.ExpectMatrix(mixer + "out_proj.weight", DType::kBF16, 8, 16);
+    w.ExpectVector(mixer + "A_log", 256);
+    // A = −exp(A_log), transposed to [d_state, d_inner].
+    const VecView<const float> a = w.model->layer(i).a();
+    ASSERT_EQ(a.size, 256);
     for (int64_t k = 0; k < 256; ++k) {
-      EXPECT_FLOAT_EQ(layer.a[k], -std::exp(TestValue(mixer + "A_log", k)));
+      EXPECT_FLOAT_EQ(a.data[k % 16 * 16 + k / 16], -std::exp(TestValue(mixer + "A_log", k)));
     }
-    EXPECT_TRUE(layer.norm_bias.empty() && layer.in_proj_bias.empty() &&
-                layer.out_proj_bias.empty() && layer.gated_norm_weight.empty());
+    for (const char* absent : {"norm.bias", "mixer.in_proj.bias", "mixer.out_proj.bias",
+                               "mixer.norm.weight"}) {
+      EXPECT_FALSE(w.vectors.contains(block + absent)) << absent;
+    }
   }
-  EXPECT_TRUE(w.warnings.empty());
+  EXPECT_TRUE(w.checkpoint.warnings().empty());
 }
 
 TEST(ModelWeights, Mamba1InEveryContainer) {
   const TestModel model = testing::SsmMamba1();
-  ExpectMamba1(Load(model), "backbone.embedding.weight", DType::kBF16);
+  ExpectMamba1(*Load(model), "backbone.embedding.weight", DType::kBF16);
   const TempDir torch;
   torch.Write("config.json", model.config);
   torch.Write("pytorch_model.bin", TorchBinBytes(model.tensors));
-  ExpectMamba1(LoadModel(torch.path()), "backbone.embedding.weight", DType::kBF16);
-  ExpectMamba1(Load(testing::HfFalcon()), "backbone.embeddings.weight", DType::kF16);
+  RecordedModel recorded(torch.path());
+  ExpectMamba1(recorded, "backbone.embedding.weight", DType::kBF16);
+  ExpectMamba1(*Load(testing::HfFalcon()), "backbone.embeddings.weight", DType::kF16);
 }
 
 TEST(ModelWeights, Mamba2OfBothFamilies) {
-  const ModelWeights ssm = Load(testing::SsmMamba2());
+  const auto ssm = Load(testing::SsmMamba2());
   const std::string mixer = "backbone.layers.0.mixer.";
-  ExpectMatrix(ssm.layers[0].in_proj, mixer + "in_proj.weight", DType::kBF16, 60, 8);
-  ExpectVector(ssm.layers[0].dt_bias, mixer + "dt_bias", 4);
-  ExpectVector(ssm.layers[0].gated_norm_weight, mixer + "norm.weight", 16);
-  ExpectVector(ssm.layers[0].conv_weight, mixer + "conv1d.weight", 120);
-  EXPECT_EQ(ssm.layers[0].a.size(), 4u);
-  EXPECT_TRUE(ssm.layers[0].x_proj.empty() && ssm.layers[0].dt_proj.empty());
-  const ModelWeights hf = Load(testing::HfMamba2());
-  ExpectMatrix(hf.embedding, "backbone.embeddings.weight", DType::kF32, 10, 8);
-  ExpectMatrix(hf.lm_head, "lm_head.weight", DType::kF32, 10, 8);
-  ExpectVector(hf.layers[0].in_proj_bias, mixer + "in_proj.bias", 60);
-  ExpectVector(hf.layers[0].out_proj_bias, mixer + "out_proj.bias", 8);
+  ssm->ExpectMatrix(mixer + "in_proj.weight", DType::kBF16, 60, 8);
+  ssm->ExpectVector(mixer + "dt_bias", 4);
+  ssm->ExpectVector(mixer + "norm.weight", 16);
+  ssm->ExpectVector(mixer + "conv1d.weight", 120);
+  EXPECT_EQ(ssm->model->layer(0).a().size, 4);
+  EXPECT_FALSE(ssm->matrices.contains(mixer + "x_proj.weight"));
+  EXPECT_FALSE(ssm->matrices.contains(mixer + "dt_proj.weight"));
+  const auto hf = Load(testing::HfMamba2());
+  hf->ExpectMatrix("backbone.embedding.weight", DType::kF32, 10, 8, "backbone.embeddings.weight");
+  hf->ExpectMatrix("lm_head.weight", DType::kF32, 10, 8);
+  hf->ExpectVector(mixer + "in_proj.bias", 60);
+  hf->ExpectVector(mixer + "out_proj.bias", 8);
 }
 
 TEST(ModelWeights, LayerNormModelsHaveBiases) {
@@ -123,16 +118,14 @@ TEST(ModelWeights, LayerNormModelsHaveBiases) {
   for (const std::string name : {"backbone.layers.0.norm.bias", "backbone.norm_f.bias"}) {
     model.tensors.push_back(testing::MakeTensor(name, DType::kF32, {8}));
   }
-  const ModelWeights w = Load(model);
-  ExpectVector(w.layers[0].norm_bias, "backbone.layers.0.norm.bias", 8);
-  ExpectVector(w.norm_f_bias, "backbone.norm_f.bias", 8);
+  const auto w = Load(model);
+  w->ExpectVector("backbone.layers.0.norm.bias", 8);
+  w->ExpectVector("backbone.norm_f.bias", 8);
 }
 
-// Matrices must be views into the mapping: what is owned is only the f32 vectors.
-TEST(ModelWeights, OwnsOnlyVectors) {
-  const ModelWeights w = Load(testing::SsmMamba2());
-  const int64_t vectors = 8 + 120 + 40 + 4 + 4 + 4 + 16 + 8;
-  EXPECT_EQ(w.resident_bytes_owned, 4 * vectors);
+// Matrices must be views into the mapping.
+TEST(ModelWeights, CopiesNoMatrix) {
+  EXPECT_EQ(Load(testing::SsmMamba2())->checkpoint.copied_bytes(), 0);
 }
 
 TEST(ModelWeights, MisalignedMatricesAreCopied) {
@@ -145,11 +138,10 @@ TEST(ModelWeights, MisalignedMatricesAreCopied) {
   const TempDir dir;
   dir.Write("config.json", model.config);
   dir.Write("model.safetensors", testing::SafetensorsFile(header + " ", data));
-  const ModelWeights w = LoadModel(dir.path());
-  ExpectMatrix(w.embedding, "backbone.embedding.weight", DType::kBF16, 16, 8);
-  ExpectMatrix(w.layers[0].out_proj, "backbone.layers.0.mixer.out_proj.weight", DType::kBF16, 8,
-               16);
-  EXPECT_EQ(w.resident_bytes_owned, 4 * 204 + 2 * (16 * 8 + 60 * 8 + 8 * 16));
+  RecordedModel w(dir.path());
+  w.ExpectMatrix("backbone.embedding.weight", DType::kBF16, 16, 8);
+  w.ExpectMatrix("backbone.layers.0.mixer.out_proj.weight", DType::kBF16, 8, 16);
+  EXPECT_EQ(w.checkpoint.copied_bytes(), 2 * (16 * 8 + 60 * 8 + 8 * 16));
 }
 
 TEST(ModelWeights, Shards) {
@@ -170,7 +162,7 @@ TEST(ModelWeights, Shards) {
   dir.Write("m-1-of-2.safetensors", SafetensorsBytes(first));
   dir.Write("m-2-of-2.safetensors", SafetensorsBytes(second));
   dir.Write("model.safetensors.index.json", index("m-2-of-2.safetensors"));
-  ExpectMatrix(LoadModel(dir.path()).lm_head, "lm_head.weight", DType::kF32, 10, 8);
+  RecordedModel(dir.path()).ExpectMatrix("lm_head.weight", DType::kF32, 10, 8);
 
   const auto refused = [&](const std::string& text, const std::string& part) {
     dir.Write("model.safetensors.index.json", text);
@@ -230,8 +222,7 @@ TEST(ModelWeights, ATiedHeadMustEqualTheEmbedding) {
   testing::TestTensor head = model.tensors[0];
   head.name = "lm_head.weight";
   model.tensors.push_back(head);
-  const ModelWeights w = Load(model);
-  EXPECT_EQ(w.lm_head.data, w.embedding.data);
+  EXPECT_FALSE(Load(model)->matrices.contains("lm_head.weight"));
   model.tensors.back().bytes[0] ^= 1;
   ExpectRefused(model, ErrorCode::kCorruptData, "set tie_embeddings to false");
 }
@@ -242,20 +233,17 @@ TEST(ModelWeights, NonFiniteWeightsAreWarnedOf) {
   bf16.replace(0, 4, std::string("\xc0\x7f\x80\xff", 4));  // NaN, -infinity
   std::string& f32 = model.Find("backbone.norm_f.weight").bytes;
   f32.replace(4, 4, std::string("\x01\x00\x80\x7f", 4));  // a signalling NaN
-  const std::vector<std::string> warnings = Load(model).warnings;
+  const std::vector<std::string> warnings = Load(model)->checkpoint.warnings();
   ASSERT_EQ(warnings.size(), 2u);
   EXPECT_NE(warnings[0].find("\"backbone.embedding.weight\": 2 of 128 weights are NaN or infinite"),
             std::string::npos)
       << warnings[0];
   EXPECT_NE(warnings[1].find("\"backbone.norm_f.weight\": 1 of 8"), std::string::npos);
-  const TempDir dir;
-  dir.Write("config.json", model.config);
-  dir.Write("model.safetensors", SafetensorsBytes(model.tensors));
-  EXPECT_TRUE(LoadModel(dir.path(), {.verify_finite = false}).warnings.empty());
+  EXPECT_TRUE(Load(model, {.verify_finite = false})->checkpoint.warnings().empty());
 
   TestModel half = testing::HfFalcon();
   half.tensors[0].bytes.replace(2, 2, std::string("\x00\x7c", 2));
-  ASSERT_EQ(Load(half).warnings.size(), 1u);
+  ASSERT_EQ(Load(half)->checkpoint.warnings().size(), 1u);
 }
 
 TEST(ModelWeights, DirectoriesAndFilesThatCannotBeRead) {
@@ -295,7 +283,7 @@ TEST(ModelWeights, DamagedHeadersLoadOrThrow) {
       damaged[at] = static_cast<char>(damaged[at] ^ mask);
       dir.Write("model.safetensors", damaged);
       try {
-        loaded += LoadModel(dir.path(), {.threads = 1}).layers.size() == 1;
+        loaded += LoadModel(dir.path()).model.n_layer() == 1;
       } catch (const Error& error) {
         EXPECT_NE(error.code(), ErrorCode::kInternal) << error.what();
       }
