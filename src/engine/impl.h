@@ -11,7 +11,7 @@
 #include "model/model.h"
 #include "model/prefill.h"
 #include "pith/engine.h"
-#include "reduce/reducer.h"
+#include "reduce/reduction.h"
 #include "tokenize/tokenizer.h"
 
 namespace pith {
@@ -26,15 +26,15 @@ struct Engine::Impl {
   ModelInfo info;
 
   const Tokenizer& RequireTokenizer() const;
-  // For a context of `tokens`, which decide what `auto` is.
-  Reducer MakeReducer(const ReductionOptions& options, int64_t tokens) const;
+  Reduction Compile(const ReductionOptions& options) const;
   std::vector<ScoreResult> Score(std::span<const ScoreItem> items, const ScoreOptions& options,
-                                 ScoreStats* stats) const;
+                                 const Reduction& reduction, ScoreStats* stats) const;
   // Under `auto`: each context reduced as its own length asks.
   std::vector<ScoreResult> ScoreByLength(std::span<const ScoreItem> items,
-                                         const ScoreOptions& options, ScoreStats* stats) const;
-  // `reducer` must outlive the result.
-  PrefillOptions Prefilling(const RunControl& control, const Reducer* reducer) const;
+                                         const ScoreOptions& options, const Reduction& reduction,
+                                         ScoreStats* stats) const;
+  // `reduction`, which may not be by_length(), must outlive the result.
+  PrefillOptions Prefilling(const RunControl& control, const Reduction& reduction) const;
 };
 
 struct Session::Impl {

@@ -37,7 +37,7 @@ PrefillReport Session::Append(std::span<const int32_t> ids, const ReductionOptio
   const Engine::Impl& engine = *impl_->engine;
   std::vector<int32_t> all(ids.begin(), ids.end());
   if (impl_->state.pending) all.insert(all.begin(), *impl_->state.pending);
-  const Reducer reducer = engine.MakeReducer(reduction, std::ssize(all));
+  const Reduction here = engine.Compile(reduction).For(std::ssize(all));
 
   // Works on a copy, so that a cancelled or failed read leaves the session as it was.
   SequenceState state = impl_->state;
@@ -46,8 +46,8 @@ PrefillReport Session::Append(std::span<const int32_t> ids, const ReductionOptio
   Workspace workspace;
   const SequenceInput input{all, &state, WantRows::kLast};
   const PrefillResult result =
-      Prefill(engine.model, engine.exec, {&input, 1}, engine.Prefilling(control, &reducer),
-              workspace, [&](std::span<const OutputRow>, MatView<const float> normed) {
+      Prefill(engine.model, engine.exec, {&input, 1}, engine.Prefilling(control, here), workspace,
+              [&](std::span<const OutputRow>, MatView<const float> normed) {
                 StepLogits(engine.model, engine.exec, normed,
                            {logits.data(), 1, static_cast<int64_t>(logits.size())});
               });

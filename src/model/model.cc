@@ -39,7 +39,8 @@ void CheckTokenIds(const ModelConfig& config, std::span<const int32_t> ids) {
   }
 }
 
-Model::Model(ModelWeights weights) : weights_(std::move(weights)) {
+Model::Model(ModelWeights weights)
+    : weights_(std::move(weights)), facts_(FactsOf(weights_.config)) {
   fingerprint_ = Fingerprint(weights_);
   const ModelConfig& c = config();
   for (LayerWeights& layer : weights_.layers) {

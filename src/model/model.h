@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "load/model_weights.h"
+#include "model/facts.h"
 
 namespace pith {
 
@@ -19,6 +20,8 @@ class Model {
   explicit Model(ModelWeights weights);
 
   const ModelConfig& config() const { return weights_.config; }
+  // What reductions know of it.
+  const ModelFacts& facts() const { return facts_; }
   const ModelWeights& weights() const { return weights_; }
   const LayerWeights& layer(int64_t l) const { return weights_.layers[l]; }
   // A = −exp(A_log) as the scan reads it: Mamba-1 [d_state, d_inner], Mamba-2 [n_heads].
@@ -29,6 +32,7 @@ class Model {
 
  private:
   ModelWeights weights_;
+  ModelFacts facts_;
   std::vector<std::vector<float>> a_;
   uint64_t fingerprint_ = 0;
 };

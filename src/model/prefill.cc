@@ -61,9 +61,9 @@ class Forward {
       CheckTokenIds(model.config(), input.ids);
       lengths_.push_back(static_cast<int64_t>(input.ids.size()));
     }
-    const bool reduces = options.reducer != nullptr && !options.reducer->none();
-    if (reduces) stream_.emplace(model, *options.reducer, batch, ws);
-    if (reduces) skim_ = options.reducer->skim();
+    const bool reduces = options.reduction != nullptr && !options.reduction->none();
+    if (reduces) stream_.emplace(model, *options.reduction, batch, ws);
+    if (reduces) skim_ = options.reduction->skim();
     far_.resize(skim_ == nullptr ? 0 : batch.size());
     for (size_t s = 0; s < far_.size(); ++s) {
       far_[s].region = skim_->Region(lengths_[s]);
@@ -111,8 +111,8 @@ class Forward {
       if (groups[0].skim) EmbedStream();
       return groups;
     }
-    const auto sites =
-        stream_ ? std::span<const int>(options_.reducer->sites()) : std::span<const int>();
+    const auto sites = stream_ ? std::span<const int>(options_.reduction->removal()->sites)
+                               : std::span<const int>();
     if (!sites.empty() && sites[0] < 0) stream_->Reduce(context_.exec, 0);
     return SplitAtSites(config().n_layer, sites);
   }
@@ -263,17 +263,12 @@ class Forward {
   PrefillResult Result() {
     PrefillResult result = stream_ ? stream_->TakeResult() : PrefillResult{};
     if (skim_ == nullptr) return result;
-    const double full = WorkPerToken(config()).full;
     double saved = 0;
     double tokens = 0;
     for (size_t s = 0; s < far_.size(); ++s) {
-      double skimming = 0;
-      for (int64_t l = 0; l < config().n_layer; ++l) skimming += skim_->full(l) ? 0 : 1;
-      const auto length = static_cast<double>(lengths_[s]);
-      const double here = skimming * static_cast<double>(far_[s].region.far) * full - far_[s].work;
-      result.schedules[s].realised = here / (full * length * static_cast<double>(config().n_layer));
-      saved += result.schedules[s].realised * length;
-      tokens += length;
+      result.schedules[s].realised = skim_->RealisedBy(far_[s].work, lengths_[s]);
+      saved += result.schedules[s].realised * static_cast<double>(lengths_[s]);
+      tokens += static_cast<double>(lengths_[s]);
     }
     result.realised = saved / tokens;
     result.far = std::move(far_);

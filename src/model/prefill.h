@@ -13,7 +13,7 @@
 #include "model/model.h"
 #include "model/state.h"
 #include "model/workspace.h"
-#include "reduce/reducer.h"
+#include "reduce/reduction.h"
 #include "reduce/token_map.h"
 
 namespace pith {
@@ -28,9 +28,9 @@ struct SequenceInput {
 };
 
 struct PrefillOptions {
-  const Reducer* reducer = nullptr;  // null: every token through every layer
-  int64_t rows_per_chunk = 1024;     // bounds the scratch; raised to ssd_chunk where it is less
-  int64_t ssd_chunk = 64;            // rows per chunk of the SSD layer (Mamba-2)
+  const CompiledReduction* reduction = nullptr;  // null: every token through every layer
+  int64_t rows_per_chunk = 1024;  // bounds the scratch; raised to ssd_chunk where it is less
+  int64_t ssd_chunk = 64;         // rows per chunk of the SSD layer (Mamba-2)
   const std::atomic<bool>* cancel = nullptr;       // raised by the caller: throws kCancelled
   std::function<void(double)> progress = nullptr;  // called with the share that is done, 0 … 1
 };
@@ -48,13 +48,13 @@ using RowSink = std::function<void(std::span<const OutputRow> rows, MatView<cons
 // What became of the far rows of one sequence.
 struct FarReport {
   FarRegion region;
-  double work = 0;  // multiply-adds that they cost in the layers that skim them
+  double work = 0;  // FLOPs that they cost in the layers that skim them
   // Per layer: [n_heads][chunks], 1 where the write was made; empty in full layers and for Mamba-1.
   std::vector<std::vector<std::vector<uint8_t>>> needed;
 };
 
 struct PrefillResult {
-  std::vector<Schedule> schedules;  // one per sequence; empty without a reducer
+  std::vector<Schedule> schedules;  // one per sequence; empty without a reduction
   std::vector<TokenMap> maps;       // likewise: which positions survived, and where others went
   double realised = 0;              // reduction over the batch, weighted by tokens
   std::vector<FarReport> far;       // under skim, one per sequence
@@ -66,7 +66,7 @@ struct PrefillResult {
   }
 };
 
-// The one forward pass: generation, scoring and evaluation all call it. A reducer reduces each
+// The one forward pass: generation, scoring and evaluation all call it. A reduction acts on each
 // sequence's ids as one context; a plan depends on nothing but its own sequence. Results do not
 // depend on the batch's mix and order, on threads or on rows_per_chunk, to the last bit. In the
 // last layer, rows that nobody wants only write state, which changes no bit of the others.

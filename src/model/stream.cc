@@ -68,23 +68,24 @@ float Norm(const float* v, int64_t n) {
 
 }  // namespace
 
-Stream::Stream(const Model& model, const Reducer& reducer, std::span<const SequenceInput> batch,
-               Workspace& ws)
-    : model_(model), config_(model.config()), reducer_(reducer), ws_(ws), batch_(batch) {
-  if (reducer.skim() == nullptr) {
-    needs_ = reducer.policy().Needs();
-    counts_vary_ = reducer.policy().counts_vary();
-  }
+Stream::Stream(const Model& model, const CompiledReduction& reduction,
+               std::span<const SequenceInput> batch, Workspace& ws)
+    : model_(model),
+      config_(model.config()),
+      removal_(reduction.removal()),
+      ws_(ws),
+      batch_(batch) {
+  if (removal_ != nullptr) needs_ = removal_->setup.policy->Needs();
   for (const SequenceInput& input : batch) {
     const auto length = static_cast<int64_t>(input.ids.size());
-    schedules_.push_back(reducer.Lengths(length));
+    schedules_.push_back(reduction.Lengths(length));
     maps_.emplace_back(length);
     lengths_.push_back(length);
     bases_.push_back(tokens_);
     tokens_ += length;
   }
   // Nothing stands between groups of layers.
-  if (reducer.skim() == nullptr && reducer.sites().back() < 0) return;
+  if (removal_ != nullptr && removal_->sites.back() < 0) return;
   ws.stream_x.Resize(tokens_, config_.d_model);
   if (needs_.branches) ws.stream_h.Resize(tokens_, config_.d_model);
   if (needs_.importance_from != Source::kNone) ws.scores.Resize(tokens_);
@@ -165,7 +166,7 @@ void Stream::StoreScan(const Exec& exec, const Piece& piece, int64_t row) {
   const ScanInputs in = InputsOfScan(config_, ws_);
   const ScanShape shape = ShapeOfScan(config_);
   const int64_t width = config_.d_inner / shape.units;
-  const float* bias = model_.layer(reducer_.sites()[next_site_]).dt_bias.data();
+  const float* bias = model_.layer(removal_->sites[next_site_]).dt_bias.data();
   const bool bounded = config_.kind == BlockKind::kMamba2;
   const int64_t base = bases_[piece.sequence] + piece.begin;
   ParallelFor(exec.threads, piece.count, [&](int64_t r) {
@@ -188,7 +189,7 @@ void Stream::ScoreSequence(const Exec& exec, int64_t sequence, int layer) {
   if (needs_.importance_from == Source::kScan) {
     ScanImportance(exec, needs_.importance, ShapeOfScan(config_), model_.a(layer),
                    scan_.view().Rows(bases_[sequence], rows),
-                   std::min(reducer_.protected_tail(), rows), scores);
+                   std::min(removal_->protected_tail, rows), scores);
   } else if (needs_.importance_from == Source::kTokens) {
     TokenRarity(needs_.unigrams.get(), batch_[sequence].ids, maps_[sequence].positions(), scores);
   }
@@ -201,7 +202,7 @@ SiteView Stream::ViewSite(const Exec& exec, int64_t sequence, int layer) const {
                 .importance = {},
                 .features = {},
                 .sizes = {},
-                .protected_tail = std::min(reducer_.protected_tail(), lengths_[sequence]),
+                .protected_tail = std::min(removal_->protected_tail, lengths_[sequence]),
                 .exec = exec};
   if (layer < 0) return view;  // before the first layer there are positions only
   if (needs_.importance_from != Source::kNone) {
@@ -221,13 +222,13 @@ Plan Stream::PlanSite(const Exec& exec, int64_t sequence, int site) {
   const int64_t rows = lengths_[sequence];
   if (length.layer >= 0) ScoreSequence(exec, sequence, length.layer);
   const SiteView view = ViewSite(exec, sequence, length.layer);
-  if (!counts_vary_) {
+  if (!removal_->setup.counts_vary) {
     PITH_CHECK(length.in == rows);
-    Plan plan = reducer_.MakePlan(view, length.in - length.out);
+    Plan plan = removal_->MakePlan(view, length.in - length.out);
     PITH_CHECK(static_cast<int64_t>(plan.removed.size()) == length.in - length.out);
     return plan;
   }
-  Plan plan = reducer_.MakePlan(view, 0);
+  Plan plan = removal_->MakePlan(view, 0);
   length.in = rows;
   length.out = rows - static_cast<int64_t>(plan.removed.size());
   PITH_CHECK(length.out >= 1);
@@ -255,8 +256,8 @@ void Stream::Reduce(const Exec& exec, int site) {
 PrefillResult Stream::TakeResult() {
   double saved = 0;
   for (size_t s = 0; s < maps_.size(); ++s) {
-    if (counts_vary_) {
-      schedules_[s].realised = reducer_.RealisedBy(schedules_[s].sites, maps_[s].tokens());
+    if (removal_ != nullptr && removal_->setup.counts_vary) {
+      schedules_[s].realised = removal_->RealisedBy(schedules_[s].sites, maps_[s].tokens());
     }
     saved += schedules_[s].realised * static_cast<double>(maps_[s].tokens());
   }

@@ -9,7 +9,7 @@
 #include "model/chunks.h"
 #include "model/prefill.h"
 #include "model/workspace.h"
-#include "reduce/reducer.h"
+#include "reduce/reduction.h"
 #include "reduce/token_map.h"
 
 namespace pith {
@@ -21,8 +21,8 @@ namespace pith {
 class Stream {
  public:
   // `model` is read for importance from the scan only.
-  Stream(const Model& model, const Reducer& reducer, std::span<const SequenceInput> batch,
-         Workspace& ws);
+  Stream(const Model& model, const CompiledReduction& reduction,
+         std::span<const SequenceInput> batch, Workspace& ws);
 
   // Current rows of each sequence.
   std::span<const int64_t> lengths() const { return lengths_; }
@@ -57,9 +57,8 @@ class Stream {
 
   const Model& model_;
   const ModelConfig& config_;
-  const Reducer& reducer_;
+  const Removal* removal_;  // null under skim
   SiteNeeds needs_;
-  bool counts_vary_ = false;
   Workspace& ws_;
   std::span<const SequenceInput> batch_;
   std::vector<Schedule> schedules_;

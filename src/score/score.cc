@@ -135,7 +135,7 @@ class BatchScorer {
       batch.push_back({ids.first(ids.size() - 1), &states.back(), WantRows::kAll});
     }
     PrefillOptions dense = prefill_;
-    dense.reducer = nullptr;
+    dense.reduction = nullptr;
     dense.progress = nullptr;
     Prefill(
         model_, exec_, batch, dense, workspace_,

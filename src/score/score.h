@@ -18,7 +18,7 @@ namespace pith {
 // naming its index.
 void CheckScoreItems(const ModelConfig& config, std::span<const ScoreItem> items);
 
-// In scoring mode `context` (docs/scoring.md): contexts are prefilled, reduced as `prefill.reducer`
+// In scoring mode `context` (docs/scoring.md): contexts are prefilled, reduced as `prefill.reduction`
 // says, once per distinct context; then every continuation token is read whole and scored. Results
 // do not depend on how items are batched. The other modes: score/modes.h. Throws as CheckScoreItems
 // does. `stats` may be null.

@@ -6,9 +6,11 @@
 #include <cstdint>
 #include <memory>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "model/model.h"
+#include "reduce/reduction.h"
 
 namespace pith::testing {
 
@@ -113,6 +115,10 @@ inline Model MakeModel(const Shape& shape, uint64_t seed = 1) {
   for (int64_t l = 0; l < c.n_layer; ++l) weights.layers.push_back(MakeLayer(c, shape.dtype, w));
   weights.storage = w.storage();
   return Model(std::move(weights));
+}
+
+inline CompiledReduction Compile(const std::string& text, const Model& model) {
+  return CompileReduction(ReductionSpec::Parse(text), model.facts()).impl().Compiled();
 }
 
 inline std::vector<int32_t> RandomIds(int64_t count, int64_t vocab, uint64_t seed) {

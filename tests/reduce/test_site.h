@@ -5,14 +5,17 @@
 #include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <numeric>
 #include <random>
 #include <string>
 #include <vector>
 
-#include "load/model_config.h"
+#include "core/error.h"
+#include "model/facts.h"
 #include "ops/kernels.h"
 #include "reduce/policy.h"
+#include "reduce/reduction.h"
 #include "reduce/registry.h"
 #include "reduce/spec.h"
 
@@ -79,19 +82,28 @@ inline std::vector<std::string> AllSpecs() {
                                     "span-drop:score=random",
                                     "span-drop:span=5,first=0"};
   for (const Method& method : Methods()) {
-    if (method.make) specs.emplace_back(method.name);
+    if (method.removal() != nullptr) specs.emplace_back(method.name);
   }
   return specs;
 }
 
-inline std::shared_ptr<const ReductionPolicy> MakePolicy(const std::string& spec) {
-  const ReductionSpec parsed = ReductionSpec::Parse(spec);
-  return FindMethod(parsed.method).make(ParamReader(parsed.method, parsed.params));
+inline const RemovalMethod& RemovalOf(const std::string& spec) {
+  const RemovalMethod* const removal = FindMethod(ReductionSpec::Parse(spec).method).removal();
+  PITH_CHECK(removal != nullptr);
+  return *removal;
 }
 
-inline Limit LimitOf(const std::string& spec) {
-  return FindMethod(ReductionSpec::Parse(spec).method).limit;
+inline PolicySetup MakeSetup(const std::string& method,
+                             const std::map<std::string, std::string>& params) {
+  return RemovalOf(method).make(ParamReader(method, params));
 }
+
+inline PolicySetup MakeSetup(const std::string& spec) {
+  const ReductionSpec parsed = ReductionSpec::Parse(spec);
+  return MakeSetup(parsed.method, parsed.params);
+}
+
+inline Limit LimitOf(const std::string& spec) { return RemovalOf(spec).limit; }
 
 inline std::vector<Device> Devices() {
   std::vector<Device> devices = {Device::kReference};
@@ -126,6 +138,19 @@ inline ModelConfig Mamba1Config(int64_t d_model, int64_t n_layer) {
   c.d_conv = 4;
   c.dt_rank = d_model / 16;
   return c;
+}
+
+inline ModelFacts Mamba2Facts(int64_t d_model, int64_t n_layer) {
+  return FactsOf(Mamba2Config(d_model, n_layer));
+}
+
+inline ModelFacts Mamba1Facts(int64_t d_model, int64_t n_layer) {
+  return FactsOf(Mamba1Config(d_model, n_layer));
+}
+
+// What `text` is for any length.
+inline CompiledReduction Compile(const std::string& text, const ModelFacts& facts) {
+  return CompileReduction(ReductionSpec::Parse(text), facts).impl().Compiled();
 }
 
 // The message of the pith::Error that `fn` throws; empty if it throws none.

@@ -19,7 +19,7 @@ using test::TestSite;
 using Params = std::map<std::string, std::string>;
 
 Plan Utrc(const Params& params, const SiteView& view, int64_t remove) {
-  return FindMethod("utrc").make(ParamReader("utrc", params))->MakePlan(view, remove);
+  return test::MakeSetup("utrc", params).policy->MakePlan(view, remove);
 }
 
 double Cosine(const TestSite& site, int a, int b) {

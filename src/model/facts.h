@@ -1,12 +1,14 @@
-// The FLOPs model of reduction-aware schedules; one multiply-add counts 2.
-#ifndef PITH_REDUCE_FLOPS_H_
-#define PITH_REDUCE_FLOPS_H_
+// The work of a model's layers, counted from its configuration (docs/reductions.md, "The count of
+// work").
+#ifndef PITH_MODEL_FACTS_H_
+#define PITH_MODEL_FACTS_H_
 
 #include "load/model_config.h"
+#include "reduce/facts.h"
 
 namespace pith {
 
-// One block's work for one token in prefill, by operator.
+// One block's FLOPs for one row in prefill, by operator; one multiply-add counts 2.
 struct BlockFlops {
   double in_proj = 0;
   double conv = 0;  // with its SiLU
@@ -17,11 +19,10 @@ struct BlockFlops {
   double norm = 0;  // block norm and residual add
   double Total() const { return in_proj + conv + dt + ssm + gate + out_proj + norm; }
 };
-BlockFlops BlockFlopsPerToken(const ModelConfig& config);
+BlockFlops BlockFlopsPerRow(const ModelConfig& config);
 
-// The language-model head for one row; the embedding is a gather and counts nothing.
-double HeadFlopsPerToken(const ModelConfig& config);
+ModelFacts FactsOf(const ModelConfig& config);
 
 }  // namespace pith
 
-#endif  // PITH_REDUCE_FLOPS_H_
+#endif  // PITH_MODEL_FACTS_H_
