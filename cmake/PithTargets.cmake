@@ -17,7 +17,7 @@ function(pith_layer name)
   string(REPLACE "/" "_" target "pith_${name}")
   string(REPLACE "/" "_" export_name ${name})
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${name}/*.cc
-       ${PROJECT_SOURCE_DIR}/src/${name}/policies/*.cc ${PROJECT_SOURCE_DIR}/src/${name}/tasks/*/*.cc
+       ${PROJECT_SOURCE_DIR}/src/${name}/policies/*.cc ${PROJECT_SOURCE_DIR}/src/${name}/layers/*.cc ${PROJECT_SOURCE_DIR}/src/${name}/tasks/*/*.cc
        ${PROJECT_SOURCE_DIR}/src/${name}/report/*.cc
        ${PROJECT_SOURCE_DIR}/src/${name}/reproduce/*.cc)
   if(NOT sources)

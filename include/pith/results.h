@@ -9,12 +9,16 @@
 
 namespace pith {
 
+// `realised` in all results: the share of the layers' work over the context that was saved, from
+// the rows that stood in each layer and the far writes that were made (docs/reductions.md, "The
+// count of work").
+
 // What a prefill did to its context.
 struct PrefillReport {
   int64_t tokens = 0;     // tokens read
   int64_t rows_left = 0;  // rows that reached the last layer
-  double realised = 0;    // reduction of the blocks' FLOPs that the integer lengths gave
-  double seconds = 0;     // wall clock
+  double realised = 0;
+  double seconds = 0;  // wall clock
 };
 
 struct GenerateResult {
@@ -43,8 +47,8 @@ struct ScoreResult {
   bool greedy = false;  // every one of them was the most likely token
   int64_t greedy_tokens = 0;
   int64_t context_tokens = 0;
-  int64_t context_rows = 0;                  // rows of the context that reached the last layer
-  double realised = 0;                       // reduction over the context
+  int64_t context_rows = 0;  // rows of the context that reached the last layer
+  double realised = 0;
   std::vector<TokenLogprob> token_logprobs;  // with ScoreOptions::logprobs
 };
 
@@ -80,8 +84,8 @@ struct PlanReport {
   std::vector<SiteRows> sites;
   std::optional<SkimBounds> skim;
   double realised = 0;         // of the count that the reduction was asked in; skim: all pairs
-  double realised_blocks = 0;  // mean rows over layers, as the paper's authors count
-  double realised_full = 0;    // all block terms, and the head over the surviving rows
+  double realised_blocks = 0;  // of the layers alone
+  double realised_full = 0;    // of the layers and the head over the surviving rows
   double dense_gflop = 0;      // blocks and head for these tokens
   double reduced_gflop = 0;
 };

@@ -8,8 +8,6 @@
 #include "engine/impl.h"
 #include "model/calibrate_ltmp.h"
 #include "model/workspace.h"
-#include "reduce/auto.h"
-#include "reduce/flops.h"
 #include "reduce/registry.h"
 #include "score/score.h"
 #include "tokenize/blanks.h"
@@ -22,19 +20,15 @@ const Tokenizer& Engine::Impl::RequireTokenizer() const {
   return *tokenizer;
 }
 
-Reducer Engine::Impl::MakeReducer(const ReductionOptions& options, int64_t tokens) const {
-  ReductionSpec spec = ReductionSpec::Parse(options.reduce);
-  if (IsAuto(spec)) {
-    Require(!options.full_flops, ErrorCode::kInvalidArgument, "reduction '", spec.ToString(),
-            "': its share counts the blocks, expected flops=blocks");
-    spec = ResolveAuto(spec, model.config(), tokens);
-  }
-  return Reducer(spec, model.config(), options.sites,
-                 options.full_flops ? FlopsCount::kFull : FlopsCount::kBlocks);
+Reduction Engine::Impl::Compile(const ReductionOptions& options) const {
+  return CompileReduction(ReductionSpec::Parse(options.reduce), model.facts(), options.sites,
+                          options.full_flops ? FlopsCount::kFull : FlopsCount::kBlocks);
 }
 
-PrefillOptions Engine::Impl::Prefilling(const RunControl& control, const Reducer* reducer) const {
-  return {.reducer = reducer,
+PrefillOptions Engine::Impl::Prefilling(const RunControl& control,
+                                        const Reduction& reduction) const {
+  reduction.impl().CheckModel(model.facts());
+  return {.reduction = &reduction.impl().Compiled(),
           .rows_per_chunk = rows_per_chunk,
           .ssd_chunk = ssd_chunk,
           .cancel = control.cancel,
@@ -69,9 +63,9 @@ GenerateResult Engine::Generate(std::span<const int32_t> prompt,
 
 std::vector<ScoreResult> Engine::Score(std::span<const ScoreItem> items,
                                        const ScoreOptions& options, ScoreStats* stats) const {
-  const bool by_length = IsAuto(ReductionSpec::Parse(options.reduction.reduce));
-  return by_length ? impl_->ScoreByLength(items, options, stats)
-                   : impl_->Score(items, options, stats);
+  const Reduction reduction = impl_->Compile(options.reduction);
+  return reduction.by_length() ? impl_->ScoreByLength(items, options, reduction, stats)
+                               : impl_->Score(items, options, reduction, stats);
 }
 
 ScoreItem Engine::EncodePair(std::string_view context, std::string_view continuation,
@@ -88,15 +82,13 @@ ScoreItem Engine::EncodePair(std::string_view context, std::string_view continua
 }
 
 PerplexityResult Engine::Perplexity(std::span<const int32_t> ids, const RunControl& control) const {
-  return ScoreDocument(impl_->model, impl_->exec, ids, impl_->Prefilling(control, nullptr));
+  return ScoreDocument(impl_->model, impl_->exec, ids, impl_->Prefilling(control, Reduction()));
 }
 
 namespace {
 
 // The plan's lengths and what they save: as scheduled, or as a text gave them.
-void SetLengths(const ModelConfig& config, const Schedule& schedule, PlanReport& report) {
-  const auto layers = static_cast<double>(config.n_layer);
-  const double head = HeadWeight(config, FlopsCount::kFull);
+void SetLengths(const ModelFacts& facts, const Schedule& schedule, PlanReport& report) {
   report.sites.clear();
   for (const SiteLength& site : schedule.sites) {
     report.sites.push_back({site.layer, site.in, site.out});
@@ -104,12 +96,31 @@ void SetLengths(const ModelConfig& config, const Schedule& schedule, PlanReport&
   report.realised = schedule.realised;
   if (report.skim) {  // no row goes: the blocks' work is counted instead, the head's stays
     report.realised_blocks = schedule.realised;
-    report.realised_full = schedule.realised / (1 + head / layers);
+    report.realised_full = schedule.realised / (1 + facts.head / facts.LayersWork());
   } else {
-    report.realised_blocks = Realised(schedule.sites, report.tokens, config.n_layer, 0);
-    report.realised_full = Realised(schedule.sites, report.tokens, config.n_layer, head);
+    const auto realised = [&](FlopsCount count) {
+      return Realised(schedule.sites, report.tokens, WeightsOf(facts, count));
+    };
+    report.realised_blocks = realised(FlopsCount::kBlocks);
+    report.realised_full = realised(FlopsCount::kFull);
   }
   report.reduced_gflop = report.dense_gflop * (1 - report.realised_full);
+}
+
+PlanReport MakePlanReport(const ModelFacts& facts, const Reduction& reduction, int64_t tokens) {
+  const CompiledReduction& compiled = reduction.impl().Compiled();
+  PlanReport report{.reduce = reduction.text(), .tokens = tokens, .sites = {}};
+  if (const Skim* const skim = compiled.skim()) {
+    const Skim::Bounds bounds = skim->Realised(tokens);
+    const FarRegion region = skim->Region(tokens);
+    report.skim = SkimBounds{.far = region.far,
+                             .chunk = region.chunk,
+                             .realised_all_pairs = bounds.all_pairs,
+                             .realised_no_pairs = bounds.no_pairs};
+  }
+  report.dense_gflop = 1e-9 * static_cast<double>(tokens) * (facts.LayersWork() + facts.head);
+  SetLengths(facts, compiled.Lengths(tokens), report);
+  return report;
 }
 
 }  // namespace
@@ -117,31 +128,11 @@ void SetLengths(const ModelConfig& config, const Schedule& schedule, PlanReport&
 PlanReport Engine::Plan(int64_t tokens, const ReductionOptions& reduction) const {
   Require(tokens >= 1, ErrorCode::kInvalidArgument, "length: got ", tokens,
           ", expected at least 1");
-  const Reducer reducer = impl_->MakeReducer(reduction, tokens);
-  const ModelConfig& config = impl_->model.config();
-  PlanReport report{.reduce = reducer.text(), .tokens = tokens, .sites = {}};
-  Schedule schedule;
-  if (!reducer.none()) schedule = reducer.Lengths(tokens);
-  if (reducer.skim() != nullptr) {
-    const Skim::Bounds bounds = reducer.skim()->Realised(tokens);
-    const FarRegion region = reducer.skim()->Region(tokens);
-    report.skim = SkimBounds{.far = region.far,
-                             .chunk = region.chunk,
-                             .realised_all_pairs = bounds.all_pairs,
-                             .realised_no_pairs = bounds.no_pairs};
-  }
-  report.dense_gflop = 1e-9 * static_cast<double>(tokens) *
-                       (static_cast<double>(config.n_layer) * BlockFlopsPerToken(config).Total() +
-                        HeadFlopsPerToken(config));
-  SetLengths(config, schedule, report);
-  return report;
+  return MakePlanReport(impl_->model.facts(), impl_->Compile(reduction).For(tokens), tokens);
 }
 
 std::string Engine::CanonicalReduction(const ReductionOptions& reduction) const {
-  constexpr int64_t kAnyLength = int64_t{1} << 40;  // where `auto` reaches the most
-  const Reducer reducer = impl_->MakeReducer(reduction, kAnyLength);
-  const ReductionSpec spec = ReductionSpec::Parse(reduction.reduce);
-  return IsAuto(spec) ? spec.ToString() : reducer.text();
+  return impl_->Compile(reduction).text();
 }
 
 void Engine::CalibrateLtmp(const ReductionOptions& reduction,
@@ -150,23 +141,26 @@ void Engine::CalibrateLtmp(const ReductionOptions& reduction,
   Require(!reduction.full_flops, ErrorCode::kInvalidArgument,
           "calibration of ltmp: expected flops=blocks");
   pith::CalibrateLtmp(impl_->model, impl_->exec, ReductionSpec::Parse(reduction.reduce),
-                      reduction.sites, contexts, impl_->Prefilling(control, nullptr))
+                      reduction.sites, contexts, impl_->Prefilling(control, Reduction()))
       .Write(file);
 }
 
 InspectReport Engine::Inspect(std::span<const int32_t> ids, const ReductionOptions& reduction,
                               const RunControl& control) const {
-  const Reducer reducer = impl_->MakeReducer(reduction, std::ssize(ids));
-  InspectReport report{.plan = Plan(static_cast<int64_t>(ids.size()), reduction), .tokens = {}};
+  const auto tokens = static_cast<int64_t>(ids.size());
+  Require(tokens >= 1, ErrorCode::kInvalidArgument, "length: got 0, expected at least 1");
+  const Reduction here = impl_->Compile(reduction).For(tokens);
+  InspectReport report{.plan = MakePlanReport(impl_->model.facts(), here, tokens), .tokens = {}};
   for (const int32_t id : ids) report.tokens.push_back({.id = id});
-  SequenceState state(impl_->model.config());
+  StatePool pool(impl_->model, impl_->exec, 1);
+  Sequence sequence{.slot = pool.Take()};
   Workspace workspace;
-  const SequenceInput input{ids, &state, WantRows::kNone};
+  const SequenceInput input{ids, &sequence, WantRows::kNone};
   const PrefillResult result =
-      Prefill(impl_->model, impl_->exec, {&input, 1}, impl_->Prefilling(control, &reducer),
+      Prefill(impl_->model, impl_->exec, pool, {&input, 1}, impl_->Prefilling(control, here),
               workspace, [](std::span<const OutputRow>, MatView<const float>) {});
   if (result.maps.empty()) return report;
-  SetLengths(impl_->model.config(), result.schedules[0], report.plan);
+  SetLengths(impl_->model.facts(), result.schedules[0], report.plan);
   if (!result.far.empty()) {
     for (int64_t p = 0; p < result.far[0].region.far; ++p) report.tokens[p].far = true;
     report.far_writes = result.far[0].needed;

@@ -10,8 +10,10 @@
 #include "core/exec.h"
 #include "model/model.h"
 #include "model/prefill.h"
+#include "model/state_pool.h"
+#include "model/workspace.h"
 #include "pith/engine.h"
-#include "reduce/reducer.h"
+#include "reduce/reduction.h"
 #include "tokenize/tokenizer.h"
 
 namespace pith {
@@ -26,20 +28,26 @@ struct Engine::Impl {
   ModelInfo info;
 
   const Tokenizer& RequireTokenizer() const;
-  // For a context of `tokens`, which decide what `auto` is.
-  Reducer MakeReducer(const ReductionOptions& options, int64_t tokens) const;
+  Reduction Compile(const ReductionOptions& options) const;
   std::vector<ScoreResult> Score(std::span<const ScoreItem> items, const ScoreOptions& options,
-                                 ScoreStats* stats) const;
+                                 const Reduction& reduction, ScoreStats* stats) const;
   // Under `auto`: each context reduced as its own length asks.
   std::vector<ScoreResult> ScoreByLength(std::span<const ScoreItem> items,
-                                         const ScoreOptions& options, ScoreStats* stats) const;
-  // `reducer` must outlive the result.
-  PrefillOptions Prefilling(const RunControl& control, const Reducer* reducer) const;
+                                         const ScoreOptions& options, const Reduction& reduction,
+                                         ScoreStats* stats) const;
+  // `reduction`, which may not be by_length(), must outlive the result.
+  PrefillOptions Prefilling(const RunControl& control, const Reduction& reduction) const;
 };
 
 struct Session::Impl {
+  explicit Impl(std::shared_ptr<const Engine::Impl> engine);
+  Impl(const Impl& other);  // forks the text
+
   std::shared_ptr<const Engine::Impl> engine;
-  SequenceState state;
+  StatePool pool;     // two slots: the text's, and one to read ahead in
+  Sequence sequence;  // the text
+  int32_t spare = 0;  // the other slot
+  Workspace workspace;
   std::vector<float> logits;  // after the last token read; empty before the first
   std::vector<int32_t> read;  // tokens read since the session was made or loaded
 };

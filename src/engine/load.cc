@@ -7,8 +7,8 @@
 
 #include "core/error.h"
 #include "engine/impl.h"
-#include "load/model_weights.h"
-#include "ops/kernels.h"
+#include "model/model.h"
+#include "ops/backend.h"
 #include "pith/engine.h"
 
 namespace pith {
@@ -34,50 +34,31 @@ Exec MakeExec(const EngineOptions& options) {
   RequireRange("threads", options.threads, 0, 1024);
   RequireRange("rows-per-chunk", options.rows_per_chunk, 1, int64_t{1} << 20);
   RequireRange("ssd-chunk", options.ssd_chunk, 1, 4096);
-  Exec exec;
-  exec.device = Choose<Device>(
+  const Device device = Choose<Device>(
       "device", options.device,
       {{"cpu", Device::kCpu}, {"reference", Device::kReference}, {"cuda", Device::kCuda}});
+  Exec exec{.backend = &BackendOf(device)};  // throws where this build lacks it
   exec.precision = Choose<Precision>("dtype", options.dtype,
                                      {{"f32", Precision::kF32}, {"bf16", Precision::kBF16}});
   exec.threads = options.threads > 0
                      ? options.threads
                      : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-  KernelsFor(exec.device);  // throws where this build lacks the backend
   return exec;
 }
 
-int64_t CountParameters(const ModelWeights& weights) {
-  const auto matrix = [](const WeightView& w) { return w.rows * w.cols; };
-  int64_t count = matrix(weights.embedding);
-  if (weights.lm_head.data != weights.embedding.data) count += matrix(weights.lm_head);
-  const auto vectors = [&](std::initializer_list<const std::vector<float>*> list) {
-    for (const auto* v : list) count += static_cast<int64_t>(v->size());
-  };
-  vectors({&weights.norm_f_weight, &weights.norm_f_bias});
-  for (const LayerWeights& l : weights.layers) {
-    count += matrix(l.in_proj) + matrix(l.x_proj) + matrix(l.dt_proj) + matrix(l.out_proj);
-    vectors({&l.norm_weight, &l.norm_bias, &l.in_proj_bias, &l.conv_weight, &l.conv_bias,
-             &l.dt_bias, &l.a, &l.d, &l.gated_norm_weight, &l.out_proj_bias});
-  }
-  return count;
-}
-
-ModelInfo DescribeModel(const ModelWeights& weights) {
-  const ModelConfig& config = weights.config;
-  const StateShape state(config);
+ModelInfo DescribeModel(const LoadedModel& loaded) {
+  const ModelConfig& config = loaded.model.config();
   return {.description = config.Describe(),
-          .kind = config.kind == BlockKind::kMamba1 ? "mamba1" : "mamba2",
+          .kind = loaded.model.facts().kind,
           .format = config.format,
-          .parameters = CountParameters(weights),
-          .n_layer = config.n_layer,
+          .parameters = loaded.parameters,
+          .n_layer = config.n_layer(),
           .d_model = config.d_model,
           .vocab_size = config.vocab_size,
-          .state_bytes =
-              (state.conv + state.ssm) * config.n_layer * static_cast<int64_t>(sizeof(float)),
+          .state_bytes = loaded.model.state_layout().bytes(),
           .end_of_text = std::nullopt,
           .end_of_text_source = "",
-          .warnings = weights.warnings};
+          .warnings = loaded.warnings};
 }
 
 void CheckVocabulary(const Tokenizer& tokenizer, const std::string& path, ModelInfo* info) {
@@ -111,9 +92,8 @@ std::vector<int32_t> FindEndOfText(const ModelConfig& config,
 Engine Engine::Load(const std::filesystem::path& directory, const EngineOptions& options,
                     const std::filesystem::path& tokenizer) {
   const Exec exec = MakeExec(options);
-  ModelWeights weights =
-      LoadModel(directory, {.verify_finite = options.verify_weights, .threads = exec.threads});
-  ModelInfo info = DescribeModel(weights);
+  LoadedModel model = LoadModel(directory, exec, options.verify_weights);
+  ModelInfo info = DescribeModel(model);
   const std::filesystem::path path = tokenizer.empty() ? directory / "tokenizer.json" : tokenizer;
   std::optional<Tokenizer> loaded;
   std::error_code ignored;
@@ -121,8 +101,8 @@ Engine Engine::Load(const std::filesystem::path& directory, const EngineOptions&
     loaded = Tokenizer::FromFile(path);
     CheckVocabulary(*loaded, path.string(), &info);
   }
-  std::vector<int32_t> end_of_text = FindEndOfText(weights.config, loaded, &info);
-  return Engine(std::make_shared<Impl>(Impl{.model = Model(std::move(weights)),
+  std::vector<int32_t> end_of_text = FindEndOfText(model.model.config(), loaded, &info);
+  return Engine(std::make_shared<Impl>(Impl{.model = std::move(model.model),
                                             .tokenizer = std::move(loaded),
                                             .exec = exec,
                                             .rows_per_chunk = options.rows_per_chunk,

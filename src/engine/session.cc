@@ -3,13 +3,25 @@
 
 #include "core/error.h"
 #include "engine/impl.h"
-#include "generate/generate.h"
-#include "model/head.h"
+#include "generate/continuation.h"
+#include "generate/decode.h"
 #include "model/prefill.h"
-#include "model/workspace.h"
+#include "model/state.h"
 #include "pith/engine.h"
 
 namespace pith {
+namespace {
+
+// The logits that follow one normalised row, on the host.
+void ReadLogits(const Model& model, const Exec& exec, MatView<const float> normed,
+                std::vector<float>& to) {
+  DeviceMat<float> logits;
+  logits.Resize(exec, 1, std::ssize(to));
+  model.StepLogits(exec, normed, logits.view());
+  DownloadRows(exec, logits.view(), {to.data(), 1, std::ssize(to)});
+}
+
+}  // namespace
 
 Session::Session(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Session::~Session() = default;
@@ -21,14 +33,26 @@ Session& Session::operator=(const Session& other) {
 }
 Session& Session::operator=(Session&&) noexcept = default;
 
-Session Engine::NewSession() const {
-  return Session(std::make_unique<Session::Impl>(
-      Session::Impl{impl_, SequenceState(impl_->model.config()), {}, {}}));
+Session::Impl::Impl(std::shared_ptr<const Engine::Impl> of)
+    : engine(std::move(of)), pool(engine->model, engine->exec, 2) {
+  sequence.slot = pool.Take();
+  spare = pool.Take();
 }
 
+Session::Impl::Impl(const Impl& other) : Impl(other.engine) {
+  pool.CopyFrom(other.pool, other.sequence.slot, sequence.slot);
+  sequence.tokens = other.sequence.tokens;
+  sequence.pending = other.sequence.pending;
+  logits = other.logits;
+  read = other.read;
+}
+
+Session Engine::NewSession() const { return Session(std::make_unique<Session::Impl>(impl_)); }
+
 Session Engine::LoadSession(const std::filesystem::path& state_file) const {
-  return Session(std::make_unique<Session::Impl>(Session::Impl{
-      impl_, LoadState(impl_->model.config(), impl_->model.fingerprint(), state_file), {}, {}}));
+  auto session = std::make_unique<Session::Impl>(impl_);
+  LoadState(impl_->model, state_file, session->pool, session->sequence);
+  return Session(std::move(session));
 }
 
 PrefillReport Session::Append(std::span<const int32_t> ids, const ReductionOptions& reduction,
@@ -36,22 +60,21 @@ PrefillReport Session::Append(std::span<const int32_t> ids, const ReductionOptio
   const auto start = std::chrono::steady_clock::now();
   const Engine::Impl& engine = *impl_->engine;
   std::vector<int32_t> all(ids.begin(), ids.end());
-  if (impl_->state.pending) all.insert(all.begin(), *impl_->state.pending);
-  const Reducer reducer = engine.MakeReducer(reduction, std::ssize(all));
+  if (impl_->sequence.pending) all.insert(all.begin(), *impl_->sequence.pending);
+  const Reduction here = engine.Compile(reduction).For(std::ssize(all));
 
-  // Works on a copy, so that a cancelled or failed read leaves the session as it was.
-  SequenceState state = impl_->state;
-  state.pending.reset();
+  // Reads in the spare slot, so that a cancelled or failed read leaves the session as it was.
+  impl_->pool.Copy(impl_->sequence.slot, impl_->spare);
+  Sequence ahead{.slot = impl_->spare, .tokens = impl_->sequence.tokens};
   std::vector<float> logits(engine.model.config().vocab_size);
-  Workspace workspace;
-  const SequenceInput input{all, &state, WantRows::kLast};
+  const SequenceInput input{all, &ahead, WantRows::kLast};
   const PrefillResult result =
-      Prefill(engine.model, engine.exec, {&input, 1}, engine.Prefilling(control, &reducer),
-              workspace, [&](std::span<const OutputRow>, MatView<const float> normed) {
-                StepLogits(engine.model, engine.exec, normed,
-                           {logits.data(), 1, static_cast<int64_t>(logits.size())});
+      Prefill(engine.model, engine.exec, impl_->pool, {&input, 1}, engine.Prefilling(control, here),
+              impl_->workspace, [&](std::span<const OutputRow>, MatView<const float> normed) {
+                ReadLogits(engine.model, engine.exec, normed, logits);
               });
-  impl_->state = std::move(state);
+  impl_->spare = impl_->sequence.slot;
+  impl_->sequence = ahead;
   impl_->logits = std::move(logits);
   impl_->read.insert(impl_->read.end(), all.begin(), all.end());
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
@@ -64,25 +87,28 @@ PrefillReport Session::Append(std::span<const int32_t> ids, const ReductionOptio
 
 GenerateResult Session::Generate(std::span<const int32_t> prompt, const GenerateOptions& options) {
   const Engine::Impl& engine = *impl_->engine;
-  const Decoder decoder{engine.model, engine.exec, engine.RequireTokenizer(), engine.end_of_text};
-  CheckGenerateOptions(options, engine.model.config().vocab_size);  // before any work
+  const Tokenizer& tokenizer = engine.RequireTokenizer();
+  const int64_t vocab = engine.model.config().vocab_size;
+  CheckGenerateOptions(options, vocab);  // before any work
   PrefillReport prefill;
   if (!prompt.empty() || impl_->logits.empty()) {
     prefill = Append(prompt, options.reduction, options.control);
   }
-  Workspace workspace;
-  GenerateResult result =
-      Decode(decoder, options, impl_->read, impl_->logits, impl_->state, workspace);
+  Continuation text(tokenizer, engine.end_of_text, options, impl_->read, vocab);
+  Decoder decoder(engine.model, engine.exec, impl_->pool, impl_->workspace);
+  decoder.Join(text, impl_->sequence, impl_->logits);
+  while (decoder.active() > 0) decoder.Step();
   // What follows the text is known only after its pending token is read.
-  if (impl_->state.pending) impl_->logits.clear();
+  if (impl_->sequence.pending) impl_->logits.clear();
+  GenerateResult result = text.TakeResult();
   result.prefill = prefill;
   return result;
 }
 
-int64_t Session::tokens() const { return impl_->state.tokens(); }
+int64_t Session::tokens() const { return impl_->sequence.tokens; }
 
 void Session::Save(const std::filesystem::path& state_file) const {
-  SaveState(impl_->state, impl_->engine->model.fingerprint(), state_file);
+  SaveState(impl_->engine->model, impl_->pool, impl_->sequence, state_file);
 }
 
 }  // namespace pith

@@ -34,7 +34,6 @@ class Recorder : public ReductionPolicy {
            std::vector<Sample>& samples)
       : options_(options), known_(known), layer_(layer), samples_(samples) {}
   SiteNeeds Needs() const override { return options_.needs; }
-  bool counts_vary() const override { return true; }
 
   Plan MakePlan(const SiteView& site, int64_t /*remove*/) const override {
     const auto it = std::ranges::find(known_, site.layer, &LtmpThreshold::layer);
@@ -108,26 +107,30 @@ LtmpThresholds CalibrateLtmp(const Model& model, const Exec& exec, const Reducti
           "', expected ltmp without thresholds and blocks");
   Require(!texts.empty(), ErrorCode::kInvalidArgument,
           "calibration: got no text, expected at least one");
-  const Reducer base(spec, model.config(), sites);
+  const Reduction compiled = CompileReduction(spec, model.facts(), sites);
+  const Removal& base = *compiled.impl().Compiled().removal();
   const LtmpOptions ltmp = ReadLtmpOptions(ParamReader(spec.method, spec.params));
-  LtmpThresholds result{.keep = base.keep(),
-                        .protect = base.protected_tail(),
+  LtmpThresholds result{.keep = base.keep,
+                        .protect = base.protected_tail,
                         .options = LtmpMeaning(spec.params),
                         .sites = {}};
   Workspace ws;
-  for (const int layer : base.sites()) {
+  for (const int layer : base.sites) {
     std::vector<Sample> samples;
-    const Reducer reducer =
-        base.With(std::make_shared<Recorder>(ltmp, result.sites, layer, samples));
+    Removal recording = base;
+    recording.setup = {.policy = std::make_shared<Recorder>(ltmp, result.sites, layer, samples),
+                       .counts_vary = true};
+    const CompiledReduction reduction(std::move(recording));
     PrefillOptions prefill = options;
-    prefill.reducer = &reducer;
+    prefill.reduction = &reduction;
     for (const std::vector<int32_t>& text : texts) {
-      SequenceState state(model.config());
+      StatePool pool(model, exec, 1);
+      Sequence state{.slot = pool.Take()};
       const SequenceInput input{text, &state, WantRows::kNone};
-      Prefill(model, exec, {&input, 1}, prefill, ws,
+      Prefill(model, exec, pool, {&input, 1}, prefill, ws,
               [](std::span<const OutputRow>, MatView<const float>) {});
     }
-    result.sites.push_back(Choose(samples, layer, base.keep()));
+    result.sites.push_back(Choose(samples, layer, base.keep));
   }
   return result;
 }

@@ -33,7 +33,8 @@ FarWritten WriteFarMamba1(const BlockContext& context, int64_t layer, MatView<co
     Normalise(context, layer, stream.Rows(begin, n), ws.normed.view());
     ScanMamba1(context, rows, layer, /*output=*/false);
   }
-  return {.work = WorkPerToken(config).far * static_cast<double>(stream.rows), .needed = {}};
+  return {.work = context.model.facts().layers[layer].far * static_cast<double>(stream.rows),
+          .needed = {}};
 }
 
 }  // namespace

@@ -14,7 +14,7 @@ namespace pith {
 
 // What one layer wrote of a far region.
 struct FarWritten {
-  double work = 0;                           // multiply-adds, as LayerWork counts
+  double work = 0;                           // FLOPs, as LayerWork counts
   std::vector<std::vector<uint8_t>> needed;  // [n_heads][chunks]; empty for Mamba-1
 };
 

@@ -149,11 +149,10 @@ class Writer {
   }
 
   FarWritten Count() const {
-    const LayerWork work = WorkPerToken(config_);
+    const LayerWork& work = context_.model.facts().layers[layer_];
     FarWritten written;
     written.work =
-        work.far * static_cast<double>(region_.far) +
-        work.far_b / static_cast<double>(config_.n_groups) * static_cast<double>(b_rows_);
+        work.far * static_cast<double>(region_.far) + work.far_group * static_cast<double>(b_rows_);
     for (const HeadWrites& head : heads_) {
       written.work += work.far_head * static_cast<double>(head.needed_rows);
       written.needed.push_back(head.needed);

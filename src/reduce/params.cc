@@ -94,4 +94,10 @@ std::vector<int> ParamReader::Layers(const std::string& key, int64_t n_layer) co
   return layers;
 }
 
+std::string JoinSites(const std::vector<int>& layers) {
+  std::string text;
+  for (const int layer : layers) text += StrCat(text.empty() ? "" : "+", layer);
+  return text;
+}
+
 }  // namespace pith

@@ -4,8 +4,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "core/exec.h"
 #include "core/tensor.h"
@@ -14,7 +16,8 @@
 
 namespace pith {
 
-// What of the site's block, or of the text, a policy reads (reduction-methods A1, A3).
+// What of the site's block, or of the text, a policy reads; docs/reductions.md,
+// "Importance and matching".
 enum class Source : uint8_t {
   kNone,
   kSsm,            // y before the gate, with D·x: [rows, d_inner]
@@ -28,7 +31,7 @@ enum class Source : uint8_t {
 };
 
 // How a row gets one importance. The first four are means over the channels of kSsm, kGated or
-// kHidden (Eq. 5 and Table 3), the next five come from kScan, the last from kTokens.
+// kHidden, the next five come from kScan, the last from kTokens.
 enum class ImportanceKind : uint8_t {
   kClip,
   kNoClip,
@@ -68,21 +71,27 @@ class ReductionPolicy {
   virtual ~ReductionPolicy() = default;
   virtual SiteNeeds Needs() const = 0;
   // Removes exactly `remove` rows, 0 ≤ remove ≤ MaxRemovable(limit of the method, rows, protected
-  // tail + head) of schedule.h. Depends on nothing but the view: const, stateless, the same on
-  // every call.
+  // tail + head) of schedule.h; what it sees fit where PolicySetup::counts_vary. Depends on nothing
+  // but the view: const, stateless, the same on every call.
   virtual Plan MakePlan(const SiteView& site, int64_t remove) const = 0;
+};
 
-  // The first tokens of the context that are neither removed nor altered.
-  virtual int64_t protected_head() const { return 0; }
-  // Rows that the published code keeps at each site beyond ceil(keep · rows); for
-  // lengths=published.
-  virtual int64_t published_extra() const { return 0; }
-  // Whether plans remove what they see fit in place of `remove` rows; one row at least stays.
-  virtual bool counts_vary() const { return false; }
-  // Throws kInvalidArgument where the policy was made for other sites, another keep ratio or
-  // another number of protected last rows.
-  virtual void CheckSchedule(std::span<const int> /*sites*/, double /*keep*/,
-                             int64_t /*protect*/) const {}
+// Sites, keep ratio and protected last rows that a policy was made for.
+struct ScheduleMade {
+  std::string file;  // for messages
+  std::vector<int> sites;
+  double keep = 1;
+  int64_t protect = 0;
+};
+
+// A policy with what a schedule must know of it.
+struct PolicySetup {
+  std::shared_ptr<const ReductionPolicy> policy;
+  int64_t protected_head = 0;   // first tokens of the context that are neither removed nor altered
+  int64_t published_extra = 0;  // rows that the published code keeps at each site beyond
+                                // ceil(keep · rows); for lengths=published
+  bool counts_vary = false;     // plans remove what they see fit; one row at least stays
+  std::optional<ScheduleMade> made_for = std::nullopt;  // any other schedule is refused
 };
 
 }  // namespace pith

@@ -9,7 +9,7 @@ namespace pith {
 
 namespace {
 
-Method SkimMethod() {
+Method MakeSkim() {
   return {.name = "skim",
           .summary = "far tokens stop being processed and only write state, where it arrives",
           .keys = {{"full", "first half", "layers that all tokens pass in full, such as 0-11"},
@@ -20,17 +20,18 @@ Method SkimMethod() {
                    {"mass", "off", "in place of horizon: leave out this share of each head's mass"},
                    {"chunk", "64 (16 under 512 tokens)", "tokens per chunk of far writes"},
                    {"protect", "d_conv", "last tokens that are never far"}},
-          .roles = true};
+          .how = SkimMethod{}};
 }
 
 }  // namespace
 
 const std::vector<Method>& Methods() {
   static const std::vector<Method> methods = {
-      {.name = "none", .summary = "every token, unreduced"},
-      SkimMethod(),
+      {.name = "none", .summary = "every token, unreduced", .how = NoneMethod{}},
+      MakeSkim(),
       {.name = "auto",
-       .summary = "what our study supports for the model and the length of context"},
+       .summary = "what our study supports for the model and the length of context",
+       .how = AutoMethod{}},
       UtrcMethod(),
       UtrcPublishedMethod(),
       EvitMethod(),
@@ -66,22 +67,34 @@ bool ReadsFile(const ReductionSpec& spec) {
 }
 
 std::vector<MethodKey> AllKeys(const Method& method) {
-  if (!method.make) return method.keys;
+  const RemovalMethod* const removal = method.removal();
+  if (removal == nullptr) return method.keys;
   std::vector<MethodKey> keys = {
       {"keep", "solved from @N%", "share of rows kept at each site, in place of @N%"}};
-  if (!method.before_layers) {
-    keys.push_back({"sites", method.one_site ? "the first by depth" : "by depth",
+  if (!removal->before_layers) {
+    keys.push_back({"sites", removal->one_site ? "the first by depth" : "by depth",
                     "layers after which rows go, such as 5+7+9 or 5-7+9"});
   }
-  keys.push_back({"protect", method.protect < 0 ? "d_conv" : "256",
+  keys.push_back({"protect", removal->protect < 0 ? "d_conv" : "256",
                   "last tokens of the context that are left as they are"});
   keys.push_back({"seed", "0", "seed of whatever the method draws"});
   keys.push_back({"lengths", "cumulative", "published: ceil(keep · rows) at each site"});
-  if (method.blocks && !method.before_layers) {
+  if (removal->blocks && !removal->before_layers) {
     keys.push_back({"block", "0", "rows that are planned together, an even number; 0: all"});
   }
   keys.insert(keys.end(), method.keys.begin(), method.keys.end());
   return keys;
+}
+
+void CheckKeys(const ReductionSpec& spec, const Method& method) {
+  const std::vector<MethodKey> keys = AllKeys(method);
+  for (const auto& [key, value] : spec.params) {
+    if (std::ranges::find(keys, key, &MethodKey::name) != keys.end()) continue;
+    std::string known;
+    for (const MethodKey& k : keys) known += (known.empty() ? "" : ", ") + std::string(k.name);
+    Throw(ErrorCode::kInvalidArgument, spec.method, ": option: got '", key, "', expected ",
+          known.empty() ? "no options" : "one of " + known);
+  }
 }
 
 }  // namespace pith

@@ -2,9 +2,9 @@
 #ifndef PITH_REDUCE_REGISTRY_H_
 #define PITH_REDUCE_REGISTRY_H_
 
-#include <memory>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "reduce/params.h"
@@ -21,18 +21,30 @@ struct MethodKey {
   bool file = false;          // the value names a file that is read
 };
 
-struct Method {
-  std::string_view name;
-  std::string_view summary;
-  std::vector<MethodKey> keys = {};  // its own; AllKeys adds the common ones
+// Every row stays.
+struct NoneMethod {};
+// Rows keep their places and take roles (skim.h).
+struct SkimMethod {};
+// Another method's reduction, by the length of the context (auto.h).
+struct AutoMethod {};
+// Rows leave at sites.
+struct RemovalMethod {
   Limit limit = Limit::kHalf;
   bool before_layers = false;  // its only site is −1
   bool one_site = false;       // unless told otherwise, it acts at the first default site only
   bool blocks = true;          // it can be planned in blocks (blocks.h); needs Limit::kHalf
   int64_t protect = -1;        // last tokens protected unless told otherwise; −1: d_conv
-  bool roles = false;          // no policy: rows keep their places and take roles (skim.h)
-  // Reads its own keys and `seed`; throws kInvalidArgument. Null for `none`.
-  std::shared_ptr<const ReductionPolicy> (*make)(const ParamReader& params) = nullptr;
+  // Reads its own keys and `seed`; throws kInvalidArgument.
+  PolicySetup (*make)(const ParamReader& params);
+};
+
+struct Method {
+  std::string_view name;
+  std::string_view summary;
+  std::vector<MethodKey> keys = {};  // its own; AllKeys adds the common ones
+  std::variant<NoneMethod, SkimMethod, AutoMethod, RemovalMethod> how;
+
+  const RemovalMethod* removal() const { return std::get_if<RemovalMethod>(&how); }
 };
 
 const std::vector<Method>& Methods();
@@ -40,12 +52,15 @@ const std::vector<Method>& Methods();
 // Throws kInvalidArgument, listing the known names.
 const Method& FindMethod(std::string_view name);
 
-// Whether building a Reducer from `spec` reads a file that it names. Front ends that take specs
+// Whether compiling `spec` reads a file that it names. Front ends that take specs
 // from a network must refuse those.
 bool ReadsFile(const ReductionSpec& spec);
 
 // The common keys that apply to the method, then its own.
 std::vector<MethodKey> AllKeys(const Method& method);
+
+// Throws kInvalidArgument for a key that is none of AllKeys(method), listing them.
+void CheckKeys(const ReductionSpec& spec, const Method& method);
 
 }  // namespace pith
 

@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "core/error.h"
-#include "reduce/flops.h"
 
 namespace pith {
 
@@ -26,32 +25,44 @@ std::vector<int> DefaultSites(int64_t n_layer) {
   return sites;
 }
 
-double HeadWeight(const ModelConfig& config, FlopsCount count) {
-  if (count == FlopsCount::kBlocks) return 0;
-  return HeadFlopsPerToken(config) / BlockFlopsPerToken(config).Total();
+double WorkWeights::Between(int64_t from, int64_t to) const {
+  double sum = 0;
+  for (int64_t layer = from + 1; layer <= to; ++layer) sum += layers[layer];
+  return sum;
 }
 
-double Reduction(const std::vector<int>& sites, int64_t n_layer, double head_weight, double keep) {
+// Beside the first layer: where all layers are alike every weight is 1, so that sums over layers
+// are whole numbers and exact.
+WorkWeights WeightsOf(const ModelFacts& facts, FlopsCount count) {
+  PITH_CHECK(!facts.layers.empty() && facts.layers[0].full > 0);
+  const double unit = facts.layers[0].full;
+  WorkWeights weights;
+  for (const LayerWork& layer : facts.layers) weights.layers.push_back(layer.full / unit);
+  if (count == FlopsCount::kFull) weights.head = facts.head / unit;
+  return weights;
+}
+
+double ShareSaved(const std::vector<int>& sites, const WorkWeights& weights, double keep) {
   double saved = 0;
   double ratio = 1;
   int64_t layer = -1;  // the last one counted
   for (int site : sites) {
-    saved += static_cast<double>(site - layer) * (1 - ratio);
+    saved += weights.Between(layer, site) * (1 - ratio);
     layer = site;
     ratio *= keep;
   }
-  saved += (static_cast<double>(n_layer - 1 - layer) + head_weight) * (1 - ratio);
-  return saved / (static_cast<double>(n_layer) + head_weight);
+  saved += (weights.Between(layer, weights.n_layer() - 1) + weights.head) * (1 - ratio);
+  return saved / weights.Total();
 }
 
-double SolveKeep(const std::vector<int>& sites, int64_t n_layer, double head_weight, double wanted,
+double SolveKeep(const std::vector<int>& sites, const WorkWeights& weights, double wanted,
                  double min_keep) {
   if (wanted <= 0) return 1;
   if (sites.size() == 1 && sites[0] < 0) return 1 - wanted;  // linear: exact
   double low = min_keep, high = 1;
   for (int step = 0; step < 60; ++step) {
     const double middle = (low + high) / 2;
-    (Reduction(sites, n_layer, head_weight, middle) >= wanted ? low : high) = middle;
+    (ShareSaved(sites, weights, middle) >= wanted ? low : high) = middle;
   }
   return low;
 }
@@ -76,20 +87,20 @@ std::vector<SiteLength> IntegerLengths(const std::vector<int>& sites, double kee
   return lengths;
 }
 
-double Realised(const std::vector<SiteLength>& lengths, int64_t tokens, int64_t n_layer,
-                double head_weight) {
+double Realised(const std::vector<SiteLength>& lengths, int64_t tokens,
+                const WorkWeights& weights) {
   if (tokens == 0) return 0;
-  double saved = 0;  // rows times blocks
+  double saved = 0;
   int64_t rows = tokens;
   int64_t layer = -1;
   for (const SiteLength& site : lengths) {
-    saved += static_cast<double>(site.layer - layer) * static_cast<double>(tokens - rows);
+    saved += weights.Between(layer, site.layer) * static_cast<double>(tokens - rows);
     layer = site.layer;
     rows = site.out;
   }
-  saved +=
-      (static_cast<double>(n_layer - 1 - layer) + head_weight) * static_cast<double>(tokens - rows);
-  return saved / (static_cast<double>(tokens) * (static_cast<double>(n_layer) + head_weight));
+  saved += (weights.Between(layer, weights.n_layer() - 1) + weights.head) *
+           static_cast<double>(tokens - rows);
+  return saved / (static_cast<double>(tokens) * weights.Total());
 }
 
 }  // namespace pith

@@ -5,14 +5,26 @@
 #include <cstdint>
 #include <vector>
 
-#include "load/model_config.h"
+#include "reduce/facts.h"
 
 namespace pith {
 
 enum class FlopsCount : uint8_t {
-  kBlocks,  // mean number of tokens over layers, as the paper's authors count
-  kFull,    // all terms of the blocks, and the head over the surviving rows
+  kBlocks,  // the layers alone; where all are alike, the mean number of tokens over layers
+  kFull,    // and the head, over the surviving rows
 };
+
+// How much a layer's row counts beside one of the first layer, by their work.
+struct WorkWeights {
+  std::vector<double> layers;
+  double head = 0;  // 0 for kBlocks
+
+  int64_t n_layer() const { return static_cast<int64_t>(layers.size()); }
+  // Of layers after `from` up to and including `to`.
+  double Between(int64_t from, int64_t to) const;
+  double Total() const { return Between(-1, n_layer() - 1) + head; }
+};
+WorkWeights WeightsOf(const ModelFacts& facts, FlopsCount count);
 
 struct SiteLength {
   int layer = 0;    // −1: before the first layer
@@ -43,16 +55,13 @@ enum class Rounding : uint8_t {
 // layer has site 0.
 std::vector<int> DefaultSites(int64_t n_layer);
 
-// Weight of the head beside one block in the sum over layers: 0 for kBlocks.
-double HeadWeight(const ModelConfig& config, FlopsCount count);
+// Share of the work saved with keep ratio `keep` at each site, before rounding: docs/reductions.md,
+// "From a wanted reduction to lengths".
+double ShareSaved(const std::vector<int>& sites, const WorkWeights& weights, double keep);
 
-// Reduction with keep ratio `keep` at each site, before rounding: docs/reductions.md, "From a
-// wanted reduction to lengths".
-double Reduction(const std::vector<int>& sites, int64_t n_layer, double head_weight, double keep);
-
-// The largest keep ratio in [min_keep, 1] whose Reduction is at least `wanted`, which must be
+// The largest keep ratio in [min_keep, 1] whose ShareSaved is at least `wanted`, which must be
 // within reach.
-double SolveKeep(const std::vector<int>& sites, int64_t n_layer, double head_weight, double wanted,
+double SolveKeep(const std::vector<int>& sites, const WorkWeights& weights, double wanted,
                  double min_keep);
 
 struct LengthRules {
@@ -67,9 +76,8 @@ struct LengthRules {
 std::vector<SiteLength> IntegerLengths(const std::vector<int>& sites, double keep, int64_t tokens,
                                        const LengthRules& rules);
 
-// The reduction that these lengths give; 0 for no tokens.
-double Realised(const std::vector<SiteLength>& lengths, int64_t tokens, int64_t n_layer,
-                double head_weight);
+// The share of the work over `tokens` that these lengths save; 0 for no tokens.
+double Realised(const std::vector<SiteLength>& lengths, int64_t tokens, const WorkWeights& weights);
 
 }  // namespace pith
 

@@ -5,10 +5,9 @@
 
 #include <cstdint>
 #include <optional>
-#include <string>
 #include <vector>
 
-#include "load/model_config.h"
+#include "reduce/facts.h"
 #include "reduce/params.h"
 #include "reduce/spec.h"
 
@@ -34,24 +33,27 @@ struct FarRegion {
 
 class Skim {
  public:
-  // Reads the method's keys (registry.cc lists them). Throws kInvalidArgument; for Mamba-1 also
-  // where a horizon is given, since its Δ depends on all of x.
-  Skim(const ReductionSpec& spec, const ModelConfig& config, const ParamReader& params);
+  // Reads the method's keys (registry.cc lists them). Throws kInvalidArgument; also where a horizon
+  // is given and no layer can leave writes out.
+  Skim(const ReductionSpec& spec, const ModelFacts& facts, const ParamReader& params);
 
   bool full(int64_t layer) const { return full_[layer]; }
   const Horizon& horizon() const { return horizon_; }
   FarRegion Region(int64_t tokens) const;
 
-  // Share of the blocks' work saved in a context of `tokens` where all pairs are written, and where
+  // Share of the layers' work saved in a context of `tokens` where all pairs are written, and where
   // none are: the masks of a real text lie between.
   struct Bounds {
     double all_pairs = 0;
     double no_pairs = 0;
   };
   Bounds Realised(int64_t tokens) const;
+  // The same where far rows cost `far_work` FLOPs in the layers that skim them.
+  double RealisedBy(double far_work, int64_t tokens) const;
 
  private:
-  void SetWanted(double wanted, const ModelConfig& config);
+  void SetWanted(double wanted, const ModelFacts& facts);
+  void ReadHorizon(const ReductionSpec& spec, const ModelFacts& facts, const ParamReader& params);
 
   std::vector<bool> full_;
   Horizon horizon_;
@@ -59,19 +61,11 @@ class Skim {
   std::optional<int64_t> chunk_;
   std::optional<double> wanted_;  // then the window is the largest that still saves this much
   int64_t protect_ = 0;
-  int64_t frozen_layers_ = 0;
-  double all_ = 0;   // a far token's work beside a full one's, all pairs written
-  double none_ = 0;  // and with none
+  double row_work_ = 0;      // of one row through all layers
+  double skimmed_work_ = 0;  // through those that skim it
+  double all_ = 0;           // share of row_work_ that a far row saves, all pairs written
+  double none_ = 0;          // and with none
 };
-
-// Multiply-adds of one token in one layer (products and convolution; SSD counted in chunks of 64).
-struct LayerWork {
-  double full = 0;
-  double far = 0;       // Mamba-2: Δ alone; Mamba-1: everything a far token costs
-  double far_b = 0;     // Mamba-2: more where any head of the chunk is written
-  double far_head = 0;  // Mamba-2: more for each head that is written
-};
-LayerWork WorkPerToken(const ModelConfig& config);
 
 }  // namespace pith
 

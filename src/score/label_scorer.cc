@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "core/error.h"
-#include "model/head.h"
 
 namespace pith {
 namespace {
@@ -18,8 +17,8 @@ std::vector<LabelScore> LabelScorer::Score(MatView<const float> normed,
   std::vector<LabelScore> scores(labels.size());
   for (int64_t begin = 0; begin < normed.rows; begin += kBlockRows) {
     const int64_t count = std::min(kBlockRows, normed.rows - begin);
-    logits_.Resize(count, model_.config().vocab_size);
-    Logits(model_, exec_, normed.Rows(begin, count), logits_.view());
+    logits_.Resize(exec_, count, model_.config().vocab_size);
+    model_.Logits(exec_, normed.Rows(begin, count), logits_.view());
     ScoreLabels(exec_, logits_.view(), labels.subspan(begin, count),
                 std::span(scores).subspan(begin, count));
   }

@@ -17,13 +17,14 @@ class LabelScorer {
  public:
   LabelScorer(const Model& model, const Exec& exec) : model_(model), exec_(exec) {}
 
-  // labels[i] is the token after normalised row i [rows, d_model]. Memory: 256 rows of logits.
+  // labels[i] is the token after normalised row i [rows, d_model], which the
+  // backend holds. Memory: 256 rows of logits.
   std::vector<LabelScore> Score(MatView<const float> normed, std::span<const int32_t> labels);
 
  private:
   const Model& model_;
   Exec exec_;
-  MatOwner<float> logits_;
+  DeviceMat<float> logits_;
 };
 
 }  // namespace pith

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "ops/rows.h"
 #include "score/label_scorer.h"
 
 namespace pith {
@@ -35,7 +36,7 @@ Whole Join(const ScoreItem& item) {
 // What reached the end of the model, of one sequence.
 struct Left {
   std::vector<int32_t> positions;
-  std::vector<float> rows;  // [positions.size(), d_model], normalised
+  DeviceMat<float> rows;  // [tokens, d_model], the first positions.size() filled, normalised
 
   int64_t count() const { return static_cast<int64_t>(positions.size()); }
 };
@@ -57,23 +58,26 @@ class WholeScorer {
   void Score(std::span<const size_t> batch) {
     std::vector<Left> left(batch.size());
     std::vector<std::vector<int32_t>> ids;
-    std::vector<SequenceState> states(batch.size(), SequenceState(model_.config()));
+    StatePool pool(model_, exec_, std::ssize(batch));
+    std::vector<Sequence> sequences(batch.size());
     std::vector<SequenceInput> inputs;
     for (const size_t item : batch) ids.push_back(wholes_[item].ids);
     for (size_t b = 0; b < batch.size(); ++b) {
       if (Pads()) ids[b].resize(ids[0].size(), kPadding);
-      inputs.push_back({ids[b], &states[b], WantRows::kAll});
+      sequences[b].slot = pool.Take();
+      left[b].rows.Resize(exec_, std::ssize(ids[b]), model_.config().d_model);
+      inputs.push_back({ids[b], &sequences[b], WantRows::kAll});
     }
     const auto start = std::chrono::steady_clock::now();
-    const PrefillResult result =
-        Prefill(model_, exec_, inputs, prefill_, workspace_,
-                [&](std::span<const OutputRow> rows, MatView<const float> normed) {
-                  for (size_t r = 0; r < rows.size(); ++r) {
-                    Left& to = left[rows[r].sequence];
-                    to.positions.push_back(rows[r].position);
-                    to.rows.insert(to.rows.end(), normed.Row(r), normed.Row(r) + normed.cols);
-                  }
-                });
+    const PrefillResult result = Prefill(
+        model_, exec_, pool, inputs, prefill_, workspace_,
+        [&](std::span<const OutputRow> rows, MatView<const float> normed) {
+          for (size_t r = 0; r < rows.size(); ++r) {
+            Left& to = left[rows[r].sequence];
+            CopyRows(exec_, normed.Rows(static_cast<int64_t>(r), 1), to.rows.Rows(to.count(), 1));
+            to.positions.push_back(rows[r].position);
+          }
+        });
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
     stats_.context_seconds += elapsed.count();
     for (size_t b = 0; b < batch.size(); ++b) {
@@ -108,16 +112,18 @@ class WholeScorer {
 
   void ScoreOne(const Whole& whole, const Left& left, int64_t read, ScoreResult& to) {
     const std::vector<RowLabel> pairs = Pair(whole, left, read);
-    const int64_t width = model_.config().d_model;
-    std::vector<float> rows;
+    std::vector<int64_t> rows;
     std::vector<int32_t> labels;
     for (const RowLabel& pair : pairs) {
-      const auto begin = left.rows.begin() + pair.row * width;
-      rows.insert(rows.end(), begin, begin + width);
+      rows.push_back(pair.row);
       labels.push_back(whole.labels[pair.label]);
     }
     const auto count = static_cast<int64_t>(pairs.size());
-    const std::vector<LabelScore> scores = labels_.Score({rows.data(), count, width}, labels);
+    scored_.Resize(exec_, count, model_.config().d_model);
+    GatherRows(
+        exec_,
+        {.a = left.rows.view(), .a_rows = rows, .b = {}, .b_rows = {}, .out = scored_.view()});
+    const std::vector<LabelScore> scores = labels_.Score(scored_.view(), labels);
     for (int64_t i = 0; i < count; ++i) {
       to.logprob += scores[i].logprob;
       to.greedy_tokens += scores[i].top == labels[i] ? 1 : 0;
@@ -136,6 +142,7 @@ class WholeScorer {
   const PrefillOptions& prefill_;
   LabelScorer labels_;
   Workspace workspace_;
+  DeviceMat<float> scored_;  // the rows that are scored, together
   std::vector<Whole> wholes_;
   std::vector<ScoreResult> results_;
   ScoreStats stats_;

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "ops/rows.h"
 #include "score/label_scorer.h"
 #include "score/modes.h"
 
@@ -32,14 +33,14 @@ std::vector<ContextGroup> GroupByContext(std::span<const ScoreItem> items) {
 
 // The first token of every continuation is read off its context's last row.
 struct FirstTokens {
-  std::vector<float> rows;  // [items.size(), d_model]
+  DeviceMat<float> rows;  // [room, d_model], the first items.size() filled
   std::vector<size_t> items;
   std::vector<int32_t> labels;
 
-  void Add(const ContextGroup& group, std::span<const ScoreItem> all, const float* row,
-           int64_t width) {
+  void Add(const Exec& exec, const ContextGroup& group, std::span<const ScoreItem> all,
+           MatView<const float> row) {
     for (const size_t item : group.items) {
-      rows.insert(rows.end(), row, row + width);
+      CopyRows(exec, row, rows.Rows(static_cast<int64_t>(items.size()), 1));
       items.push_back(item);
       labels.push_back(all[item].continuation[0]);
     }
@@ -60,31 +61,37 @@ class BatchScorer {
         results_(items.size()) {}
 
   void Score(std::span<const ContextGroup> groups) {
-    std::vector<SequenceState> states(groups.size(), SequenceState(model_.config()));
-    ReadContexts(groups, states);
-    ReadContinuations(groups, states);
+    StatePool pool(model_, exec_, std::ssize(groups));
+    std::vector<Sequence> sequences(groups.size());
+    for (Sequence& sequence : sequences) sequence.slot = pool.Take();
+    ReadContexts(groups, pool, sequences);
+    ReadContinuations(groups, pool, sequences);
   }
 
   const ScoreStats& stats() const { return stats_; }
   std::vector<ScoreResult> TakeResults() { return std::move(results_); }
 
  private:
-  void ReadContexts(std::span<const ContextGroup> groups, std::span<SequenceState> states) {
+  void ReadContexts(std::span<const ContextGroup> groups, StatePool& pool,
+                    std::span<Sequence> sequences) {
     std::vector<SequenceInput> batch;
     std::vector<size_t> group_of;
+    int64_t items = 0;
     for (size_t g = 0; g < groups.size(); ++g) {
       if (groups[g].context->empty()) continue;
-      batch.push_back({*groups[g].context, &states[g], WantRows::kLast});
+      batch.push_back({*groups[g].context, &sequences[g], WantRows::kLast});
       group_of.push_back(g);
+      items += std::ssize(groups[g].items);
     }
     if (batch.empty()) return;
     FirstTokens first;
+    first.rows.Resize(exec_, items, model_.config().d_model);
     const auto start = std::chrono::steady_clock::now();
-    const auto result = Prefill(model_, exec_, batch, prefill_, workspace_,
+    const auto result = Prefill(model_, exec_, pool, batch, prefill_, workspace_,
                                 [&](std::span<const OutputRow> rows, MatView<const float> normed) {
                                   for (size_t r = 0; r < rows.size(); ++r) {
-                                    first.Add(groups[group_of[rows[r].sequence]], items_,
-                                              normed.Row(r), normed.cols);
+                                    first.Add(exec_, groups[group_of[rows[r].sequence]], items_,
+                                              normed.Rows(static_cast<int64_t>(r), 1));
                                   }
                                 });
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
@@ -103,42 +110,43 @@ class BatchScorer {
 
   void ScoreFirst(FirstTokens& first) {
     const auto count = static_cast<int64_t>(first.items.size());
-    const std::vector<LabelScore> scores = labels_.Score(
-        {first.rows.data(), count, static_cast<int64_t>(first.rows.size()) / count}, first.labels);
+    const std::vector<LabelScore> scores = labels_.Score(first.rows.Rows(0, count), first.labels);
     for (int64_t i = 0; i < count; ++i) Add(first.items[i], first.labels[i], scores[i]);
   }
 
-  void ReadContinuations(std::span<const ContextGroup> groups, std::span<SequenceState> states) {
-    const auto state_bytes = static_cast<int64_t>(states[0].values().size() * sizeof(float));
-    const int64_t limit = std::max<int64_t>(1, options_.max_state_bytes / state_bytes);
-    std::vector<std::pair<size_t, const SequenceState*>> pending;
+  void ReadContinuations(std::span<const ContextGroup> groups, const StatePool& pool,
+                         std::span<const Sequence> sequences) {
+    const int64_t limit =
+        std::max<int64_t>(1, options_.max_state_bytes / model_.state_layout().bytes());
+    std::vector<std::pair<size_t, int32_t>> pending;  // items, and the slots of their contexts
     for (size_t g = 0; g < groups.size(); ++g) {
       for (const size_t item : groups[g].items) {
         if (items_[item].continuation.size() < 2) continue;
-        pending.emplace_back(item, &states[g]);
-        if (static_cast<int64_t>(pending.size()) < limit) continue;
-        ReadSome(pending);
+        pending.emplace_back(item, sequences[g].slot);
+        if (std::ssize(pending) < limit) continue;
+        ReadSome(pending, pool);
         pending.clear();
       }
     }
-    if (!pending.empty()) ReadSome(pending);
+    if (!pending.empty()) ReadSome(pending, pool);
   }
 
   // Every token after the first, whole, from copies of the contexts' states.
-  void ReadSome(std::span<const std::pair<size_t, const SequenceState*>> pending) {
-    std::vector<SequenceState> states;
-    states.reserve(pending.size());
+  void ReadSome(std::span<const std::pair<size_t, int32_t>> pending, const StatePool& contexts) {
+    StatePool pool(model_, exec_, std::ssize(pending));
+    std::vector<Sequence> sequences(pending.size());
     std::vector<SequenceInput> batch;
-    for (const auto& [item, state] : pending) {
-      states.push_back(*state);
-      const std::span<const int32_t> ids = items_[item].continuation;
-      batch.push_back({ids.first(ids.size() - 1), &states.back(), WantRows::kAll});
+    for (size_t i = 0; i < pending.size(); ++i) {
+      sequences[i].slot = pool.Take();
+      pool.CopyFrom(contexts, pending[i].second, sequences[i].slot);
+      const std::span<const int32_t> ids = items_[pending[i].first].continuation;
+      batch.push_back({ids.first(ids.size() - 1), &sequences[i], WantRows::kAll});
     }
     PrefillOptions dense = prefill_;
-    dense.reducer = nullptr;
+    dense.reduction = nullptr;
     dense.progress = nullptr;
     Prefill(
-        model_, exec_, batch, dense, workspace_,
+        model_, exec_, pool, batch, dense, workspace_,
         [&](std::span<const OutputRow> rows, MatView<const float> normed) {
           std::vector<int32_t> labels;
           for (const OutputRow& row : rows) {
@@ -194,9 +202,7 @@ std::vector<ScoreResult> ScoreItems(const Model& model, const Exec& exec,
   if (options.mode != ScoringMode::kContext) {
     return ScoreWholeItems(model, exec, items, options, prefill, stats);
   }
-  const StateShape shape(model.config());
-  const int64_t state_bytes =
-      (shape.conv + shape.ssm) * model.config().n_layer * static_cast<int64_t>(sizeof(float));
+  const int64_t state_bytes = model.state_layout().bytes();
   BatchScorer scorer(model, exec, items, options, prefill);
   for (size_t begin = 0; begin < groups.size();) {
     size_t end = begin;
@@ -222,13 +228,14 @@ PerplexityResult ScoreDocument(const Model& model, const Exec& exec, std::span<c
           " tokens, expected at least 2, since the first one is not predicted");
   CheckTokenIds(model.config(), ids);
   LabelScorer scorer(model, exec);
-  SequenceState state(model.config());
+  StatePool pool(model, exec, 1);
+  Sequence sequence{.slot = pool.Take()};
   Workspace workspace;
   double sum = 0;
   int64_t tokens = 0;
   // The last token is a label only.
-  const SequenceInput input{ids.first(ids.size() - 1), &state, WantRows::kAll};
-  Prefill(model, exec, {&input, 1}, prefill, workspace,
+  const SequenceInput input{ids.first(ids.size() - 1), &sequence, WantRows::kAll};
+  Prefill(model, exec, pool, {&input, 1}, prefill, workspace,
           [&](std::span<const OutputRow> rows, MatView<const float> normed) {
             std::vector<int32_t> labels;
             for (const OutputRow& row : rows) labels.push_back(ids[row.position + 1]);

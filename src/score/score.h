@@ -18,10 +18,10 @@ namespace pith {
 // naming its index.
 void CheckScoreItems(const ModelConfig& config, std::span<const ScoreItem> items);
 
-// In scoring mode `context` (docs/scoring.md): contexts are prefilled, reduced as `prefill.reducer`
-// says, once per distinct context; then every continuation token is read whole and scored. Results
-// do not depend on how items are batched. The other modes: score/modes.h. Throws as CheckScoreItems
-// does. `stats` may be null.
+// In scoring mode `context` (docs/scoring.md): contexts are prefilled, reduced as
+// `prefill.reduction` says, once per distinct context; then every continuation token is read whole
+// and scored. Results do not depend on how items are batched. The other modes: score/modes.h.
+// Throws as CheckScoreItems does. `stats` may be null.
 std::vector<ScoreResult> ScoreItems(const Model& model, const Exec& exec,
                                     std::span<const ScoreItem> items, const ScoreOptions& options,
                                     const PrefillOptions& prefill, ScoreStats* stats = nullptr);

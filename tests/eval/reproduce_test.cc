@@ -21,7 +21,8 @@
 #include "eval/reproduce/models.h"
 #include "eval/reproduce/results.h"
 #include "load/model_config.h"
-#include "reduce/reducer.h"
+#include "model/facts.h"
+#include "reduce/reduction.h"
 #include "tests/load/checkpoint_builder.h"
 
 namespace pith {
@@ -51,14 +52,14 @@ GridModel Shape(const std::string& paper_model) {
   return {model->kind, model->n_layer};
 }
 
-// What a Reducer reads of a config, in the paper's depth or another.
-ModelConfig Config(const GridModel& shape) {
+// Of a shipped model, in the paper's depth or another.
+ModelFacts Facts(const GridModel& shape) {
   ModelConfig config = LoadModelConfig(
       std::filesystem::path(PITH_SOURCE_DIR) /
       (shape.kind == BlockKind::kMamba1 ? "models/pith-13m-mamba1" : "models/pith-27m-mamba2") /
       "config.json");
   config.n_layer = shape.n_layer;
-  return config;
+  return FactsOf(config);
 }
 
 std::vector<std::string> Methods(const Grid& grid) {
@@ -233,7 +234,7 @@ TEST(Grid, EveryReductionCanBeBuilt) {
           for (const std::string& method : Methods(grid)) {
             const ReductionSpec spec = ReductionSpec::Parse(method);
             EXPECT_EQ(spec.ToString(), method);
-            EXPECT_EQ(Reducer(spec, Config(shape)).text(), method);
+            EXPECT_EQ(CompileReduction(spec, Facts(shape)).text(), method);
           }
           const auto methods = Methods(grid);
           EXPECT_EQ(std::set(methods.begin(), methods.end()).size(), methods.size())

@@ -8,9 +8,15 @@
 
 #include "pith/error.h"
 #include "tests/load/checkpoint_builder.h"
+#include "tests/load/mixers.h"
 
 namespace pith {
 namespace {
+
+using testing::IsMamba1;
+using testing::Mamba1Of;
+using testing::Mamba2Of;
+using testing::MixerOf;
 
 using testing::ErrorOf;
 
@@ -35,20 +41,19 @@ TEST(ModelConfig, PublishedMamba1) {
   const ModelConfig c = Parse(
       R"({"d_model": 2560, "n_layer": 64, "vocab_size": 50277, "ssm_cfg": {}, "rms_norm": true,
           "residual_in_fp32": true, "fused_add_norm": true, "pad_vocab_size_multiple": 8})");
-  EXPECT_EQ(c.kind, BlockKind::kMamba1);
+  EXPECT_TRUE(IsMamba1(c));
   EXPECT_EQ(c.format, "mamba_ssm");
   EXPECT_EQ(c.vocab_size, 50280);
-  EXPECT_EQ(c.d_inner, 5120);
-  EXPECT_EQ(c.d_state, 16);
-  EXPECT_EQ(c.d_conv, 4);
-  EXPECT_EQ(c.dt_rank, 160);
-  EXPECT_EQ(c.conv_channels(), 5120);
-  EXPECT_EQ(c.in_proj_rows(), 10240);
-  EXPECT_TRUE(c.conv_bias);
-  EXPECT_FALSE(c.proj_bias);
+  EXPECT_EQ(MixerOf(c).d_inner, 5120);
+  EXPECT_EQ(MixerOf(c).d_state, 16);
+  EXPECT_EQ(MixerOf(c).d_conv, 4);
+  EXPECT_EQ(Mamba1Of(c).dt_rank, 160);
+  EXPECT_EQ(std::visit([](const auto& m) { return m.conv_channels(); }, c.layers[0]), 5120);
+  EXPECT_EQ(std::visit([](const auto& m) { return m.in_proj_rows(); }, c.layers[0]), 10240);
+  EXPECT_TRUE(MixerOf(c).conv_bias);
+  EXPECT_FALSE(MixerOf(c).proj_bias);
   EXPECT_FALSE(c.layer_norm);
   EXPECT_TRUE(c.tie_embeddings);
-  EXPECT_FALSE(c.gated_norm);
   EXPECT_EQ(c.norm_eps, 1e-5f);
 }
 
@@ -58,20 +63,21 @@ TEST(ModelConfig, PublishedMamba2) {
           "ssm_cfg": {"layer": "Mamba2"}, "attn_layer_idx": [], "attn_cfg": {}, "rms_norm": true,
           "residual_in_fp32": true, "fused_add_norm": true, "pad_vocab_size_multiple": 16,
           "tie_embeddings": true})");
-  EXPECT_EQ(c.kind, BlockKind::kMamba2);
+  EXPECT_FALSE(IsMamba1(c));
   EXPECT_EQ(c.vocab_size, 50288);
-  EXPECT_EQ(c.d_state, 128);
-  EXPECT_EQ(c.n_heads, 80);
-  EXPECT_EQ(c.head_dim, 64);
-  EXPECT_EQ(c.n_groups, 1);
-  EXPECT_EQ(c.chunk_size, 256);
-  EXPECT_EQ(c.conv_channels(), 5120 + 256);
-  EXPECT_EQ(c.in_proj_rows(), 2 * 5120 + 256 + 80);
-  EXPECT_TRUE(c.gated_norm);
-  EXPECT_FALSE(c.norm_before_gate);
-  EXPECT_EQ(c.gated_norm_group, 5120);
-  EXPECT_EQ(c.dt_min, 0.0f);
-  EXPECT_TRUE(std::isinf(c.dt_max));
+  EXPECT_EQ(MixerOf(c).d_state, 128);
+  EXPECT_EQ(Mamba2Of(c).n_heads, 80);
+  EXPECT_EQ(Mamba2Of(c).head_dim, 64);
+  EXPECT_EQ(Mamba2Of(c).n_groups, 1);
+  EXPECT_EQ(Mamba2Of(c).chunk_size, 256);
+  EXPECT_EQ(std::visit([](const auto& m) { return m.conv_channels(); }, c.layers[0]), 5120 + 256);
+  EXPECT_EQ(std::visit([](const auto& m) { return m.in_proj_rows(); }, c.layers[0]),
+            2 * 5120 + 256 + 80);
+  EXPECT_TRUE(Mamba2Of(c).gated_norm);
+  EXPECT_FALSE(Mamba2Of(c).norm_before_gate);
+  EXPECT_EQ(Mamba2Of(c).gated_norm_group, 5120);
+  EXPECT_EQ(Mamba2Of(c).dt_min, 0.0f);
+  EXPECT_TRUE(std::isinf(Mamba2Of(c).dt_max));
   EXPECT_NE(c.Describe().find("Mamba-2"), std::string::npos);
 }
 
@@ -83,21 +89,21 @@ TEST(ModelConfig, EveryMambaSsmOption) {
              "d_ssm": null, "A_init_range": [1, 16], "dt_min": 0.001, "use_mem_eff_path": true)",
                 R"(, "rms_norm": false, "norm_epsilon": 1e-6, "tie_embeddings": false,
              "pad_vocab_size_multiple": 1, "residual_in_fp32": false, "fused_add_norm": false)"));
-  EXPECT_EQ(c.d_inner, 192);
-  EXPECT_EQ(c.n_heads, 12);
-  EXPECT_EQ(c.n_groups, 4);
-  EXPECT_EQ(c.d_state, 32);
-  EXPECT_EQ(c.d_conv, 3);
-  EXPECT_EQ(c.chunk_size, 64);
-  EXPECT_TRUE(c.d_has_hdim);
-  EXPECT_FALSE(c.gated_norm);
-  EXPECT_TRUE(c.norm_before_gate);
-  EXPECT_EQ(c.gated_norm_group, 48);
-  EXPECT_EQ(c.gated_norm_eps, 1e-5f);
-  EXPECT_EQ(c.dt_min, 0.01f);
-  EXPECT_EQ(c.dt_max, 0.5f);
-  EXPECT_TRUE(c.proj_bias);
-  EXPECT_FALSE(c.conv_bias);
+  EXPECT_EQ(MixerOf(c).d_inner, 192);
+  EXPECT_EQ(Mamba2Of(c).n_heads, 12);
+  EXPECT_EQ(Mamba2Of(c).n_groups, 4);
+  EXPECT_EQ(MixerOf(c).d_state, 32);
+  EXPECT_EQ(MixerOf(c).d_conv, 3);
+  EXPECT_EQ(Mamba2Of(c).chunk_size, 64);
+  EXPECT_TRUE(Mamba2Of(c).d_has_hdim);
+  EXPECT_FALSE(Mamba2Of(c).gated_norm);
+  EXPECT_TRUE(Mamba2Of(c).norm_before_gate);
+  EXPECT_EQ(Mamba2Of(c).gated_norm_group, 48);
+  EXPECT_EQ(Mamba2Of(c).gated_norm_eps, 1e-5f);
+  EXPECT_EQ(Mamba2Of(c).dt_min, 0.01f);
+  EXPECT_EQ(Mamba2Of(c).dt_max, 0.5f);
+  EXPECT_TRUE(MixerOf(c).proj_bias);
+  EXPECT_FALSE(MixerOf(c).conv_bias);
   EXPECT_TRUE(c.layer_norm);
   EXPECT_EQ(c.norm_eps, 1e-6f);
   EXPECT_FALSE(c.tie_embeddings);
@@ -113,51 +119,50 @@ TEST(ModelConfig, HuggingFaceMamba) {
       "use_bias": true, "use_conv_bias": false, "time_step_rank": 5, "layer_norm_epsilon": 1e-6,
       "eos_token_id": 7, "d_model": 64, "d_inner": 128, "ssm_cfg": {}, "rms_norm": true,
       "time_step_limit": [0.0, Infinity], "time_step_init_scheme": "random")"));
-  EXPECT_EQ(c.kind, BlockKind::kMamba1);
+  EXPECT_TRUE(IsMamba1(c));
   EXPECT_EQ(c.format, "mamba");
   EXPECT_EQ(c.vocab_size, 100);
-  EXPECT_EQ(c.d_inner, 128);
-  EXPECT_EQ(c.d_state, 8);
-  EXPECT_EQ(c.d_conv, 3);
-  EXPECT_EQ(c.dt_rank, 5);
-  EXPECT_TRUE(c.proj_bias);
-  EXPECT_FALSE(c.conv_bias);
+  EXPECT_EQ(MixerOf(c).d_inner, 128);
+  EXPECT_EQ(MixerOf(c).d_state, 8);
+  EXPECT_EQ(MixerOf(c).d_conv, 3);
+  EXPECT_EQ(Mamba1Of(c).dt_rank, 5);
+  EXPECT_TRUE(MixerOf(c).proj_bias);
+  EXPECT_FALSE(MixerOf(c).conv_bias);
   EXPECT_TRUE(c.tie_embeddings);
-  EXPECT_FALSE(c.bcdt_norm);
+  EXPECT_FALSE(Mamba1Of(c).bcdt_norm);
   EXPECT_EQ(c.norm_eps, 1e-6f);
   EXPECT_EQ(c.eos_token_ids, std::vector<int32_t>{7});
 }
 
 TEST(ModelConfig, HuggingFaceMamba2) {
   const ModelConfig c = ParseModelConfig(testing::HfMamba2().config, "config.json");
-  EXPECT_EQ(c.kind, BlockKind::kMamba2);
-  EXPECT_EQ(c.n_heads, 4);
-  EXPECT_EQ(c.n_groups, 2);
+  EXPECT_FALSE(IsMamba1(c));
+  EXPECT_EQ(Mamba2Of(c).n_heads, 4);
+  EXPECT_EQ(Mamba2Of(c).n_groups, 2);
   // transformers' gated norm has one group whatever n_groups is, and the eps of the other norms.
-  EXPECT_EQ(c.gated_norm_group, 16);
-  EXPECT_EQ(c.gated_norm_eps, 1e-6f);
-  EXPECT_TRUE(std::isinf(c.dt_max));
+  EXPECT_EQ(Mamba2Of(c).gated_norm_group, 16);
+  EXPECT_EQ(Mamba2Of(c).gated_norm_eps, 1e-6f);
+  EXPECT_TRUE(std::isinf(Mamba2Of(c).dt_max));
   EXPECT_FALSE(c.tie_embeddings);
   EXPECT_EQ(c.eos_token_ids, (std::vector<int32_t>{2, 3}));
   const std::string heads = R"(, "num_heads": 8, "head_dim": 16, "n_groups": 1)";
   EXPECT_FALSE(Parse(Hf("mamba2", heads)).tie_embeddings);
   const ModelConfig limited =
       Parse(Hf("mamba2", heads + R"(, "time_step_limit": [0.25, {"__float__": "Infinity"}])"));
-  EXPECT_EQ(limited.dt_min, 0.25f);
-  EXPECT_TRUE(std::isinf(limited.dt_max));
+  EXPECT_EQ(Mamba2Of(limited).dt_min, 0.25f);
+  EXPECT_TRUE(std::isinf(Mamba2Of(limited).dt_max));
 }
 
 TEST(ModelConfig, FalconMamba) {
   const ModelConfig c = ParseModelConfig(testing::HfFalcon().config, "config.json");
   EXPECT_EQ(c.format, "falcon_mamba");
-  EXPECT_TRUE(c.bcdt_norm);
-  EXPECT_EQ(c.bcdt_norm_eps, 1e-6f);
+  EXPECT_TRUE(Mamba1Of(c).bcdt_norm);
+  EXPECT_EQ(Mamba1Of(c).bcdt_norm_eps, 1e-6f);
   EXPECT_TRUE(c.tie_embeddings);
 }
 
 TEST(ModelConfig, ModelTypeBesideMambaSsmKeys) {
-  EXPECT_EQ(Parse(Ssm(R"("layer": "Mamba2")", R"(, "model_type": "mamba")")).kind,
-            BlockKind::kMamba2);
+  EXPECT_FALSE(IsMamba1(Parse(Ssm(R"("layer": "Mamba2")", R"(, "model_type": "mamba")"))));
 }
 
 // Valid for its family but not built here: an error of kUnsupported that names the key.
@@ -166,7 +171,7 @@ TEST(ModelConfig, UnsupportedOptionsAreNamed) {
       {Ssm(R"("layer": "Mamba3")"), "ssm_cfg.layer"},
       {Ssm(R"("layer": "Mamba2", "d_ssm": 64)"), "ssm_cfg.d_ssm"},
       {Ssm(R"("headdim": 64)"), "ssm_cfg.headdim"},
-      {Ssm(R"("layer": "Mamba2", "dt_rank": 4)"), "ssm_cfg.dt_rank"},
+      {Ssm(R"("layer": "Mamba2", "dt_rank": 4)"), "Mamba1Of(ssm_cfg).dt_rank"},
       {Ssm(R"("surprise": 1)"), "ssm_cfg.surprise"},
       {Ssm("", R"(, "d_intermediate": 128)"), "d_intermediate"},
       {Ssm("", R"(, "attn_layer_idx": [1])"), "attn_layer_idx"},

@@ -14,9 +14,15 @@
 #include "core/error.h"
 #include "load/model_config.h"
 #include "tests/load/checkpoint_builder.h"
+#include "tests/load/mixers.h"
 
 namespace pith {
 namespace {
+
+using testing::IsMamba1;
+using testing::Mamba1Of;
+using testing::Mamba2Of;
+using testing::MixerOf;
 
 const std::filesystem::path kConfigs =
     std::filesystem::path(PITH_SOURCE_DIR) / "tests/load/data/configs";
@@ -32,36 +38,37 @@ struct Size {
 constexpr Size kSizes[] = {{768, 24}, {1024, 48}, {1536, 48}, {2048, 48}, {2560, 64}};
 
 void ExpectMamba1(const ModelConfig& c, int64_t width, int64_t layers, int64_t vocab) {
-  EXPECT_EQ(c.kind, BlockKind::kMamba1);
+  EXPECT_TRUE(IsMamba1(c));
   EXPECT_EQ(c.d_model, width);
-  EXPECT_EQ(c.n_layer, layers);
+  EXPECT_EQ(c.n_layer(), layers);
   EXPECT_EQ(c.vocab_size, vocab);
-  EXPECT_EQ(c.d_inner, 2 * width);
-  EXPECT_EQ(c.in_proj_rows(), 4 * width);
-  EXPECT_EQ(c.dt_rank, width / 16);
-  EXPECT_EQ(c.d_state, 16);
-  EXPECT_EQ(c.d_conv, 4);
+  EXPECT_EQ(MixerOf(c).d_inner, 2 * width);
+  EXPECT_EQ(std::visit([](const auto& m) { return m.in_proj_rows(); }, c.layers[0]), 4 * width);
+  EXPECT_EQ(Mamba1Of(c).dt_rank, width / 16);
+  EXPECT_EQ(MixerOf(c).d_state, 16);
+  EXPECT_EQ(MixerOf(c).d_conv, 4);
   EXPECT_EQ(c.norm_eps, 1e-5f);
-  EXPECT_TRUE(c.conv_bias);
-  EXPECT_FALSE(c.proj_bias || c.layer_norm || c.gated_norm);
+  EXPECT_TRUE(MixerOf(c).conv_bias);
+  EXPECT_FALSE(MixerOf(c).proj_bias || c.layer_norm || Mamba2Of(c).gated_norm);
 }
 
 void ExpectMamba2(const ModelConfig& c, int64_t width, int64_t layers, int64_t vocab) {
-  EXPECT_EQ(c.kind, BlockKind::kMamba2);
+  EXPECT_FALSE(IsMamba1(c));
   EXPECT_EQ(c.d_model, width);
-  EXPECT_EQ(c.n_layer, layers);
+  EXPECT_EQ(c.n_layer(), layers);
   EXPECT_EQ(c.vocab_size, vocab);
-  EXPECT_EQ(c.d_inner, 2 * width);
-  EXPECT_EQ(c.n_heads, width / 32);
-  EXPECT_EQ(c.head_dim, 64);
-  EXPECT_EQ(c.d_state, 128);
-  EXPECT_EQ(c.d_conv, 4);
-  EXPECT_EQ(c.chunk_size, 256);
+  EXPECT_EQ(MixerOf(c).d_inner, 2 * width);
+  EXPECT_EQ(Mamba2Of(c).n_heads, width / 32);
+  EXPECT_EQ(Mamba2Of(c).head_dim, 64);
+  EXPECT_EQ(MixerOf(c).d_state, 128);
+  EXPECT_EQ(MixerOf(c).d_conv, 4);
+  EXPECT_EQ(Mamba2Of(c).chunk_size, 256);
   EXPECT_EQ(c.norm_eps, 1e-5f);
-  EXPECT_EQ(c.dt_min, 0.0f);
-  EXPECT_TRUE(std::isinf(c.dt_max));
-  EXPECT_TRUE(c.conv_bias && c.gated_norm);
-  EXPECT_FALSE(c.proj_bias || c.layer_norm || c.norm_before_gate || c.d_has_hdim);
+  EXPECT_EQ(Mamba2Of(c).dt_min, 0.0f);
+  EXPECT_TRUE(std::isinf(Mamba2Of(c).dt_max));
+  EXPECT_TRUE(MixerOf(c).conv_bias && Mamba2Of(c).gated_norm);
+  EXPECT_FALSE(MixerOf(c).proj_bias || c.layer_norm || Mamba2Of(c).norm_before_gate ||
+               Mamba2Of(c).d_has_hdim);
 }
 
 TEST(PublishedConfigs, StateSpacesMamba) {
@@ -110,8 +117,8 @@ TEST(PublishedConfigs, StateSpacesMamba2) {
             "attn_cfg": {}, "rms_norm": true, "residual_in_fp32": true, "fused_add_norm": true,
             "pad_vocab_size_multiple": 16, "tie_embeddings": true})"));
     ExpectMamba2(c, size.width, size.layers, 50288);
-    EXPECT_EQ(c.n_groups, 1);
-    EXPECT_EQ(c.gated_norm_group, 2 * size.width);
+    EXPECT_EQ(Mamba2Of(c).n_groups, 1);
+    EXPECT_EQ(Mamba2Of(c).gated_norm_group, 2 * size.width);
     EXPECT_TRUE(c.tie_embeddings);
   }
 }
@@ -139,8 +146,8 @@ TEST(PublishedConfigs, AntonVMamba2Hf) {
                           "tie_word_embeddings": true, "torch_dtype": "float32",
                           "transformers_version": "4.45.0.dev0", "vocab_size": 50288)"));
     ExpectMamba2(c, size.width, size.layers, 50288);
-    EXPECT_EQ(c.n_groups, 1);
-    EXPECT_EQ(c.gated_norm_group, 2 * size.width);
+    EXPECT_EQ(Mamba2Of(c).n_groups, 1);
+    EXPECT_EQ(Mamba2Of(c).gated_norm_group, 2 * size.width);
     EXPECT_TRUE(c.tie_embeddings);
   }
 }
@@ -153,11 +160,12 @@ TEST(PublishedConfigs, CodestralMamba) {
          "transformers_version": )";
   const ModelConfig c = Parse(Mamba2Hf(4096, 64, more + R"("4.44.0.dev0")"));
   ExpectMamba2(c, 4096, 64, 32768);
-  EXPECT_EQ(c.n_groups, 8);
-  EXPECT_EQ(c.in_proj_rows(), 2 * 8192 + 2 * 8 * 128 + 128);
+  EXPECT_EQ(Mamba2Of(c).n_groups, 8);
+  EXPECT_EQ(std::visit([](const auto& m) { return m.in_proj_rows(); }, c.layers[0]),
+            2 * 8192 + 2 * 8 * 128 + 128);
   EXPECT_FALSE(c.tie_embeddings);
   // transformers took one mean of squares over the whole width until 5.22, one a group since.
-  EXPECT_EQ(c.gated_norm_group, 8192);
+  EXPECT_EQ(Mamba2Of(c).gated_norm_group, 8192);
   for (const std::string version : {R"("5.22.0")", R"("4.57.1")", R"("")", R"("5")", "null"}) {
     EXPECT_EQ(Parse(Mamba2Hf(4096, 64, more + version)).gated_norm_group, 8192) << version;
   }
@@ -182,9 +190,9 @@ TEST(PublishedConfigs, FalconMamba7b) {
   const ModelConfig c = Parse(config);
   EXPECT_EQ(c.format, "falcon_mamba");
   ExpectMamba1(c, 4096, 64, 65024);
-  EXPECT_EQ(c.d_inner, 8192);
-  EXPECT_TRUE(c.bcdt_norm);
-  EXPECT_EQ(c.bcdt_norm_eps, 1e-6f);
+  EXPECT_EQ(MixerOf(c).d_inner, 8192);
+  EXPECT_TRUE(Mamba1Of(c).bcdt_norm);
+  EXPECT_EQ(Mamba1Of(c).bcdt_norm_eps, 1e-6f);
   EXPECT_FALSE(c.tie_embeddings);
   EXPECT_EQ(c.eos_token_ids, std::vector<int32_t>{11});
 }
@@ -233,20 +241,20 @@ TEST(SavedConfigs, LoadWithEveryDefault) {
     const std::string name = entry.path().filename().string();
     EXPECT_EQ(c.format, name.substr(0, name.find('-')));
     EXPECT_EQ(c.d_model, 8);
-    EXPECT_EQ(c.d_inner, 16);
+    EXPECT_EQ(MixerOf(c).d_inner, 16);
     EXPECT_EQ(c.vocab_size, 16);
     EXPECT_EQ(c.eos_token_ids, std::vector<int32_t>{3});
-    EXPECT_EQ(c.tie_embeddings, c.kind == BlockKind::kMamba1);
+    EXPECT_EQ(c.tie_embeddings, IsMamba1(c));
     EXPECT_EQ(c.norm_eps, 1e-5f);
-    EXPECT_EQ(c.d_conv, 4);
-    if (c.kind == BlockKind::kMamba1) {
-      EXPECT_EQ(c.dt_rank, 1);
-      EXPECT_EQ(c.d_state, 16);
+    EXPECT_EQ(MixerOf(c).d_conv, 4);
+    if (IsMamba1(c)) {
+      EXPECT_EQ(Mamba1Of(c).dt_rank, 1);
+      EXPECT_EQ(MixerOf(c).d_state, 16);
     } else {
-      EXPECT_EQ(c.n_heads, 4);
-      EXPECT_EQ(c.n_groups, 2);
-      EXPECT_EQ(c.d_state, 6);
-      EXPECT_EQ(c.gated_norm_group, name == "mamba2-5.24.0.json" ? 8 : 16);
+      EXPECT_EQ(Mamba2Of(c).n_heads, 4);
+      EXPECT_EQ(Mamba2Of(c).n_groups, 2);
+      EXPECT_EQ(MixerOf(c).d_state, 6);
+      EXPECT_EQ(Mamba2Of(c).gated_norm_group, name == "mamba2-5.24.0.json" ? 8 : 16);
     }
   }
   EXPECT_EQ(files, 19);

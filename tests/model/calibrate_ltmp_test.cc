@@ -13,6 +13,7 @@
 namespace pith {
 namespace {
 
+using testing::Compile;
 using testing::MakeModel;
 using testing::RandomIds;
 
@@ -31,7 +32,7 @@ TEST(CalibrateLtmp, RemovesTheWantedShareOnItsOwnTexts) {
     ASSERT_EQ(thresholds.sites.size(), 2u);
     thresholds.Write(path);
 
-    const Reducer reducer(ReductionSpec::Parse(StrCat(spec, ",thresholds=", path)), model.config());
+    const CompiledReduction reduction = Compile(StrCat(spec, ",thresholds=", path), model);
     std::vector<SequenceState> states(texts.size(), SequenceState(model.config()));
     std::vector<SequenceInput> batch;
     for (size_t i = 0; i < texts.size(); ++i) {
@@ -39,7 +40,7 @@ TEST(CalibrateLtmp, RemovesTheWantedShareOnItsOwnTexts) {
     }
     Workspace ws;
     const PrefillResult result =
-        Prefill(model, kExec, batch, {.reducer = &reducer, .ssd_chunk = 16}, ws,
+        Prefill(model, kExec, batch, {.reduction = &reduction, .ssd_chunk = 16}, ws,
                 [](std::span<const OutputRow>, MatView<const float>) {});
     int64_t in = 301;
     for (int site = 0; site < 2; ++site) {
@@ -63,7 +64,7 @@ TEST(CalibrateLtmp, RemovesTheWantedShareOnItsOwnTexts) {
       const auto tokens = static_cast<int64_t>(texts[i].size());
       EXPECT_EQ(result.schedules[i].sites.back().out, result.maps[i].rows());
       EXPECT_EQ(result.schedules[i].realised,
-                reducer.RealisedBy(result.schedules[i].sites, tokens));
+                reduction.removal()->RealisedBy(result.schedules[i].sites, tokens));
       saved += result.schedules[i].realised * static_cast<double>(tokens) / 301;
     }
     EXPECT_NEAR(result.realised, saved, 1e-12);
@@ -85,13 +86,12 @@ TEST(CalibrateLtmp, ComesAsNearAsTiesAllow) {
     const auto removed = [&](double prune) {
       thresholds.sites[0].prune = prune;
       thresholds.Write(path);
-      const Reducer reducer(ReductionSpec::Parse(StrCat(spec, ",thresholds=", path)),
-                            model.config());
+      const CompiledReduction reduction = Compile(StrCat(spec, ",thresholds=", path), model);
       SequenceState state(model.config());
       const SequenceInput input{texts[0], &state, WantRows::kNone};
       Workspace ws;
-      return 150 - Prefill(model, kExec, {&input, 1}, {.reducer = &reducer, .ssd_chunk = 16}, ws,
-                           [](std::span<const OutputRow>, MatView<const float>) {})
+      return 150 - Prefill(model, kExec, {&input, 1}, {.reduction = &reduction, .ssd_chunk = 16},
+                           ws, [](std::span<const OutputRow>, MatView<const float>) {})
                        .maps[0]
                        .rows();
     };

@@ -23,6 +23,7 @@
 namespace pith {
 namespace {
 
+using testing::Compile;
 using testing::MakeModel;
 using testing::RandomIds;
 using testing::Shape;
@@ -53,11 +54,11 @@ std::vector<Output> Forward(const Model& model, const std::vector<std::vector<in
   for (size_t i = 0; i < texts.size(); ++i) {
     batch.push_back({texts[i], &states[i], WantRows::kAll});
   }
-  const Reducer reducer(ReductionSpec::Parse(options.reduce), model.config());
+  const CompiledReduction reduction = Compile(options.reduce, model);
   std::vector<Output> outputs(texts.size());
   Workspace ws;
   Prefill(model, {.device = TestDevice(), .threads = options.threads}, batch,
-          {.reducer = &reducer,
+          {.reduction = &reduction,
            .rows_per_chunk = options.rows_per_chunk,
            .ssd_chunk = options.ssd_chunk},
           ws, [&](std::span<const OutputRow> rows, MatView<const float> normed) {
@@ -227,8 +228,7 @@ TEST_P(PrefillLaws, SurvivorsAreWhatTheScheduleSays) {
     for (const int64_t length : kLengths) {
       SCOPED_TRACE(::testing::Message() << reduce << " of " << length);
       const Output out = Forward(model_, {Text(length)}, {.reduce = reduce})[0];
-      const Schedule schedule =
-          Reducer(ReductionSpec::Parse(reduce), model_.config()).Lengths(length);
+      const Schedule schedule = Compile(reduce, model_).Lengths(length);
       EXPECT_EQ(static_cast<int64_t>(out.positions.size()), schedule.sites.back().out);
       EXPECT_TRUE(std::is_sorted(out.positions.begin(), out.positions.end()));
       EXPECT_EQ(std::adjacent_find(out.positions.begin(), out.positions.end()),

@@ -11,6 +11,7 @@
 
 #include "model/model.h"
 #include "ops/backends.h"
+#include "reduce/reduction.h"
 
 namespace pith::testing {
 
@@ -111,6 +112,10 @@ inline Device TestDevice() { return CpuBackend() != nullptr ? Device::kCpu : Dev
 inline Model MakeModel(const Shape& shape, uint64_t seed = 1, Device device = TestDevice()) {
   RandomTensors tensors(seed, shape.dtype);
   return Model(ExecOn(device), MakeConfig(shape), tensors);
+}
+
+inline CompiledReduction Compile(const std::string& text, const Model& model) {
+  return CompileReduction(ReductionSpec::Parse(text), model.facts()).impl().Compiled();
 }
 
 inline std::vector<int32_t> RandomIds(int64_t count, int64_t vocab, uint64_t seed) {

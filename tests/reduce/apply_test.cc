@@ -7,6 +7,7 @@
 #include <map>
 
 #include "core/error.h"
+#include "ops/backend.h"
 #include "reduce/registry.h"
 #include "reduce/token_map.h"
 #include "tests/reduce/test_site.h"
@@ -14,7 +15,7 @@
 namespace pith {
 namespace {
 
-constexpr Exec kExec = {.device = Device::kReference, .threads = 1};
+const Exec kExec = ExecOn(Device::kReference);
 
 // [rows, cols] with value 1000·row + column.
 std::vector<float> Ramp(int64_t rows, int64_t stride) {
@@ -85,13 +86,12 @@ TEST(ApplyPlan, TopChannelsTakeTheLargerHalf) {
 // expectation is built from positions alone, through the token map.
 TEST(ApplyPlan, AgreesWithTokenMapForEveryMethod) {
   for (const std::string& spec : test::AllSpecs()) {
-    const auto policy = test::MakePolicy(spec);
+    const PolicySetup setup = test::MakeSetup(spec);
     for (int64_t rows : {2, 5, 31, 64, 257}) {
       constexpr int64_t kCols = 300, kStride = 310;
       const test::TestSite site(rows, rows);
-      const int64_t remove =
-          MaxRemovable(test::LimitOf(spec), rows, 1 + policy->protected_head()) / 2;
-      const Plan plan = policy->MakePlan(site.View(Device::kReference, 1, 1), remove);
+      const int64_t remove = MaxRemovable(test::LimitOf(spec), rows, 1 + setup.protected_head) / 2;
+      const Plan plan = setup.policy->MakePlan(site.View(Device::kReference, 1, 1), remove);
       TokenMap map(rows);
       map.Apply(plan, 0);
       ASSERT_EQ(map.rows(), rows - remove);
@@ -106,8 +106,7 @@ TEST(ApplyPlan, AgreesWithTokenMapForEveryMethod) {
           }
         }
         std::vector<float> data = Ramp(rows, kStride);
-        ApplyPlan({.device = Device::kReference, .threads = 2}, plan, branch,
-                  {data.data(), rows, kCols, kStride});
+        ApplyPlan(ExecOn(Device::kReference, 2), plan, branch, {data.data(), rows, kCols, kStride});
         for (int64_t r = 0; r < map.rows(); ++r) {
           const int64_t position = map.positions()[r];
           const std::vector<int64_t>& merged = members[position];
@@ -167,7 +166,7 @@ TEST(TokenMap, FollowsPositionsThroughSites) {
 TEST(TokenMap, KeptPositionsAreThoseWithoutASite) {
   for (int64_t tokens : {1, 2, 3, 5, 16, 31, 64, 65, 257, 2048}) {
     TokenMap map(tokens);
-    const auto policy = FindMethod("random").make(ParamReader("random", {}));
+    const auto policy = test::MakeSetup("random").policy;
     for (int site = 0; site < 4; ++site) {
       const test::TestSite activations(map.rows(), site);
       map.Apply(policy->MakePlan(activations.View(Device::kReference, 1, 4, site),

@@ -20,7 +20,7 @@ using test::TestSite;
 using Params = std::map<std::string, std::string>;
 
 Plan MakePlan(const std::string& name, const Params& params, const SiteView& view, int64_t remove) {
-  return FindMethod(name).make(ParamReader(name, params))->MakePlan(view, remove);
+  return test::MakeSetup(name, params).policy->MakePlan(view, remove);
 }
 
 // `count` of `from`, each the one with the least key left, of equals the first; in order of choice.
@@ -206,22 +206,24 @@ TEST_F(LtmpFile, ThresholdsRoundTripAndDecide) {
   EXPECT_EQ(read.sites[0].merge, static_cast<double>(0.1f));
 
   const Params params = {{"importance", "l1"}, {"thresholds", path_}};
-  const auto policy = FindMethod("ltmp").make(ParamReader("ltmp", params));
-  EXPECT_TRUE(policy->counts_vary());
-  EXPECT_NO_THROW(policy->CheckSchedule(std::vector<int>{3, 5}, 0.8, 4));
-  EXPECT_THROW(policy->CheckSchedule(std::vector<int>{3, 6}, 0.8, 4), Error);
-  EXPECT_THROW(policy->CheckSchedule(std::vector<int>{3, 5}, 0.7, 4), Error);
-  const std::string message = test::MessageOf([&] {
-    policy->CheckSchedule(std::vector<int>{3, 5}, 0.8, 9);
-  });
+  const PolicySetup setup = test::MakeSetup("ltmp", params);
+  EXPECT_TRUE(setup.counts_vary);
+  const auto refusal = [&](const char* schedule) {
+    const std::string spec = StrCat("ltmp:importance=l1,thresholds=", path_, ",", schedule);
+    return test::MessageOf([&] { test::Compile(spec, test::Mamba2Facts(768, 24)); });
+  };
+  EXPECT_EQ(refusal("sites=3+5,keep=0.8"), "");
+  EXPECT_NE(refusal("sites=3+6,keep=0.8").find("sites 3+5"), std::string::npos);
+  EXPECT_NE(refusal("sites=3+5,keep=0.7").find("keep=0.8"), std::string::npos);
+  const std::string message = refusal("sites=3+5,keep=0.8,protect=9");
   for (const std::string& part : {path_, std::string("protect=4"), std::string("protect=9")}) {
     EXPECT_NE(message.find(part), message.npos) << message;
   }
-  EXPECT_THROW(FindMethod("ltmp").make(ParamReader("ltmp", {{"thresholds", path_}})), Error);
+  EXPECT_THROW(test::MakeSetup("ltmp", {{"thresholds", path_}}), Error);
 
   for (int protect : {0, 4}) {
     const TestSite site(65, 9);
-    const Plan plan = policy->MakePlan(site.View(Device::kReference, 1, protect, 5), 0);
+    const Plan plan = setup.policy->MakePlan(site.View(Device::kReference, 1, protect, 5), 0);
     const int eligible = 65 - protect;
     std::vector<float> importance = site.importance;
     std::vector<int> into(65, -1);
@@ -246,7 +248,7 @@ TEST_F(LtmpFile, ThresholdsRoundTripAndDecide) {
 TEST_F(LtmpFile, LeavesARowAtLeast) {
   LtmpThresholds{.keep = 0.8, .protect = 0, .options = {}, .sites = {{5, -2, 1e30}}}.Write(path_);
   const Params params = {{"thresholds", path_}};
-  const auto policy = FindMethod("ltmp").make(ParamReader("ltmp", params));
+  const auto policy = test::MakeSetup("ltmp", params).policy;
   for (int rows : {1, 2, 7}) {
     const TestSite site(rows, 1);
     const Plan plan = policy->MakePlan(site.View(Device::kReference, 1, 0), 0);

@@ -20,7 +20,7 @@ using test::TestSite;
 
 std::shared_ptr<const ReductionPolicy> Policy(
     const std::string& name, const std::map<std::string, std::string>& params = {}) {
-  return FindMethod(name).make(ParamReader(name, params));
+  return test::MakeSetup(name, params).policy;
 }
 
 std::vector<int32_t> Rows(const Plan& plan) {
@@ -48,8 +48,9 @@ void ExpectLawful(const std::string& spec, const Plan& plan, int64_t rows, int64
 
 TEST(PlanLaws, HoldForEveryMethodAndLength) {
   for (const std::string& spec : test::AllSpecs()) {
-    const auto policy = test::MakePolicy(spec);
-    const int64_t head = policy->protected_head();
+    const PolicySetup setup = test::MakeSetup(spec);
+    const auto& policy = setup.policy;
+    const int64_t head = setup.protected_head;
     for (int64_t rows : {1, 2, 3, 5, 16, 31, 64, 65, 257, 2048}) {
       const TestSite site(rows, 7 * rows);
       for (int64_t protect : {0, 1, 4, 40}) {
@@ -69,8 +70,8 @@ TEST(PlanLaws, HoldForEveryMethodAndLength) {
 
 TEST(PlanLaws, HoldInBlocks) {
   for (const std::string& spec : test::AllSpecs()) {
-    if (!FindMethod(ReductionSpec::Parse(spec).method).blocks) continue;
-    const auto policy = test::MakePolicy(spec);
+    if (!test::RemovalOf(spec).blocks) continue;
+    const auto policy = test::MakeSetup(spec).policy;
     for (int64_t rows : {2, 5, 64, 65, 257}) {
       const TestSite site(rows, 7 * rows);
       for (int64_t protect : {0, 4, 40}) {
@@ -141,8 +142,8 @@ TEST(PlanLaws, BackendsAgreeOnExactInputs) {
 TEST(PlanLaws, AskingForTooMuchIsACheck) {
   const TestSite site(10, 1);
   for (const Method& method : Methods()) {
-    if (!method.make) continue;
-    const int64_t max = MaxRemovable(method.limit, 10, 4);
+    if (method.removal() == nullptr) continue;
+    const int64_t max = MaxRemovable(method.removal()->limit, 10, 4);
     EXPECT_THROW(
         Policy(std::string(method.name))->MakePlan(site.View(Device::kReference, 1, 4), max + 1),
         Error)

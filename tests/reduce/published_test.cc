@@ -8,8 +8,9 @@
 #include <cmath>
 #include <functional>
 
+#include "ops/backend.h"
 #include "reduce/apply.h"
-#include "reduce/reducer.h"
+#include "reduce/reduction.h"
 #include "reduce/registry.h"
 #include "tests/reduce/test_site.h"
 
@@ -20,7 +21,7 @@ using test::TestSite;
 
 Plan MakePlan(const std::string& name, const std::map<std::string, std::string>& params,
               const SiteView& view, int64_t remove) {
-  return FindMethod(name).make(ParamReader(name, params))->MakePlan(view, remove);
+  return test::MakeSetup(name, params).policy->MakePlan(view, remove);
 }
 
 std::vector<int32_t> Rows(const Plan& plan) {
@@ -120,7 +121,7 @@ TEST(UtrcPublished, ArithmeticOfRowOne) {
                                  site.View(Device::kReference, 1, 0), r);
       for (Branch branch : {Branch::kHidden, Branch::kResidual}) {
         std::vector<float> out = x;
-        ApplyPlan({.device = Device::kReference}, plan, branch, {out.data(), kRows, kCols});
+        ApplyPlan(ExecOn(Device::kReference), plan, branch, {out.data(), kRows, kCols});
         for (int64_t c = 0; c < kCols; ++c) {
           std::vector<float> sources;
           for (int i = 0; i < r; ++i) sources.push_back(x[2 * i * kCols + c]);
@@ -148,26 +149,26 @@ TEST(UtrcPublished, DefaultsAreHybridAndMerge) {
 }
 
 TEST(PublishedLengths, CeilChain) {
-  const Reducer reducer(
-      ReductionSpec::Parse("utrc-published:keep=0.905,lengths=published,protect=0"),
-      test::Mamba2Config(2560, 64));
+  const CompiledReduction reduction = test::Compile(
+      "utrc-published:keep=0.905,lengths=published,protect=0", test::Mamba2Facts(2560, 64));
   std::vector<int64_t> lengths;
-  for (const SiteLength& site : reducer.Lengths(1000).sites) lengths.push_back(site.out);
+  for (const SiteLength& site : reduction.Lengths(1000).sites) lengths.push_back(site.out);
   EXPECT_EQ(lengths, (std::vector<int64_t>{905, 820, 743, 673, 610, 553, 501}));
   // Nothing is removed below 11 tokens.
-  EXPECT_EQ(reducer.Lengths(10).realised, 0);
-  EXPECT_EQ(reducer.Lengths(11).sites[0].out, 10);
+  EXPECT_EQ(reduction.Lengths(10).realised, 0);
+  EXPECT_EQ(reduction.Lengths(11).sites[0].out, 10);
 }
 
 // The published EViT keeps one row more than asked at each site; its realised reductions by length.
 TEST(PublishedLengths, EvitKeepsOneMore) {
-  const Reducer reducer(ReductionSpec::Parse("evit:keep=0.905,lengths=published,mode=published,"
-                                             "protect=1"),
-                        test::Mamba2Config(2560, 64));
+  const CompiledReduction reduction = test::Compile(
+      "evit:keep=0.905,lengths=published,mode=published,"
+      "protect=1",
+      test::Mamba2Facts(2560, 64));
   const std::vector<std::pair<int64_t, double>> published = {{16, 0},    {20, 0},     {32, .148},
                                                              {64, .226}, {100, .250}, {1000, .294}};
   for (const auto& [tokens, realised] : published) {
-    EXPECT_NEAR(reducer.Lengths(tokens).realised, realised, .0005) << tokens;
+    EXPECT_NEAR(reduction.Lengths(tokens).realised, realised, .0005) << tokens;
   }
 }
 
@@ -182,10 +183,7 @@ TEST(EvitPublished, DropsTheFiveHighestOfSixtyFour) {
     const std::vector<int32_t> rows = Rows(plan);
     EXPECT_EQ(std::ranges::count(rows, row), site.importance[row] >= 59) << row;
   }
-  EXPECT_EQ(FindMethod("evit")
-                .make(ParamReader("evit", {{"mode", "published"}}))
-                ->Needs()
-                .importance_from,
+  EXPECT_EQ(test::MakeSetup("evit", {{"mode", "published"}}).policy->Needs().importance_from,
             Source::kHidden);
 }
 

@@ -1,4 +1,4 @@
-// Sites, the FLOPs model and integer lengths against the tables of the method's specification.
+// Sites and integer lengths against the tables of the method's specification.
 // Where a table prints so many decimals, half a unit of its last place is the tolerance.
 #include "reduce/schedule.h"
 
@@ -6,38 +6,17 @@
 
 #include <cmath>
 
-#include "reduce/flops.h"
 #include "tests/reduce/test_site.h"
 
 namespace pith {
 namespace {
 
-using test::Mamba1Config;
-using test::Mamba2Config;
+using test::Mamba1Facts;
+using test::Mamba2Facts;
 
-TEST(Flops, BlockAndHeadOfPublishedModels) {
-  struct Row {
-    ModelConfig config;
-    double block, in_proj, out_proj, ssm, head;  // MFLOP per token
-  };
-  const Row rows[] = {
-      {Mamba2Config(2560, 64), 85.85, 54.15, 26.21, 5.37, 257.5},
-      {Mamba2Config(2048, 48), 56.05, 34.87, 16.78, 4.31, 206.0},
-      {Mamba1Config(2560, 64), 82.95, 52.43, 26.21, 0.59, 257.4},
-      {Mamba1Config(2048, 48), 53.25, 33.55, 16.78, 0.47, 205.9},
-  };
-  for (const Row& row : rows) {
-    const BlockFlops block = BlockFlopsPerToken(row.config);
-    EXPECT_NEAR(block.Total() / 1e6, row.block, 0.005);
-    EXPECT_NEAR(block.in_proj / 1e6, row.in_proj, 0.005);
-    EXPECT_NEAR(block.out_proj / 1e6, row.out_proj, 0.005);
-    // The table counts Mamba-2's step sizes with the SSM core, Mamba-1's projections apart.
-    const bool mamba2 = row.config.kind == BlockKind::kMamba2;
-    EXPECT_NEAR((block.ssm + (mamba2 ? block.dt : 0)) / 1e6, row.ssm, 0.005);
-    EXPECT_NEAR(HeadFlopsPerToken(row.config) / 1e6, row.head, 0.05);
-  }
-  EXPECT_NEAR(BlockFlopsPerToken(Mamba1Config(2560, 64)).dt / 1e6, 3.62, 0.005);
-  EXPECT_NEAR(BlockFlopsPerToken(Mamba1Config(2048, 48)).dt / 1e6, 2.37, 0.005);
+// Layers of the same work, and a head of `head` times that.
+WorkWeights Alike(int64_t n_layer, double head = 0) {
+  return {.layers = std::vector<double>(n_layer, 1), .head = head};
 }
 
 TEST(Sites, ThePapersAndProportionalOnes) {
@@ -62,38 +41,37 @@ TEST(Sites, IncreaseAndLieInsideAnyModel) {
 
 TEST(Solver, KeepRatiosOfTheSpecification) {
   struct Row {
-    ModelConfig config;
+    ModelFacts facts;
     FlopsCount count;
     double keep[3];    // at 10, 20, 30 %
     double at_905;     // reduction in %
     double final_row;  // share of rows left at 30 %
   };
   const Row rows[] = {
-      {Mamba2Config(2560, 64), FlopsCount::kBlocks, {.9729, .9415, .9043}, 29.84, .495},
-      {Mamba1Config(2560, 64), FlopsCount::kBlocks, {.9729, .9415, .9043}, 29.84, .495},
-      {Mamba2Config(2560, 64), FlopsCount::kFull, {.9738, .9436, .9080}, 30.75, .509},
-      {Mamba1Config(2560, 64), FlopsCount::kFull, {.9738, .9437, .9081}, 30.78, .509},
-      {Mamba2Config(2048, 48), FlopsCount::kBlocks, {.9651, .9248, .8768}, 24.36, .455},
-      {Mamba2Config(2048, 48), FlopsCount::kFull, {.9674, .9299, .8855}, 25.83, .482},
-      {Mamba1Config(2048, 48), FlopsCount::kFull, {.9675, .9301, .8859}, 25.90, .483},
+      {Mamba2Facts(2560, 64), FlopsCount::kBlocks, {.9729, .9415, .9043}, 29.84, .495},
+      {Mamba1Facts(2560, 64), FlopsCount::kBlocks, {.9729, .9415, .9043}, 29.84, .495},
+      {Mamba2Facts(2560, 64), FlopsCount::kFull, {.9738, .9436, .9080}, 30.75, .509},
+      {Mamba1Facts(2560, 64), FlopsCount::kFull, {.9738, .9437, .9081}, 30.78, .509},
+      {Mamba2Facts(2048, 48), FlopsCount::kBlocks, {.9651, .9248, .8768}, 24.36, .455},
+      {Mamba2Facts(2048, 48), FlopsCount::kFull, {.9674, .9299, .8855}, 25.83, .482},
+      {Mamba1Facts(2048, 48), FlopsCount::kFull, {.9675, .9301, .8859}, 25.90, .483},
   };
   for (const Row& row : rows) {
-    const int64_t layers = row.config.n_layer;
-    const std::vector<int> sites = DefaultSites(layers);
-    const double head = HeadWeight(row.config, row.count);
+    const std::vector<int> sites = DefaultSites(row.facts.n_layer());
+    const WorkWeights weights = WeightsOf(row.facts, row.count);
     for (int i = 0; i < 3; ++i) {
       const double wanted = 0.1 * (i + 1);
-      const double keep = SolveKeep(sites, layers, head, wanted, 0.5);
+      const double keep = SolveKeep(sites, weights, wanted, 0.5);
       EXPECT_NEAR(keep, row.keep[i], 0.00005);
-      EXPECT_NEAR(Reduction(sites, layers, head, keep), wanted, 1e-12);
+      EXPECT_NEAR(ShareSaved(sites, weights, keep), wanted, 1e-12);
     }
-    EXPECT_NEAR(100 * Reduction(sites, layers, head, 0.905), row.at_905, 0.005);
-    const double keep = SolveKeep(sites, layers, head, 0.3, 0.5);
+    EXPECT_NEAR(100 * ShareSaved(sites, weights, 0.905), row.at_905, 0.005);
+    const double keep = SolveKeep(sites, weights, 0.3, 0.5);
     // A whole unit: the table's .455 is .4545.
     EXPECT_NEAR(std::pow(keep, sites.size()), row.final_row, 0.001);
   }
-  EXPECT_NEAR(100 * Reduction(DefaultSites(64), 64, 0, 0.5), 71.7, 0.05);
-  EXPECT_NEAR(100 * Reduction(DefaultSites(48), 48, 0, 0.5), 66.6, 0.05);
+  EXPECT_NEAR(100 * ShareSaved(DefaultSites(64), Alike(64), 0.5), 71.7, 0.05);
+  EXPECT_NEAR(100 * ShareSaved(DefaultSites(48), Alike(48), 0.5), 66.6, 0.05);
 }
 
 std::vector<int64_t> Chain(const std::vector<SiteLength>& lengths) {
@@ -106,10 +84,9 @@ std::vector<int64_t> Chain(const std::vector<SiteLength>& lengths) {
 // rounding is cumulative: each length is within half a row of keep^k · N, and the sum is nearer to
 // the wanted reduction. With .9082 both roundings agree on the specification's lengths.
 TEST(Lengths, GoldenChainOfMamba2At30Percent) {
-  const ModelConfig config = Mamba2Config(2560, 64);
-  const double head = HeadWeight(config, FlopsCount::kFull);
+  const WorkWeights weights = WeightsOf(Mamba2Facts(2560, 64), FlopsCount::kFull);
   const std::vector<int> sites = DefaultSites(64);
-  const double keep = SolveKeep(sites, 64, head, 0.3, 0.5);
+  const double keep = SolveKeep(sites, weights, 0.3, 0.5);
   const std::vector<int64_t> published = {1860, 1689, 1534, 1393, 1265, 1149, 1044};
   double rows = 2048;
   for (int64_t length : published) {
@@ -118,7 +95,7 @@ TEST(Lengths, GoldenChainOfMamba2At30Percent) {
   }
   const auto ours = IntegerLengths(sites, keep, 2048, {Limit::kHalf, 0});
   EXPECT_EQ(Chain(ours), (std::vector<int64_t>{1860, 1688, 1533, 1392, 1264, 1148, 1042}));
-  EXPECT_NEAR(Realised(ours, 2048, 64, head), 0.3, 0.5 / 2048);
+  EXPECT_NEAR(Realised(ours, 2048, weights), 0.3, 0.5 / 2048);
   EXPECT_EQ(Chain(IntegerLengths(sites, 0.9082, 2048, {Limit::kHalf, 0})), published);
 }
 
@@ -128,11 +105,12 @@ TEST(Lengths, HitTheTargetWithinHalfARow) {
   for (int64_t layers : {12, 24, 48, 64}) {
     const std::vector<int> sites = DefaultSites(layers);
     for (double head : {0.0, 3.0}) {
+      const WorkWeights weights = Alike(layers, head);
       for (double wanted : {0.05, 0.1, 0.2, 0.3, 0.4}) {
-        const double keep = SolveKeep(sites, layers, head, wanted, 0.5);
+        const double keep = SolveKeep(sites, weights, wanted, 0.5);
         for (int64_t tokens : {16, 31, 64, 65, 257, 2048, 100000}) {
           const auto lengths = IntegerLengths(sites, keep, tokens, {Limit::kHalf, 0});
-          EXPECT_NEAR(Realised(lengths, tokens, layers, head), wanted, 0.5 / tokens + 1e-9)
+          EXPECT_NEAR(Realised(lengths, tokens, weights), wanted, 0.5 / tokens + 1e-9)
               << layers << " layers, " << tokens << " tokens";
         }
       }
@@ -159,13 +137,30 @@ TEST(Lengths, TruncateKeepsTheRoundedShareAndAtLeastOneRow) {
   }
   EXPECT_EQ(IntegerLengths({-1}, 0.001, 10, {Limit::kAllBut, 0})[0].out, 1);
   EXPECT_EQ(IntegerLengths({-1}, 0.001, 10, {Limit::kAllBut, 4})[0].out, 4);
-  EXPECT_DOUBLE_EQ(Realised(IntegerLengths({-1}, 0.7, 10, {Limit::kAllBut, 4}), 10, 24, 3.0), 0.3);
+  EXPECT_DOUBLE_EQ(Realised(IntegerLengths({-1}, 0.7, 10, {Limit::kAllBut, 4}), 10, Alike(24, 3.0)),
+                   0.3);
+}
+
+// Layers count by their own work, whatever the unit of the facts.
+TEST(Lengths, LayersWeighWhatTheyWork) {
+  ModelFacts facts{.kind = "hybrid", .layers = {{.full = 2}, {.full = 8}, {.full = 2}}, .head = 6};
+  const WorkWeights blocks = WeightsOf(facts, FlopsCount::kBlocks);
+  const WorkWeights full = WeightsOf(facts, FlopsCount::kFull);
+  // Half of the rows go after layer 0: 10 of 12 units of a row are halved, with the head 16 of 18.
+  EXPECT_DOUBLE_EQ(ShareSaved({0}, blocks, 0.5), 5. / 12);
+  EXPECT_DOUBLE_EQ(ShareSaved({0}, full, 0.5), 8. / 18);
+  EXPECT_DOUBLE_EQ(Realised({{.layer = 0, .in = 10, .out = 5}}, 10, blocks), 5. / 12);
+  EXPECT_DOUBLE_EQ(Realised({{.layer = 0, .in = 10, .out = 5}}, 10, full), 8. / 18);
+  EXPECT_DOUBLE_EQ(Realised({{1, 10, 8}}, 10, blocks), 0.2 * 2 / 12);
+  for (LayerWork& layer : facts.layers) layer.full *= 3;
+  facts.head *= 3;
+  EXPECT_EQ(ShareSaved({0}, WeightsOf(facts, FlopsCount::kFull), 0.6), ShareSaved({0}, full, 0.6));
 }
 
 TEST(Lengths, NothingRemovedIsExactlyZeroReduction) {
   for (int64_t tokens : {0, 1, 2, 7, 1000}) {
     const auto lengths = IntegerLengths(DefaultSites(24), 1, tokens, {Limit::kHalf, 4});
-    EXPECT_EQ(Realised(lengths, tokens, 24, 3.1), 0.0);
+    EXPECT_EQ(Realised(lengths, tokens, Alike(24, 3.1)), 0.0);
     for (const SiteLength& site : lengths) EXPECT_EQ(site.out, tokens);
   }
 }

@@ -5,14 +5,18 @@
 #include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <numeric>
 #include <random>
 #include <string>
 #include <vector>
 
-#include "load/model_config.h"
-#include "ops/kernels.h"
+#include "core/error.h"
+#include "model/facts.h"
+#include "ops/backend.h"
+#include "ops/backends.h"
 #include "reduce/policy.h"
+#include "reduce/reduction.h"
 #include "reduce/registry.h"
 #include "reduce/spec.h"
 
@@ -53,7 +57,7 @@ struct TestSite {
     view.features = {features.data(), rows, kWidth};
     view.sizes = sizes;
     view.protected_tail = protected_tail;
-    view.exec = {.device = device, .threads = threads};
+    view.exec = ExecOn(device, threads);
     return view;
   }
 
@@ -79,53 +83,84 @@ inline std::vector<std::string> AllSpecs() {
                                     "span-drop:score=random",
                                     "span-drop:span=5,first=0"};
   for (const Method& method : Methods()) {
-    if (method.make) specs.emplace_back(method.name);
+    if (method.removal() != nullptr) specs.emplace_back(method.name);
   }
   return specs;
 }
 
-inline std::shared_ptr<const ReductionPolicy> MakePolicy(const std::string& spec) {
-  const ReductionSpec parsed = ReductionSpec::Parse(spec);
-  return FindMethod(parsed.method).make(ParamReader(parsed.method, parsed.params));
+inline const RemovalMethod& RemovalOf(const std::string& spec) {
+  const RemovalMethod* const removal = FindMethod(ReductionSpec::Parse(spec).method).removal();
+  PITH_CHECK(removal != nullptr);
+  return *removal;
 }
 
-inline Limit LimitOf(const std::string& spec) {
-  return FindMethod(ReductionSpec::Parse(spec).method).limit;
+inline PolicySetup MakeSetup(const std::string& method,
+                             const std::map<std::string, std::string>& params) {
+  return RemovalOf(method).make(ParamReader(method, params));
 }
+
+inline PolicySetup MakeSetup(const std::string& spec) {
+  const ReductionSpec parsed = ReductionSpec::Parse(spec);
+  return MakeSetup(parsed.method, parsed.params);
+}
+
+inline Limit LimitOf(const std::string& spec) { return RemovalOf(spec).limit; }
 
 inline std::vector<Device> Devices() {
   std::vector<Device> devices = {Device::kReference};
-  if (CpuKernels() != nullptr) devices.push_back(Device::kCpu);
+  if (CpuBackend() != nullptr) devices.push_back(Device::kCpu);
   return devices;
 }
 
-inline ModelConfig Mamba2Config(int64_t d_model, int64_t n_layer) {
+inline pith::Mamba2Config Mamba2Layer(int64_t d_model) {
+  pith::Mamba2Config layer;
+  layer.d_inner = 2 * d_model;
+  layer.d_state = 128;
+  layer.d_conv = 4;
+  layer.head_dim = 64;
+  layer.n_heads = layer.d_inner / layer.head_dim;
+  layer.n_groups = 1;
+  layer.chunk_size = 256;
+  return layer;
+}
+
+inline pith::Mamba1Config Mamba1Layer(int64_t d_model) {
+  pith::Mamba1Config layer;
+  layer.d_inner = 2 * d_model;
+  layer.d_state = 16;
+  layer.d_conv = 4;
+  layer.dt_rank = d_model / 16;
+  return layer;
+}
+
+inline ModelConfig ModelOf(const LayerConfig& layer, int64_t d_model, int64_t n_layer,
+                           int64_t vocab_size) {
   ModelConfig c;
-  c.kind = BlockKind::kMamba2;
   c.d_model = d_model;
-  c.n_layer = n_layer;
-  c.vocab_size = 50288;
-  c.d_inner = 2 * d_model;
-  c.d_state = 128;
-  c.d_conv = 4;
-  c.head_dim = 64;
-  c.n_heads = c.d_inner / c.head_dim;
-  c.n_groups = 1;
-  c.chunk_size = 256;
+  c.vocab_size = vocab_size;
+  c.layers.assign(n_layer, layer);
   return c;
 }
 
-inline ModelConfig Mamba1Config(int64_t d_model, int64_t n_layer) {
-  ModelConfig c;
-  c.kind = BlockKind::kMamba1;
-  c.d_model = d_model;
-  c.n_layer = n_layer;
-  c.vocab_size = 50280;
-  c.d_inner = 2 * d_model;
-  c.d_state = 16;
-  c.d_conv = 4;
-  c.dt_rank = d_model / 16;
-  return c;
+inline ModelConfig Mamba2Model(int64_t d_model, int64_t n_layer) {
+  return ModelOf(Mamba2Layer(d_model), d_model, n_layer, 50288);
+}
+
+inline ModelConfig Mamba1Model(int64_t d_model, int64_t n_layer) {
+  return ModelOf(Mamba1Layer(d_model), d_model, n_layer, 50280);
+}
+
+inline ModelFacts Mamba2Facts(int64_t d_model, int64_t n_layer) {
+  return FactsOf(Mamba2Model(d_model, n_layer));
+}
+
+inline ModelFacts Mamba1Facts(int64_t d_model, int64_t n_layer) {
+  return FactsOf(Mamba1Model(d_model, n_layer));
+}
+
+// What `text` is for any length.
+inline CompiledReduction Compile(const std::string& text, const ModelFacts& facts) {
+  return CompileReduction(ReductionSpec::Parse(text), facts).impl().Compiled();
 }
 
 // The message of the pith::Error that `fn` throws; empty if it throws none.

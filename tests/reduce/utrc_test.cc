@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "core/error.h"
+#include "ops/backend.h"
 #include "reduce/edges.h"
 #include "reduce/importance.h"
 #include "reduce/registry.h"
@@ -19,7 +20,7 @@ using test::TestSite;
 using Params = std::map<std::string, std::string>;
 
 Plan Utrc(const Params& params, const SiteView& view, int64_t remove) {
-  return FindMethod("utrc").make(ParamReader("utrc", params))->MakePlan(view, remove);
+  return test::MakeSetup("utrc", params).policy->MakePlan(view, remove);
 }
 
 double Cosine(const TestSite& site, int a, int b) {
@@ -189,7 +190,7 @@ TEST(Importance, MeansOfEachKind) {
   const MatView<const float> view(rows.data(), 3, 11);
   const auto importance = [&](ImportanceKind kind) {
     std::vector<float> out(3);
-    RowImportance({.device = Device::kReference}, kind, view, out);
+    RowImportance(ExecOn(Device::kReference), kind, view, out);
     return out;
   };
   EXPECT_EQ(importance(ImportanceKind::kClip), (std::vector<float>{36.0f / 11, 0, 0}));

@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "eval/reproduce/paper_tables.h"
-#include "load/model_config.h"
 #include "pith/options.h"
 
 namespace pith {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "load/model_config.h"
 
 namespace pith {
 namespace {
@@ -17,7 +18,8 @@ std::string Join(const std::vector<std::string>& names) {
 
 GridModel ReadShape(const std::filesystem::path& directory) {
   const ModelConfig config = LoadModelConfig(directory / "config.json");
-  return {config.kind, config.n_layer};
+  const bool one = std::holds_alternative<Mamba1Config>(config.layers.front());
+  return {one ? BlockKind::kMamba1 : BlockKind::kMamba2, static_cast<int>(config.n_layer())};
 }
 
 // Only of the names that the checkpoints have: nothing under the name is no model.

@@ -3,6 +3,7 @@
 #define PITH_EVAL_REPRODUCE_PAPER_TABLES_H_
 
 #include <array>
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <optional>
@@ -11,9 +12,9 @@
 #include <string_view>
 #include <vector>
 
-#include "load/model_config.h"
-
 namespace pith {
+
+enum class BlockKind : uint8_t { kMamba1, kMamba2 };
 
 // A checkpoint that the paper measures, by the name under which state-spaces published it.
 struct PaperModel {

@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "model/layers/mamba.h"
+#include "model/layers/work.h"
 #include "ops/norm.h"
 #include "ops/selective_scan.h"
 
@@ -144,8 +145,6 @@ class Mamba1Layer : public Layer {
   DeviceVector d_;        // [d_inner]
   DeviceVector a_;        // [d_state · d_inner]
 };
-
-double NormWork(double d) { return 4 * d; }
 
 }  // namespace
 

@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "model/layers/mamba.h"
+#include "model/layers/work.h"
 #include "ops/norm.h"
 #include "ops/ssd.h"
 

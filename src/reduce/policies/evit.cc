@@ -36,7 +36,6 @@ class Evit : public ReductionPolicy {
  public:
   Evit(Mode mode, const SiteNeeds& needs) : mode_(mode), needs_(needs) {}
   SiteNeeds Needs() const override { return needs_; }
-  int64_t published_extra() const override { return mode_ == Mode::kPublished ? 1 : 0; }
 
   Plan MakePlan(const SiteView& site, int64_t remove) const override {
     PITH_CHECK(remove <= MaxRemovable(Limit::kHalf, site.rows, site.protected_tail));
@@ -59,12 +58,13 @@ class Evit : public ReductionPolicy {
   SiteNeeds needs_;
 };
 
-std::shared_ptr<const ReductionPolicy> MakeEvit(const ParamReader& params) {
+PolicySetup MakeEvit(const ParamReader& params) {
   const Mode mode = static_cast<Mode>(params.Choice("mode", {"fixed", "original", "published"}, 0));
   SiteNeeds needs;
   ReadImportance(params, mode == Mode::kPublished ? Source::kHidden : Source::kSsm, needs);
   needs.branches = mode == Mode::kOriginal;
-  return std::make_shared<Evit>(mode, needs);
+  return {.policy = std::make_shared<Evit>(mode, needs),
+          .published_extra = mode == Mode::kPublished ? 1 : 0};
 }
 
 }  // namespace
@@ -76,7 +76,7 @@ Method EvitMethod() {
                               "original: fuses what it drops into one row; published: drops the "
                               "most important rows, from=block"}},
                             ImportanceKeys()}),
-          .make = &MakeEvit};
+          .how = RemovalMethod{.make = &MakeEvit}};
 }
 
 }  // namespace pith

@@ -3,7 +3,6 @@
 #include "reduce/ltmp.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "core/error.h"
 #include "reduce/options.h"
@@ -33,26 +32,9 @@ class LtmpFixed : public ReductionPolicy {
 
 class LtmpCalibrated : public ReductionPolicy {
  public:
-  LtmpCalibrated(const LtmpOptions& options, LtmpThresholds thresholds, std::string file)
-      : options_(options), thresholds_(std::move(thresholds)), file_(std::move(file)) {}
+  LtmpCalibrated(const LtmpOptions& options, LtmpThresholds thresholds)
+      : options_(options), thresholds_(std::move(thresholds)) {}
   SiteNeeds Needs() const override { return options_.needs; }
-  bool counts_vary() const override { return true; }
-
-  void CheckSchedule(std::span<const int> sites, double keep, int64_t protect) const override {
-    std::string layers;
-    for (const LtmpThreshold& t : thresholds_.sites) {
-      layers += StrCat(layers.empty() ? "" : "+", t.layer);
-    }
-    Require(std::ranges::equal(sites, thresholds_.sites, {}, {}, &LtmpThreshold::layer),
-            ErrorCode::kInvalidArgument, file_, ": thresholds for sites ", layers,
-            ", expected those of the reduction's sites");
-    Require(std::abs(keep - thresholds_.keep) < 1e-9, ErrorCode::kInvalidArgument, file_,
-            ": thresholds for keep=", thresholds_.keep, ", expected those for keep=", keep);
-    Require(protect == thresholds_.protect, ErrorCode::kInvalidArgument, file_,
-            ": thresholds for protect=", thresholds_.protect,
-            ", expected those for protect=", protect);
-  }
-
   Plan MakePlan(const SiteView& site, int64_t /*remove*/) const override {
     const auto it = std::ranges::find(thresholds_.sites, site.layer, &LtmpThreshold::layer);
     PITH_CHECK(it != thresholds_.sites.end());
@@ -62,13 +44,12 @@ class LtmpCalibrated : public ReductionPolicy {
  private:
   LtmpOptions options_;
   LtmpThresholds thresholds_;
-  std::string file_;
 };
 
-std::shared_ptr<const ReductionPolicy> MakeLtmp(const ParamReader& params) {
+PolicySetup MakeLtmp(const ParamReader& params) {
   const LtmpOptions options = ReadLtmpOptions(params);
   const std::string file = params.Text("thresholds", "none");
-  if (file == "none") return std::make_shared<LtmpFixed>(options);
+  if (file == "none") return {.policy = std::make_shared<LtmpFixed>(options)};
   LtmpThresholds thresholds = LtmpThresholds::Read(file);
   if (LtmpMeaning(params.all()) != thresholds.options) {
     std::string made;
@@ -76,7 +57,12 @@ std::shared_ptr<const ReductionPolicy> MakeLtmp(const ParamReader& params) {
     params.Fail("thresholds", StrCat("one made with the options given; this one was made with",
                                      made.empty() ? " none" : made));
   }
-  return std::make_shared<LtmpCalibrated>(options, std::move(thresholds), file);
+  ScheduleMade made{
+      .file = file, .sites = {}, .keep = thresholds.keep, .protect = thresholds.protect};
+  for (const LtmpThreshold& site : thresholds.sites) made.sites.push_back(site.layer);
+  return {.policy = std::make_shared<LtmpCalibrated>(options, std::move(thresholds)),
+          .counts_vary = true,
+          .made_for = std::move(made)};
 }
 
 }  // namespace
@@ -90,7 +76,7 @@ Method LtmpMethod() {
                         ImportanceKeys(),
                         {MatchKey()},
                         RangeKeys()}),
-      .make = &MakeLtmp};
+      .how = RemovalMethod{.make = &MakeLtmp}};
 }
 
 }  // namespace pith

@@ -22,9 +22,9 @@ class PrefixDrop : public ReductionPolicy {
 Method PrefixDropMethod() {
   return {.name = "prefix-drop",
           .summary = "drops the first rows at each site",
-          .make = [](const ParamReader&) -> std::shared_ptr<const ReductionPolicy> {
-            return std::make_shared<PrefixDrop>();
-          }};
+          .how = RemovalMethod{.make = [](const ParamReader&) -> PolicySetup {
+            return {.policy = std::make_shared<PrefixDrop>()};
+          }}};
 }
 
 }  // namespace pith

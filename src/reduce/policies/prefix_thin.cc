@@ -23,9 +23,9 @@ class PrefixThin : public ReductionPolicy {
 Method PrefixThinMethod() {
   return {.name = "prefix-thin",
           .summary = "drops rows 0, 2, 4, … at each site, as the published UTRC code does",
-          .make = [](const ParamReader&) -> std::shared_ptr<const ReductionPolicy> {
-            return std::make_shared<PrefixThin>();
-          }};
+          .how = RemovalMethod{.make = [](const ParamReader&) -> PolicySetup {
+            return {.policy = std::make_shared<PrefixThin>()};
+          }}};
 }
 
 }  // namespace pith

@@ -47,7 +47,7 @@ class Pumer : public ReductionPolicy {
   MatchRange range_;
 };
 
-std::shared_ptr<const ReductionPolicy> MakePumer(const ParamReader& params) {
+PolicySetup MakePumer(const ParamReader& params) {
   const Mode mode = static_cast<Mode>(params.Choice("mode", {"fixed", "original", "published"}, 0));
   const MatchRange range = ReadRange(params);
   if (mode == Mode::kPublished && range.forward_only) {
@@ -56,7 +56,7 @@ std::shared_ptr<const ReductionPolicy> MakePumer(const ParamReader& params) {
   if (mode == Mode::kPublished && range.window > 0) {
     params.Fail("window", "0 with mode=published, whose pairs are mismatched");
   }
-  return std::make_shared<Pumer>(mode, range);
+  return {.policy = std::make_shared<Pumer>(mode, range)};
 }
 
 }  // namespace
@@ -68,7 +68,7 @@ Method PumerMethod() {
                               "cosine of max(0, h); original: of keys B, first token protected; "
                               "published: as fixed, pairs mismatched"}},
                             RangeKeys()}),
-          .make = &MakePumer};
+          .how = RemovalMethod{.make = &MakePumer}};
 }
 
 }  // namespace pith

@@ -30,9 +30,9 @@ class Random : public ReductionPolicy {
 Method RandomMethod() {
   return {.name = "random",
           .summary = "drops rows drawn uniformly at each site",
-          .make = [](const ParamReader& params) -> std::shared_ptr<const ReductionPolicy> {
-            return std::make_shared<Random>(ReadSeed(params));
-          }};
+          .how = RemovalMethod{.make = [](const ParamReader& params) -> PolicySetup {
+            return {.policy = std::make_shared<Random>(ReadSeed(params))};
+          }}};
 }
 
 }  // namespace pith

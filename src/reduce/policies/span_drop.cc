@@ -30,11 +30,10 @@ class SpanDrop : public ReductionPolicy {
  public:
   explicit SpanDrop(const Options& options) : options_(options) {}
   SiteNeeds Needs() const override { return options_.needs; }
-  int64_t protected_head() const override { return options_.first; }
 
   Plan MakePlan(const SiteView& site, int64_t remove) const override {
     PITH_CHECK(remove <=
-               MaxRemovable(Limit::kAllBut, site.rows, site.protected_tail + protected_head()));
+               MaxRemovable(Limit::kAllBut, site.rows, site.protected_tail + options_.first));
     std::vector<Span> spans = Spans(site);
     if (options_.needs.importance_from == Source::kNone) Shuffle(site, spans);
     std::ranges::stable_sort(spans, {}, &Span::score);
@@ -77,7 +76,7 @@ class SpanDrop : public ReductionPolicy {
   Options options_;
 };
 
-std::shared_ptr<const ReductionPolicy> MakeSpanDrop(const ParamReader& params) {
+PolicySetup MakeSpanDrop(const ParamReader& params) {
   constexpr int64_t kMax = std::numeric_limits<int32_t>::max();
   constexpr ImportanceKind kKinds[] = {ImportanceKind::kRarity, ImportanceKind::kDelta,
                                        ImportanceKind::kTailQuery};
@@ -92,7 +91,7 @@ std::shared_ptr<const ReductionPolicy> MakeSpanDrop(const ParamReader& params) {
   o.span = params.Int("span", 1, kMax, 32);
   o.first = params.Int("first", 0, kMax, 32);
   o.seed = ReadSeed(params);
-  return std::make_shared<SpanDrop>(o);
+  return {.policy = std::make_shared<SpanDrop>(o), .protected_head = o.first};
 }
 
 }  // namespace
@@ -107,11 +106,11 @@ Method SpanDropMethod() {
                    {"first", "32", "first tokens of the context that are left as they are"},
                    {"table", "none",
                     "file of unigram counts for rarity; none: those of the context", true}},
-          .limit = Limit::kAllBut,
-          .one_site = true,
-          .blocks = false,
-          .protect = 256,
-          .make = &MakeSpanDrop};
+          .how = RemovalMethod{.limit = Limit::kAllBut,
+                               .one_site = true,
+                               .blocks = false,
+                               .protect = 256,
+                               .make = &MakeSpanDrop}};
 }
 
 }  // namespace pith

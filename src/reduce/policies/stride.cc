@@ -24,9 +24,9 @@ class Stride : public ReductionPolicy {
 Method StrideMethod() {
   return {.name = "stride",
           .summary = "drops evenly spaced rows at each site",
-          .make = [](const ParamReader&) -> std::shared_ptr<const ReductionPolicy> {
-            return std::make_shared<Stride>();
-          }};
+          .how = RemovalMethod{.make = [](const ParamReader&) -> PolicySetup {
+            return {.policy = std::make_shared<Stride>()};
+          }}};
 }
 
 }  // namespace pith

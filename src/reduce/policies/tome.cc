@@ -34,11 +34,11 @@ Method TomeMethod() {
   return {.name = "tome",
           .summary = "merges even rows into the most similar odd rows, by size-weighted means",
           .keys = JoinKeys({{MatchKey()}, RangeKeys()}),
-          .make = [](const ParamReader& params) -> std::shared_ptr<const ReductionPolicy> {
+          .how = RemovalMethod{.make = [](const ParamReader& params) -> PolicySetup {
             SiteNeeds needs{.branches = true, .sizes = true};
             ReadMatch(params, needs);
-            return std::make_shared<Tome>(needs, ReadRange(params));
-          }};
+            return {.policy = std::make_shared<Tome>(needs, ReadRange(params))};
+          }}};
 }
 
 }  // namespace pith

@@ -23,11 +23,11 @@ class Truncate : public ReductionPolicy {
 Method TruncateMethod() {
   return {.name = "truncate",
           .summary = "drops the first tokens of the context before the first layer",
-          .limit = Limit::kAllBut,
-          .before_layers = true,
-          .make = [](const ParamReader&) -> std::shared_ptr<const ReductionPolicy> {
-            return std::make_shared<Truncate>();
-          }};
+          .how = RemovalMethod{.limit = Limit::kAllBut,
+                               .before_layers = true,
+                               .make = [](const ParamReader&) -> PolicySetup {
+                                 return {.policy = std::make_shared<Truncate>()};
+                               }}};
 }
 
 }  // namespace pith

@@ -51,7 +51,7 @@ class Utrc : public ReductionPolicy {
   Options options_;
 };
 
-std::shared_ptr<const ReductionPolicy> MakeUtrc(const ParamReader& params) {
+PolicySetup MakeUtrc(const ParamReader& params) {
   Options o;
   ReadImportance(params, Source::kSsm, o.needs);
   ReadMatch(params, o.needs);
@@ -62,7 +62,7 @@ std::shared_ptr<const ReductionPolicy> MakeUtrc(const ParamReader& params) {
       params.Choice("prune", {"least-important", "least-similar", "most-similar", "random"}, 0));
   o.range = ReadRange(params);
   o.seed = ReadSeed(params);
-  return std::make_shared<Utrc>(o);
+  return {.policy = std::make_shared<Utrc>(o)};
 }
 
 }  // namespace
@@ -78,7 +78,7 @@ Method UtrcMethod() {
                 {"prune", "least-important",
                  "pruned first: least-important, least-similar, most-similar, random"}},
                RangeKeys()}),
-          .make = &MakeUtrc};
+          .how = RemovalMethod{.make = &MakeUtrc}};
 }
 
 }  // namespace pith

@@ -38,11 +38,11 @@ class UtrcPublished : public ReductionPolicy {
   Strategy hidden_, residual_;
 };
 
-std::shared_ptr<const ReductionPolicy> MakeUtrcPublished(const ParamReader& params) {
+PolicySetup MakeUtrcPublished(const ParamReader& params) {
   const std::vector<std::string_view> names = {"hybrid", "merge", "prune"};
-  return std::make_shared<UtrcPublished>(
-      static_cast<Strategy>(params.Choice("hidden", names, 0)),
-      static_cast<Strategy>(params.Choice("residual", names, 1)));
+  return {.policy = std::make_shared<UtrcPublished>(
+              static_cast<Strategy>(params.Choice("hidden", names, 0)),
+              static_cast<Strategy>(params.Choice("residual", names, 1)))};
 }
 
 }  // namespace
@@ -54,7 +54,7 @@ Method UtrcPublishedMethod() {
                     "what h does with the removed rows: hybrid (half of the values, by channel), "
                     "merge or prune"},
                    {"residual", "merge", "the same for the residual stream"}},
-          .make = &MakeUtrcPublished};
+          .how = RemovalMethod{.make = &MakeUtrcPublished}};
 }
 
 }  // namespace pith

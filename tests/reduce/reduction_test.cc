@@ -1,5 +1,5 @@
 // A spec on a model: defaults, canonical text, and refusals that name what was expected.
-#include "reduce/reducer.h"
+#include "reduce/reduction.h"
 
 #include <gtest/gtest.h>
 
@@ -13,49 +13,58 @@
 namespace pith {
 namespace {
 
-using test::Mamba2Config;
+using test::Mamba2Facts;
 using test::MessageOf;
 
-Reducer Make(const char* text, const std::vector<int>& sites = {}) {
-  return Reducer(ReductionSpec::Parse(text), Mamba2Config(768, 24), sites);
+Reduction Make(const std::string& text, const std::vector<int>& sites = {}) {
+  return CompileReduction(ReductionSpec::Parse(text), Mamba2Facts(768, 24), sites);
 }
 
-TEST(Reducer, NoneReducesNothing) {
-  const Reducer none = Make("none", {5, 7});
-  EXPECT_TRUE(none.none());
-  EXPECT_EQ(none.text(), "none");
-  EXPECT_TRUE(none.sites().empty());
-  EXPECT_TRUE(none.Lengths(100).sites.empty());
-  EXPECT_EQ(none.Lengths(100).realised, 0);
+Schedule Lengths(const std::string& text, int64_t tokens) {
+  return Make(text).impl().Compiled().Lengths(tokens);
 }
 
-TEST(Reducer, SitesComeFromOverrideThenSpecThenDepth) {
-  EXPECT_EQ(Make("utrc@10%").sites(), (std::vector<int>{5, 7, 9, 11, 13, 15}));
-  EXPECT_EQ(Make("utrc@10%:sites=9+3-5").sites(), (std::vector<int>{3, 4, 5, 9}));
-  const Reducer overridden = Make("utrc@10%:sites=9", {7, 5});
-  EXPECT_EQ(overridden.sites(), (std::vector<int>{5, 7}));
-  EXPECT_EQ(overridden.text(), "utrc@10%:sites=5+7");
-  EXPECT_EQ(Make("span-drop@10%").sites(), (std::vector<int>{5}));
-  EXPECT_EQ(Make("span-drop@10%:sites=3+9").sites(), (std::vector<int>{3, 9}));
-  EXPECT_EQ(Make("truncate@10%", {5, 7}).sites(), (std::vector<int>{-1}));
+Removal MakeRemoval(const std::string& text, const std::vector<int>& sites = {}) {
+  return *Make(text, sites).impl().Compiled().removal();
+}
+
+TEST(Reduction, NoneReducesNothing) {
+  for (const Reduction& none : {Make("none", {5, 7}), Reduction()}) {
+    EXPECT_TRUE(none.none());
+    EXPECT_FALSE(none.by_length());
+    EXPECT_EQ(none.text(), "none");
+    EXPECT_TRUE(none.impl().Compiled().none());
+    EXPECT_TRUE(none.impl().Compiled().Lengths(100).sites.empty());
+    EXPECT_EQ(none.impl().Compiled().Lengths(100).realised, 0);
+  }
+}
+
+TEST(Reduction, SitesComeFromOverrideThenSpecThenDepth) {
+  EXPECT_EQ(MakeRemoval("utrc@10%").sites, (std::vector<int>{5, 7, 9, 11, 13, 15}));
+  EXPECT_EQ(MakeRemoval("utrc@10%:sites=9+3-5").sites, (std::vector<int>{3, 4, 5, 9}));
+  EXPECT_EQ(MakeRemoval("utrc@10%:sites=9", {7, 5}).sites, (std::vector<int>{5, 7}));
+  EXPECT_EQ(Make("utrc@10%:sites=9", {7, 5}).text(), "utrc@10%:sites=5+7");
+  EXPECT_EQ(MakeRemoval("span-drop@10%").sites, (std::vector<int>{5}));
+  EXPECT_EQ(MakeRemoval("span-drop@10%:sites=3+9").sites, (std::vector<int>{3, 9}));
+  EXPECT_EQ(MakeRemoval("truncate@10%", {5, 7}).sites, (std::vector<int>{-1}));
   EXPECT_EQ(Make("truncate@10%", {5, 7}).text(), "truncate@10%");
 }
 
-TEST(Reducer, ProtectsTheConvolutionsWindowByDefault) {
-  EXPECT_EQ(Make("utrc@10%").protected_tail(), 4);
-  EXPECT_EQ(Make("utrc@10%:protect=0").protected_tail(), 1);  // the next token comes from it
-  EXPECT_EQ(Make("span-drop@10%").protected_tail(), 256);
+TEST(Reduction, ProtectsTheConvolutionsWindowByDefault) {
+  EXPECT_EQ(MakeRemoval("utrc@10%").protected_tail, 4);
+  EXPECT_EQ(MakeRemoval("utrc@10%:protect=0").protected_tail, 1);  // the next token comes from it
+  EXPECT_EQ(MakeRemoval("span-drop@10%").protected_tail, 256);
   // 400 tokens: 32 first and 256 last ones stay.
-  EXPECT_EQ(Make("span-drop@60%").Lengths(400).sites[0].out, 288);
+  EXPECT_EQ(Lengths("span-drop@60%", 400).sites[0].out, 288);
 }
 
-TEST(Reducer, ControlsHaveTheLengthsOfUtrc) {
+TEST(Reduction, ControlsHaveTheLengthsOfUtrc) {
   for (int64_t tokens : {1, 2, 3, 5, 16, 31, 64, 65, 257, 2048}) {
-    const Schedule utrc = Make("utrc@30%").Lengths(tokens);
+    const Schedule utrc = Lengths("utrc@30%", tokens);
     for (const char* text :
          {"prefix-drop@30%", "prefix-thin@30%", "random@30%", "stride@30%", "utrc-published@30%",
           "evit@30%", "pumer@30%", "tome@30%", "ltmp@30%:block=64"}) {
-      const Schedule control = Make(text).Lengths(tokens);
+      const Schedule control = Lengths(text, tokens);
       EXPECT_EQ(control.realised, utrc.realised);
       ASSERT_EQ(control.sites.size(), utrc.sites.size());
       for (size_t k = 0; k < utrc.sites.size(); ++k) {
@@ -66,25 +75,24 @@ TEST(Reducer, ControlsHaveTheLengthsOfUtrc) {
   }
 }
 
-TEST(Reducer, ShortContextsAreLeftAlone) {
+TEST(Reduction, ShortContextsAreLeftAlone) {
   for (const Method& method : Methods()) {
-    if (!method.make) continue;
-    const Reducer reducer = Make((std::string(method.name) + "@30%").c_str());
+    if (method.removal() == nullptr) continue;
     for (int64_t tokens : {0, 1, 2, 3, 4}) {
-      EXPECT_EQ(reducer.Lengths(tokens).realised, 0) << method.name;
+      EXPECT_EQ(Lengths(StrCat(method.name, "@30%"), tokens).realised, 0) << method.name;
     }
   }
 }
 
-TEST(Reducer, LengthsReachTheWantedReductionOnLongContexts) {
+TEST(Reduction, LengthsReachTheWantedReductionOnLongContexts) {
   for (const Method& method : Methods()) {
-    if (!method.make) continue;
-    const Reducer reducer = Make((std::string(method.name) + "@30%").c_str());
-    EXPECT_NEAR(reducer.Lengths(2048).realised, 0.3, 0.5 / 2048) << method.name;
+    if (method.removal() == nullptr) continue;
+    EXPECT_NEAR(Lengths(StrCat(method.name, "@30%"), 2048).realised, 0.3, 0.5 / 2048)
+        << method.name;
   }
 }
 
-TEST(Reducer, RefusalsNameThePartAndWhatWasExpected) {
+TEST(Reduction, RefusalsNameThePartAndWhatWasExpected) {
   struct Case {
     const char* text;
     std::vector<int> sites;
@@ -144,7 +152,7 @@ TEST(Reducer, RefusalsNameThePartAndWhatWasExpected) {
   by_hand.method = "utrc";
   for (double bad : {-0.1, 1.0, std::nan("")}) {
     by_hand.reduction = bad;
-    EXPECT_THROW(Reducer(by_hand, Mamba2Config(768, 24)), Error) << bad;
+    EXPECT_THROW(CompileReduction(by_hand, Mamba2Facts(768, 24)), Error) << bad;
   }
 }
 
@@ -156,16 +164,20 @@ TEST(Registry, KeysAreDocumentedAndTheirDefaultsHold) {
     for (const MethodKey& key : AllKeys(method)) {
       EXPECT_NE(guide.find(StrCat("| `", key.name, "` |")), guide.npos) << key.name;
     }
-    if (!method.make) continue;
+    if (method.removal() == nullptr) continue;
     for (const MethodKey& key : method.keys) {
       const std::map<std::string, std::string> spelled = {
           {std::string(key.name), std::string(key.fallback)}};
-      const auto with = method.make(ParamReader(std::string(method.name), spelled));
-      const auto without = method.make(ParamReader(std::string(method.name), {}));
+      const PolicySetup made = test::MakeSetup(std::string(method.name), spelled);
+      const PolicySetup plain = test::MakeSetup(std::string(method.name), {});
+      const auto& with = made.policy;
+      const auto& without = plain.policy;
+      EXPECT_EQ(made.protected_head, plain.protected_head) << key.name;
+      EXPECT_EQ(made.counts_vary, plain.counts_vary) << key.name;
       const test::TestSite site(64, 3);
       const SiteView view = site.View(Device::kReference, 1, 4);
-      const int64_t remove =
-          std::min<int64_t>(20, MaxRemovable(method.limit, 64, 4 + without->protected_head()));
+      const int64_t remove = std::min<int64_t>(
+          20, MaxRemovable(method.removal()->limit, 64, 4 + plain.protected_head));
       EXPECT_EQ(with->MakePlan(view, remove), without->MakePlan(view, remove)) << key.name;
       EXPECT_EQ(with->Needs().importance, without->Needs().importance) << key.name;
       EXPECT_EQ(with->Needs().importance_from, without->Needs().importance_from) << key.name;
@@ -181,19 +193,42 @@ TEST(Registry, SaysWhichSpecsReadFiles) {
   EXPECT_TRUE(ReadsFile(ReductionSpec::Parse("span-drop@30%:table=x")));
 }
 
-TEST(Reducer, PlansInBlocksWhereToldTo) {
+TEST(Reduction, PlansInBlocksWhereToldTo) {
   const test::TestSite site(64, 3);
   const SiteView view = site.View(Device::kReference, 1, 4);
-  EXPECT_EQ(Make("utrc@10%").MakePlan(view, 20), test::MakePolicy("utrc")->MakePlan(view, 20));
-  EXPECT_EQ(Make("utrc@10%:block=16").MakePlan(view, 20),
-            PlanInBlocks(*test::MakePolicy("utrc"), view, 20, 16, Limit::kHalf));
+  EXPECT_EQ(MakeRemoval("utrc@10%").MakePlan(view, 20),
+            test::MakeSetup("utrc").policy->MakePlan(view, 20));
+  EXPECT_EQ(MakeRemoval("utrc@10%:block=16").MakePlan(view, 20),
+            PlanInBlocks(*test::MakeSetup("utrc").policy, view, 20, 16, Limit::kHalf));
 }
 
 // Where nothing lies below the sites, no reduction is within reach; none at all always is.
-TEST(Reducer, OneLayerReachesNothing) {
-  const ModelConfig config = Mamba2Config(768, 1);
-  EXPECT_THROW(Reducer(ReductionSpec::Parse("utrc@1%"), config), Error);
-  EXPECT_EQ(Reducer(ReductionSpec::Parse("utrc@0%"), config).Lengths(100).realised, 0);
+TEST(Reduction, OneLayerReachesNothing) {
+  const ModelFacts facts = Mamba2Facts(768, 1);
+  EXPECT_THROW(test::Compile("utrc@1%", facts), Error);
+  EXPECT_EQ(test::Compile("utrc@0%", facts).Lengths(100).realised, 0);
+}
+
+TEST(Reduction, AutoIsResolvedByLength) {
+  const Reduction reduction = Make("auto@030");
+  EXPECT_EQ(reduction.text(), "auto@30%");
+  EXPECT_EQ(reduction.method(), "auto");
+  EXPECT_EQ(reduction.wanted(), 0.3);
+  EXPECT_TRUE(reduction.by_length());
+  EXPECT_FALSE(reduction.none());
+  EXPECT_TRUE(reduction.For(1).none());
+  const Reduction here = reduction.For(2048);
+  EXPECT_EQ(here.method(), "skim");
+  EXPECT_FALSE(here.by_length());
+  EXPECT_EQ(here.For(1).text(), here.text()) << "it is one reduction for any length now";
+}
+
+TEST(Reduction, OfAnotherModelIsRefused) {
+  const Reduction reduction = Make("utrc@30%");
+  EXPECT_NO_THROW(reduction.impl().CheckModel(Mamba2Facts(768, 24)));
+  EXPECT_NO_THROW(Reduction().impl().CheckModel(Mamba2Facts(768, 12)));
+  const std::string message = MessageOf([&] { reduction.impl().CheckModel(Mamba2Facts(768, 12)); });
+  EXPECT_NE(message.find("another model"), message.npos) << message;
 }
 
 }  // namespace

@@ -1,0 +1,21 @@
+#include "model/facts.h"
+
+#include <variant>
+
+#include "model/layers/work.h"
+
+namespace pith {
+
+ModelFacts FactsOf(const ModelConfig& config) {
+  ModelFacts facts;
+  facts.kind =
+      std::visit([](const auto& layer) { return FactsName(layer); }, config.layers.front());
+  for (const LayerConfig& layer : config.layers) {
+    facts.layers.push_back(
+        std::visit([&](const auto& mixer) { return WorkOf(mixer, config.d_model); }, layer));
+  }
+  facts.head = 2.0 * static_cast<double>(config.d_model) * static_cast<double>(config.vocab_size);
+  return facts;
+}
+
+}  // namespace pith

@@ -1,0 +1,36 @@
+// The FLOPs of each kind of layer, counted from its configuration (docs/reductions.md, "The count
+// of work").
+#ifndef PITH_MODEL_LAYERS_WORK_H_
+#define PITH_MODEL_LAYERS_WORK_H_
+
+#include <string>
+
+#include "load/model_config.h"
+#include "reduce/facts.h"
+
+namespace pith {
+
+// One layer's FLOPs for one row in prefill, by operator; one multiply-add counts 2.
+struct LayerFlops {
+  double in_proj = 0;
+  double conv = 0;  // with its SiLU
+  double dt = 0;    // Mamba-1: x_proj and dt_proj; Mamba-2: bias and softplus
+  double ssm = 0;   // Mamba-1: sequential scan; Mamba-2: SSD with dense chunks
+  double gate = 0;  // and the gated norm
+  double out_proj = 0;
+  double norm = 0;  // the norm in front and the residual add
+  double Total() const { return in_proj + conv + dt + ssm + gate + out_proj + norm; }
+};
+LayerFlops FlopsOf(const Mamba1Config& config, int64_t d_model);
+LayerFlops FlopsOf(const Mamba2Config& config, int64_t d_model);
+
+LayerWork WorkOf(const Mamba1Config& config, int64_t d_model);
+LayerWork WorkOf(const Mamba2Config& config, int64_t d_model);
+
+// ModelFacts::kind of a model of such layers.
+std::string FactsName(const Mamba1Config& config);
+std::string FactsName(const Mamba2Config& config);
+
+}  // namespace pith
+
+#endif  // PITH_MODEL_LAYERS_WORK_H_
