@@ -60,10 +60,10 @@ void Mamba1Mixer(const BlockContext& context, const BlockRows& rows, int64_t lay
   Workspace& ws = context.ws;
   const MatView<const float> normed = ws.normed.view().Rows(0, rows.rows);
   const MatView<float> z = ws.z.view().Rows(0, rows.wanted_rows());
-  ProjectIn(context, WantedRows(rows, normed, ws.gather), layer, config.d_inner, z);
+  ProjectIn(context, WantedRows(context, rows, normed, ws.gather), layer, config.d_inner, z);
   ScanMamba1(context, rows, layer, /*output=*/true);
   const MatView<const float> y = ws.y.view().Rows(0, rows.rows);
-  GateAndProject(context, rows, layer, WantedRows(rows, y, ws.gather), z);
+  GateAndProject(context, rows, layer, WantedRows(context, rows, y, ws.gather), z);
 }
 
 }  // namespace pith

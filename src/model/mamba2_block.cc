@@ -34,7 +34,7 @@ void Mamba2Mixer(const BlockContext& context, const BlockRows& rows, int64_t lay
       ws.proj.view().Rows(0, n).Cols(0, config.in_proj_rows() - config.d_inner);
   ProjectIn(context, normed, layer, config.d_inner, proj);  // x, B, C, Δ
   const MatView<float> z = ws.z.view().Rows(0, rows.wanted_rows());
-  ProjectIn(context, WantedRows(rows, normed, ws.gather), layer, 0, z);
+  ProjectIn(context, WantedRows(context, rows, normed, ws.gather), layer, 0, z);
   const MatView<float> dt = proj.Cols(config.conv_channels(), config.n_heads);
   const MatView<float> xbc = Convolve(context, rows, layer, proj.Cols(0, config.conv_channels()));
 
@@ -62,7 +62,7 @@ void Mamba2Mixer(const BlockContext& context, const BlockRows& rows, int64_t lay
                     .wanted_from = wanted_from};
   (context.mode == BlockMode::kStep ? SsdStep : Ssd)(context.exec, ssd);
 
-  GateAndProject(context, rows, layer, WantedRows(rows, y, ws.gather), z);
+  GateAndProject(context, rows, layer, WantedRows(context, rows, y, ws.gather), z);
 }
 
 }  // namespace pith

@@ -2,13 +2,13 @@
 #ifndef PITH_MODEL_MIXER_H_
 #define PITH_MODEL_MIXER_H_
 
-#include <algorithm>
 #include <vector>
 
 #include "model/block.h"
 #include "ops/causal_conv1d.h"
 #include "ops/linear.h"
 #include "ops/norm.h"
+#include "ops/rows.h"
 
 namespace pith {
 
@@ -30,13 +30,11 @@ inline void ProjectIn(const BlockContext& context, MatView<const float> x, int64
 }
 
 // The wanted rows of `from`: itself where all are wanted, else copied to the first rows of `to`.
-inline MatView<const float> WantedRows(const BlockRows& rows, MatView<const float> from,
-                                       MatOwner<float>& to) {
+inline MatView<const float> WantedRows(const BlockContext& context, const BlockRows& rows,
+                                       MatView<const float> from, MatOwner<float>& to) {
   if (rows.wanted == nullptr) return from;
   to.Resize(rows.wanted_rows(), from.cols);
-  for (int64_t i = 0; i < to.rows(); ++i) {
-    std::copy_n(from.Row((*rows.wanted)[i]), from.cols, to.view().Row(i));
-  }
+  GatherRows(context.exec, {.a = from, .a_rows = *rows.wanted, .out = to.view()});
   return to.view();
 }
 

@@ -11,6 +11,7 @@
 #include "model/head.h"
 #include "model/stream.h"
 #include "ops/embed.h"
+#include "ops/rows.h"
 
 namespace pith {
 namespace {
@@ -121,7 +122,7 @@ class Forward {
   void EmbedStream() {
     for (const Chunk& chunk : PackChunks(Lengths(), chunk_rows_, options_.ssd_chunk)) {
       EmbedChunk(chunk);
-      stream_->StoreEmbedding(chunk);
+      stream_->StoreEmbedding(context_.exec, chunk);
     }
     embedded_ = true;
   }
@@ -165,7 +166,7 @@ class Forward {
       return;
     }
     ws_.Reserve(config(), CountRows(chunk));
-    stream_->Load(chunk);
+    stream_->Load(context_.exec, chunk);
   }
 
   void EmbedChunk(const Chunk& chunk) {
@@ -248,14 +249,18 @@ class Forward {
     const bool ran = group.begin < group.end;
     const MatView<float> out = ws_.out.view().Rows(0, static_cast<int64_t>(wanted.size()));
     std::vector<OutputRow> outputs;
+    std::vector<int64_t> x_rows, h_rows;
     for (size_t i = 0; i < wanted.size(); ++i) {
-      const float* x = ws_.x.view().Row(wanted[i].row);
-      const float* h = ws_.h.view().Row(ran ? static_cast<int64_t>(i) : wanted[i].row);
-      const bool add = ran || HiddenApart(group);
-      float* to = out.Row(static_cast<int64_t>(i));
-      for (int64_t c = 0; c < config().d_model; ++c) to[c] = add ? x[c] + h[c] : x[c];
       outputs.push_back(wanted[i].output);
+      x_rows.push_back(wanted[i].row);
+      h_rows.push_back(ran ? static_cast<int64_t>(i) : wanted[i].row);
     }
+    GatherRowsArgs gather{.a = ws_.x.view(), .a_rows = x_rows, .out = out};
+    if (ran || HiddenApart(group)) {
+      gather.b = ws_.h.view();
+      gather.b_rows = h_rows;
+    }
+    GatherRows(context_.exec, gather);
     FinalNorm(context_.model, context_.exec, out);
     sink(outputs, out);
   }

@@ -4,6 +4,7 @@
 #include "model/block.h"
 #include "model/head.h"
 #include "ops/embed.h"
+#include "ops/rows.h"
 
 namespace pith {
 
@@ -20,9 +21,7 @@ void Step(const Model& model, const Exec& exec, std::span<const int32_t> ids,
   Embed(exec, model.weights().embedding, ids, x);
   const BlockContext context{model, exec, BlockMode::kStep, 1, ws};
   for (int64_t layer = 0; layer < config.n_layer; ++layer) Block(context, rows, layer, layer == 0);
-  for (int64_t r = 0; r < count; ++r) {
-    for (int64_t c = 0; c < config.d_model; ++c) x.Row(r)[c] += ws.h.view().Row(r)[c];
-  }
+  AddRows(exec, x, ws.h.view(), x);
   FinalNorm(model, exec, x);
   StepLogits(model, exec, x, logits);
   for (SequenceState* state : states) state->AddTokens(1);

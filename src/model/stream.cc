@@ -1,27 +1,18 @@
 #include "model/stream.h"
 
 #include <algorithm>
-#include <cmath>
+#include <limits>
 #include <utility>
 
 #include "core/error.h"
-#include "core/parallel.h"
+#include "ops/importance.h"
+#include "ops/rows.h"
+#include "ops/scan_features.h"
+#include "ops/scan_importance.h"
 #include "reduce/apply.h"
-#include "reduce/importance.h"
-#include "reduce/scan_importance.h"
 
 namespace pith {
 namespace {
-
-void CopyRows(MatView<const float> from, MatView<float> to) {
-  for (int64_t r = 0; r < from.rows; ++r) std::copy_n(from.Row(r), from.cols, to.Row(r));
-}
-
-void AddRows(MatView<const float> a, MatView<const float> b, MatView<float> to) {
-  for (int64_t r = 0; r < a.rows; ++r) {
-    for (int64_t c = 0; c < a.cols; ++c) to.Row(r)[c] = a.Row(r)[c] + b.Row(r)[c];
-  }
-}
 
 ScanShape ShapeOfScan(const ModelConfig& config) {
   if (config.kind == BlockKind::kMamba1) return {config.d_inner, 1, config.d_state, true};
@@ -60,10 +51,8 @@ ScanInputs InputsOfScan(const ModelConfig& config, const Workspace& ws) {
           conv.Cols(config.d_inner, width), conv.Cols(config.d_inner + width, width)};
 }
 
-float Norm(const float* v, int64_t n) {
-  double square = 0;
-  for (int64_t i = 0; i < n; ++i) square += static_cast<double>(v[i]) * v[i];
-  return static_cast<float>(std::sqrt(square));
+VecView<const float> ViewOf(const std::vector<float>& v) {
+  return {v.data(), static_cast<int64_t>(v.size())};
 }
 
 }  // namespace
@@ -97,22 +86,24 @@ Stream::Stream(const Model& model, const Reducer& reducer, std::span<const Seque
   if (needs_.sizes) sizes_.assign(tokens_, 1);
 }
 
-void Stream::Load(const Chunk& chunk) const {
+void Stream::Load(const Exec& exec, const Chunk& chunk) const {
   int64_t row = 0;
   for (const Piece& piece : chunk) {
     const int64_t base = bases_[piece.sequence] + piece.begin;
-    CopyRows(ws_.stream_x.view().Rows(base, piece.count), ws_.x.view().Rows(row, piece.count));
+    CopyRows(exec, ws_.stream_x.view().Rows(base, piece.count),
+             ws_.x.view().Rows(row, piece.count));
     if (needs_.branches) {
-      CopyRows(ws_.stream_h.view().Rows(base, piece.count), ws_.h.view().Rows(row, piece.count));
+      CopyRows(exec, ws_.stream_h.view().Rows(base, piece.count),
+               ws_.h.view().Rows(row, piece.count));
     }
     row += piece.count;
   }
 }
 
-void Stream::StoreEmbedding(const Chunk& chunk) {
+void Stream::StoreEmbedding(const Exec& exec, const Chunk& chunk) {
   int64_t row = 0;
   for (const Piece& piece : chunk) {
-    CopyRows(ws_.x.view().Rows(row, piece.count),
+    CopyRows(exec, ws_.x.view().Rows(row, piece.count),
              ws_.stream_x.view().Rows(bases_[piece.sequence] + piece.begin, piece.count));
     row += piece.count;
   }
@@ -126,10 +117,10 @@ void Stream::Store(const Exec& exec, const Chunk& chunk) {
     const MatView<const float> h = ws_.h.view().Rows(row, piece.count);
     const MatView<float> stream_x = ws_.stream_x.view().Rows(base, piece.count);
     if (needs_.branches) {
-      CopyRows(x, stream_x);
-      CopyRows(h, ws_.stream_h.view().Rows(base, piece.count));
+      CopyRows(exec, x, stream_x);
+      CopyRows(exec, h, ws_.stream_h.view().Rows(base, piece.count));
     } else {
-      AddRows(x, h, stream_x);
+      AddRows(exec, x, h, stream_x);
     }
     if (needs_.importance_from == Source::kScan) {
       StoreScan(exec, piece, row);
@@ -137,60 +128,56 @@ void Stream::Store(const Exec& exec, const Chunk& chunk) {
                needs_.importance_from != Source::kTokens) {
       RowImportance(exec, needs_.importance,
                     Activations(ws_, needs_.importance_from).Rows(row, piece.count),
-                    {ws_.scores.data() + base, static_cast<size_t>(piece.count)});
+                    {ws_.scores.data() + base, piece.count});
     }
-    if (needs_.match_on != Source::kNone) StoreFeatures(piece, row);
+    if (needs_.match_on != Source::kNone) StoreFeatures(exec, piece, row);
     row += piece.count;
   }
 }
 
-void Stream::StoreFeatures(const Piece& piece, int64_t row) {
+void Stream::StoreFeatures(const Exec& exec, const Piece& piece, int64_t row) {
   const MatView<float> to =
       ws_.features.view().Rows(bases_[piece.sequence] + piece.begin, piece.count);
   if (needs_.match_on == Source::kCombined) {
-    AddRows(ws_.x.view().Rows(row, piece.count), ws_.h.view().Rows(row, piece.count), to);
+    AddRows(exec, ws_.x.view().Rows(row, piece.count), ws_.h.view().Rows(row, piece.count), to);
     return;
   }
   const MatView<const float> from = needs_.match_on == Source::kKeys
                                         ? InputsOfScan(config_, ws_).b
                                         : Activations(ws_, needs_.match_on);
-  CopyRows(from.Rows(row, piece.count), to);
-  if (needs_.match_on != Source::kHiddenClipped) return;
-  for (int64_t r = 0; r < to.rows; ++r) {
-    for (int64_t c = 0; c < to.cols; ++c) to.Row(r)[c] = to.Row(r)[c] < 0 ? 0 : to.Row(r)[c];
-  }
+  const auto transfer = needs_.match_on == Source::kHiddenClipped ? ClipRows : CopyRows;
+  transfer(exec, from.Rows(row, piece.count), to);
 }
 
 void Stream::StoreScan(const Exec& exec, const Piece& piece, int64_t row) {
   const ScanInputs in = InputsOfScan(config_, ws_);
-  const ScanShape shape = ShapeOfScan(config_);
-  const int64_t width = config_.d_inner / shape.units;
-  const float* bias = model_.layer(reducer_.sites()[next_site_]).dt_bias.data();
   const bool bounded = config_.kind == BlockKind::kMamba2;
   const int64_t base = bases_[piece.sequence] + piece.begin;
-  ParallelFor(exec.threads, piece.count, [&](int64_t r) {
-    float* out = scan_.view().Row(base + r);
-    for (int64_t u = 0; u < shape.units; ++u) {
-      const double raw = static_cast<double>(in.dt.Row(row + r)[u]) + bias[u];
-      const double delta = std::max(raw, 0.0) + std::log1p(std::exp(-std::abs(raw)));
-      out[u] = static_cast<float>(
-          bounded ? std::clamp<double>(delta, config_.dt_min, config_.dt_max) : delta);
-      out[shape.units + u] = Norm(in.x.Row(row + r) + u * width, width);
-    }
-    std::copy_n(in.b.Row(row + r), shape.bc_width(), out + 2 * shape.units);
-    std::copy_n(in.c.Row(row + r), shape.bc_width(), out + 2 * shape.units + shape.bc_width());
-  });
+  ScanFeatures(exec, {.shape = ShapeOfScan(config_),
+                      .dt = in.dt.Rows(row, piece.count),
+                      .dt_bias = ViewOf(model_.layer(reducer_.sites()[next_site_]).dt_bias),
+                      .dt_min = bounded ? config_.dt_min : 0,
+                      .dt_max = bounded ? config_.dt_max : std::numeric_limits<float>::infinity(),
+                      .x = in.x.Rows(row, piece.count),
+                      .b = in.b.Rows(row, piece.count),
+                      .c = in.c.Rows(row, piece.count),
+                      .out = scan_.view().Rows(base, piece.count)});
 }
 
 void Stream::ScoreSequence(const Exec& exec, int64_t sequence, int layer) {
   const int64_t rows = lengths_[sequence];
-  const std::span<float> scores{ws_.scores.data() + bases_[sequence], static_cast<size_t>(rows)};
   if (needs_.importance_from == Source::kScan) {
-    ScanImportance(exec, needs_.importance, ShapeOfScan(config_), model_.a(layer),
-                   scan_.view().Rows(bases_[sequence], rows),
-                   std::min(reducer_.protected_tail(), rows), scores);
+    const ScanShape shape = ShapeOfScan(config_);
+    ScanImportance(exec,
+                   {.kind = needs_.importance,
+                    .shape = shape,
+                    .a = {model_.a(layer), shape.units * (shape.a_per_state ? shape.d_state : 1)},
+                    .rows = scan_.view().Rows(bases_[sequence], rows),
+                    .tail = std::min(reducer_.protected_tail(), rows),
+                    .importance = {ws_.scores.data() + bases_[sequence], rows}});
   } else if (needs_.importance_from == Source::kTokens) {
-    TokenRarity(needs_.unigrams.get(), batch_[sequence].ids, maps_[sequence].positions(), scores);
+    TokenRarity(needs_.unigrams.get(), batch_[sequence].ids, maps_[sequence].positions(),
+                {ws_.scores.data() + bases_[sequence], static_cast<size_t>(rows)});
   }
 }
 

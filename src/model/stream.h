@@ -34,10 +34,10 @@ class Stream {
     return ws_.stream_x.view().Rows(bases_[sequence], count);
   }
   // Rows that no group stored, straight from ws.x.
-  void StoreEmbedding(const Chunk& chunk);
+  void StoreEmbedding(const Exec& exec, const Chunk& chunk);
 
   // Chunk scratch ← stored rows, and back, with what the policy needs of the block just run.
-  void Load(const Chunk& chunk) const;
+  void Load(const Exec& exec, const Chunk& chunk) const;
   void Store(const Exec& exec, const Chunk& chunk);
   // Whether Load leaves h of the block before apart from x, to be added by the next block.
   bool keeps_branches() const { return needs_.branches; }
@@ -48,7 +48,7 @@ class Stream {
   PrefillResult TakeResult();
 
  private:
-  void StoreFeatures(const Piece& piece, int64_t row);
+  void StoreFeatures(const Exec& exec, const Piece& piece, int64_t row);
   void StoreScan(const Exec& exec, const Piece& piece, int64_t row);
   // Importance that needs the whole context, ahead of the plan.
   void ScoreSequence(const Exec& exec, int64_t sequence, int layer);

@@ -17,6 +17,11 @@ void CheckMatrix(const MatView<T>& m, int64_t rows, int64_t cols) {
   PITH_CHECK(m.empty() || (m.data != nullptr && m.stride >= cols));
 }
 
+template <class T>
+void CheckVector(const VecView<T>& v, int64_t size) {
+  PITH_CHECK(v.size == size && (size == 0 || v.data != nullptr));
+}
+
 // Segments lie within `rows` rows, one state each. They need not cover every row.
 inline void CheckSegments(std::span<const Segment> segments, std::span<float* const> states,
                           int64_t rows) {

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "ops/rows.h"
 #include "score/label_scorer.h"
 
 namespace pith {
@@ -71,7 +72,9 @@ class WholeScorer {
                   for (size_t r = 0; r < rows.size(); ++r) {
                     Left& to = left[rows[r].sequence];
                     to.positions.push_back(rows[r].position);
-                    to.rows.insert(to.rows.end(), normed.Row(r), normed.Row(r) + normed.cols);
+                    to.rows.resize(to.rows.size() + normed.cols);
+                    CopyRows(exec_, normed.Rows(static_cast<int64_t>(r), 1),
+                             {to.rows.data() + to.rows.size() - normed.cols, 1, normed.cols});
                   }
                 });
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "ops/rows.h"
 #include "score/label_scorer.h"
 #include "score/modes.h"
 
@@ -36,10 +37,11 @@ struct FirstTokens {
   std::vector<size_t> items;
   std::vector<int32_t> labels;
 
-  void Add(const ContextGroup& group, std::span<const ScoreItem> all, const float* row,
-           int64_t width) {
+  void Add(const Exec& exec, const ContextGroup& group, std::span<const ScoreItem> all,
+           MatView<const float> row) {
     for (const size_t item : group.items) {
-      rows.insert(rows.end(), row, row + width);
+      rows.resize(rows.size() + row.cols);
+      CopyRows(exec, row, {rows.data() + rows.size() - row.cols, 1, row.cols});
       items.push_back(item);
       labels.push_back(all[item].continuation[0]);
     }
@@ -83,8 +85,8 @@ class BatchScorer {
     const auto result = Prefill(model_, exec_, batch, prefill_, workspace_,
                                 [&](std::span<const OutputRow> rows, MatView<const float> normed) {
                                   for (size_t r = 0; r < rows.size(); ++r) {
-                                    first.Add(groups[group_of[rows[r].sequence]], items_,
-                                              normed.Row(r), normed.cols);
+                                    first.Add(exec_, groups[group_of[rows[r].sequence]], items_,
+                                              normed.Rows(static_cast<int64_t>(r), 1));
                                   }
                                 });
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;

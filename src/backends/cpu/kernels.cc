@@ -16,6 +16,13 @@ const Kernels* CpuKernels() {
       .selective_scan = cpu::SelectiveScan,
       .state_write = cpu::StateWrite,
       .score_labels = cpu::ScoreLabels,
+      .copy_rows = cpu::CopyRows,
+      .add_rows = cpu::AddRows,
+      .clip_rows = cpu::ClipRows,
+      .gather_rows = cpu::GatherRows,
+      .row_importance = cpu::RowImportance,
+      .scan_features = cpu::ScanFeatures,
+      .scan_importance = cpu::ScanImportance,
   };
   return &kKernels;
 }

@@ -18,6 +18,13 @@ const Kernels* ReferenceKernels() {
       .selective_scan = reference::SelectiveScan,
       .state_write = reference::StateWrite,
       .score_labels = reference::ScoreLabels,
+      .copy_rows = reference::CopyRows,
+      .add_rows = reference::AddRows,
+      .clip_rows = reference::ClipRows,
+      .gather_rows = reference::GatherRows,
+      .row_importance = reference::RowImportance,
+      .scan_features = reference::ScanFeatures,
+      .scan_importance = reference::ScanImportance,
   };
   return &kKernels;
 }
