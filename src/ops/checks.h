@@ -19,7 +19,7 @@ void CheckMatrix(const MatView<T>& m, int64_t rows, int64_t cols) {
 
 template <class T>
 void CheckVector(const VecView<T>& v, int64_t size) {
-  PITH_CHECK(v.data != nullptr && v.size == size);
+  PITH_CHECK(v.size == size && (size == 0 || v.data != nullptr));
 }
 
 // Segments lie within `rows` rows, one state each. They need not cover every row.

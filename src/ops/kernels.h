@@ -9,8 +9,12 @@
 #include "core/tensor.h"
 #include "core/weight.h"
 #include "ops/causal_conv1d.h"
+#include "ops/importance.h"
 #include "ops/log_softmax.h"
 #include "ops/norm.h"
+#include "ops/rows.h"
+#include "ops/scan_features.h"
+#include "ops/scan_importance.h"
 #include "ops/selective_scan.h"
 #include "ops/ssd.h"
 #include "ops/state_write.h"
@@ -34,6 +38,14 @@ struct Kernels {
   void (*state_write)(const Exec&, const StateWriteArgs&);
   void (*score_labels)(const Exec&, MatView<const float> logits, std::span<const int32_t> labels,
                        std::span<LabelScore> out);
+  void (*copy_rows)(const Exec&, MatView<const float> in, MatView<float> out);
+  void (*add_rows)(const Exec&, MatView<const float> a, MatView<const float> b, MatView<float> out);
+  void (*clip_rows)(const Exec&, MatView<const float> in, MatView<float> out);
+  void (*gather_rows)(const Exec&, const GatherRowsArgs&);
+  void (*row_importance)(const Exec&, ImportanceKind kind, MatView<const float> activations,
+                         VecView<float> importance);
+  void (*scan_features)(const Exec&, const ScanFeaturesArgs&);
+  void (*scan_importance)(const Exec&, const ScanImportanceArgs&);
 };
 
 // The kernels of the backend that `exec` names.

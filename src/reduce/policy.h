@@ -11,6 +11,7 @@
 
 #include "core/exec.h"
 #include "core/tensor.h"
+#include "ops/importance.h"
 #include "reduce/plan.h"
 #include "reduce/unigrams.h"
 
@@ -26,23 +27,8 @@ enum class Source : uint8_t {
   kHiddenClipped,  // max(0, h): [rows, d_model]; for matching only
   kCombined,       // T = h + x: [rows, d_model]; for matching only
   kKeys,           // B of the scan: [rows, n_groups · d_state]; for matching only
-  kScan,           // Δ, x, B, C of the scan (scan_importance.h); for importance only
+  kScan,           // Δ, x, B, C of the scan (ops/scan_importance.h); for importance only
   kTokens,         // token ids; for importance only
-};
-
-// How a row gets one importance. The first four are means over the channels of kSsm, kGated or
-// kHidden, the next five come from kScan, the last from kTokens.
-enum class ImportanceKind : uint8_t {
-  kClip,
-  kNoClip,
-  kL1,
-  kL2,
-  kDelta,       // mean Δ over heads (Mamba-1: channels)
-  kStateWrite,  // ‖Δ B xᵀ‖, over all heads
-  kFinalState,  // the same, decayed to the last row of the context
-  kTailQuery,   // cosine of B and the mean C of the protected tail
-  kLastRow,     // mean over heads of what the last row's C reads of Δ B, decayed
-  kRarity,      // −log of the token's share of all tokens
 };
 
 struct SiteNeeds {

@@ -6,7 +6,7 @@
 #include <fstream>
 
 #include "core/error.h"
-#include "reduce/scan_importance.h"
+#include "ops/scan_importance.h"
 #include "reduce/unigrams.h"
 #include "tests/reduce/test_site.h"
 
@@ -71,8 +71,15 @@ TEST(ScanImportance, EqualsTheFormulasForBothModels) {
     for (ImportanceKind kind : {ImportanceKind::kDelta, ImportanceKind::kStateWrite,
                                 ImportanceKind::kFinalState, ImportanceKind::kLastRow}) {
       std::vector<float> one(scan.rows), two(scan.rows);
-      ScanImportance({.threads = 1}, kind, shape, scan.a.data(), rows, 4, one);
-      ScanImportance({.threads = 3}, kind, shape, scan.a.data(), rows, 4, two);
+      ScanImportanceArgs args{.kind = kind,
+                              .shape = shape,
+                              .a = {scan.a.data(), static_cast<int64_t>(scan.a.size())},
+                              .rows = rows,
+                              .tail = 4,
+                              .importance = {one.data(), scan.rows}};
+      ScanImportance({.threads = 1}, args);
+      args.importance = {two.data(), scan.rows};
+      ScanImportance({.threads = 3}, args);
       EXPECT_EQ(one, two);
       for (int64_t t = 0; t < scan.rows; ++t) {
         // Both sums are in double over at most 400 terms of size at most 1: the one rounding to
@@ -90,8 +97,12 @@ TEST(ScanImportance, TailQueryIsTheCosineOfKeysAndMeanQuery) {
     scan.data[2 * shape.units + n] = 0;  // row 0: B = 0
   for (int64_t tail : {0, 1, 4, 99}) {
     std::vector<float> scores(12);
-    ScanImportance({}, ImportanceKind::kTailQuery, shape, scan.a.data(),
-                   {scan.data.data(), 12, shape.row_width()}, tail, scores);
+    ScanImportance({}, {.kind = ImportanceKind::kTailQuery,
+                        .shape = shape,
+                        .a = {scan.a.data(), static_cast<int64_t>(scan.a.size())},
+                        .rows = {scan.data.data(), 12, shape.row_width()},
+                        .tail = tail,
+                        .importance = {scores.data(), 12}});
     EXPECT_EQ(scores[0], 0);
     const int64_t count = std::clamp<int64_t>(tail, 1, 12);
     for (int64_t t = 1; t < 12; ++t) {

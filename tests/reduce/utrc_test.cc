@@ -8,8 +8,8 @@
 
 #include "core/error.h"
 #include "ops/backend.h"
+#include "ops/importance.h"
 #include "reduce/edges.h"
-#include "reduce/importance.h"
 #include "reduce/registry.h"
 #include "tests/reduce/test_site.h"
 
@@ -190,7 +190,7 @@ TEST(Importance, MeansOfEachKind) {
   const MatView<const float> view(rows.data(), 3, 11);
   const auto importance = [&](ImportanceKind kind) {
     std::vector<float> out(3);
-    RowImportance(ExecOn(Device::kReference), kind, view, out);
+    RowImportance(ExecOn(Device::kReference), kind, view, {out.data(), 3});
     return out;
   };
   EXPECT_EQ(importance(ImportanceKind::kClip), (std::vector<float>{36.0f / 11, 0, 0}));
@@ -210,7 +210,7 @@ TEST(Importance, DependsOnTheRowAloneAndKeepsNaN) {
   for (ImportanceKind kind :
        {ImportanceKind::kClip, ImportanceKind::kNoClip, ImportanceKind::kL1, ImportanceKind::kL2}) {
     std::vector<float> whole(kRows);
-    RowImportance({.threads = 2}, kind, all, whole);
+    RowImportance({.threads = 2}, kind, all, {whole.data(), kRows});
     EXPECT_TRUE(std::isnan(whole[5]));
     for (int64_t r = 0; r < kRows; ++r) {
       float alone = 0;

@@ -35,6 +35,14 @@ void SelectiveScan(const Exec& exec, const SelectiveScanArgs& args);
 void StateWrite(const Exec& exec, const StateWriteArgs& args);
 void ScoreLabels(const Exec& exec, MatView<const float> logits, std::span<const int32_t> labels,
                  std::span<LabelScore> out);
+void CopyRows(const Exec& exec, MatView<const float> in, MatView<float> out);
+void AddRows(const Exec& exec, MatView<const float> a, MatView<const float> b, MatView<float> out);
+void ClipRows(const Exec& exec, MatView<const float> in, MatView<float> out);
+void GatherRows(const Exec& exec, const GatherRowsArgs& args);
+void RowImportance(const Exec& exec, ImportanceKind kind, MatView<const float> activations,
+                   VecView<float> importance);
+void ScanFeatures(const Exec& exec, const ScanFeaturesArgs& args);
+void ScanImportance(const Exec& exec, const ScanImportanceArgs& args);
 
 inline int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 

@@ -18,6 +18,13 @@ const Kernels& Table() {
       .selective_scan = SelectiveScan,
       .state_write = StateWrite,
       .score_labels = ScoreLabels,
+      .copy_rows = CopyRows,
+      .add_rows = AddRows,
+      .clip_rows = ClipRows,
+      .gather_rows = GatherRows,
+      .row_importance = RowImportance,
+      .scan_features = ScanFeatures,
+      .scan_importance = ScanImportance,
   };
   return kKernels;
 }

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "ops/kernels.h"
+#include "ops/softplus.h"
 
 namespace pith::reference {
 
@@ -23,9 +24,16 @@ void SelectiveScan(const Exec& exec, const SelectiveScanArgs& args);
 void StateWrite(const Exec& exec, const StateWriteArgs& args);
 void ScoreLabels(const Exec& exec, MatView<const float> logits, std::span<const int32_t> labels,
                  std::span<LabelScore> out);
+void CopyRows(const Exec& exec, MatView<const float> in, MatView<float> out);
+void AddRows(const Exec& exec, MatView<const float> a, MatView<const float> b, MatView<float> out);
+void ClipRows(const Exec& exec, MatView<const float> in, MatView<float> out);
+void GatherRows(const Exec& exec, const GatherRowsArgs& args);
+void RowImportance(const Exec& exec, ImportanceKind kind, MatView<const float> activations,
+                   VecView<float> importance);
+void ScanFeatures(const Exec& exec, const ScanFeaturesArgs& args);
+void ScanImportance(const Exec& exec, const ScanImportanceArgs& args);
 
 inline double Silu(double v) { return v / (1 + std::exp(-v)); }
-inline double Softplus(double v) { return std::fmax(v, 0) + std::log1p(std::exp(-std::fabs(v))); }
 
 }  // namespace pith::reference
 

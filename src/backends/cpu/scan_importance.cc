@@ -1,16 +1,15 @@
-#include "reduce/scan_importance.h"
+#include "ops/scan_importance.h"
 
-#include <algorithm>
 #include <cmath>
 #include <vector>
 
-#include "core/error.h"
+#include "backends/cpu/kernels.h"
 #include "core/parallel.h"
 
-namespace pith {
+namespace pith::cpu {
 namespace {
 
-// Sums over fixed slices of units are added in slice order.
+// Sums over fixed slices of units are added in slice order, so that threads change no bit.
 constexpr int64_t kSlice = 64;
 
 struct Sums {
@@ -61,7 +60,7 @@ struct Sums {
   }
 };
 
-void TailQuery(const Sums& sums, int64_t tail, std::span<float> importance) {
+void TailQuery(const Sums& sums, int64_t tail, VecView<float> importance) {
   const int64_t width = sums.shape.bc_width();
   std::vector<double> query(width);
   for (int64_t t = std::max<int64_t>(0, sums.rows.rows - tail); t < sums.rows.rows; ++t) {
@@ -77,33 +76,33 @@ void TailQuery(const Sums& sums, int64_t tail, std::span<float> importance) {
       bb += b * b;
     }
     const double norms = std::sqrt(qq) * std::sqrt(bb);
-    importance[t] = norms == 0 ? 0.0f : static_cast<float>(dot / norms);
+    importance.data[t] = norms == 0 ? 0.0f : static_cast<float>(dot / norms);
   }
 }
 
 }  // namespace
 
-void ScanImportance(const Exec& exec, ImportanceKind kind, const ScanShape& shape, const float* a,
-                    MatView<const float> rows, int64_t tail, std::span<float> importance) {
-  PITH_CHECK(rows.cols == shape.row_width() && shape.units > 0);
-  PITH_CHECK(static_cast<int64_t>(importance.size()) == rows.rows);
-  const Sums sums{shape, a, rows, kind};
-  if (kind == ImportanceKind::kTailQuery) {
-    TailQuery(sums, std::max<int64_t>(1, tail), importance);
+void ScanImportance(const Exec& exec, const ScanImportanceArgs& args) {
+  const ScanShape& shape = args.shape;
+  const Sums sums{shape, args.a.data, args.rows, args.kind};
+  if (args.kind == ImportanceKind::kTailQuery) {
+    TailQuery(sums, std::max<int64_t>(1, args.tail), args.importance);
     return;
   }
-  const int64_t slices = (shape.units + kSlice - 1) / kSlice;
-  MatOwner<double> parts(slices, rows.rows);
-  ParallelFor(exec.threads, slices, [&](int64_t s) {
+  const int64_t rows = args.rows.rows;
+  const int64_t slices = CeilDiv(shape.units, kSlice);
+  MatOwner<double> parts(slices, rows);
+  const int threads = ThreadsFor(exec, rows * shape.units * shape.d_state);
+  ParallelFor(threads, slices, [&](int64_t s) {
     sums.Slice(s * kSlice, std::min(shape.units, (s + 1) * kSlice), parts.view().Row(s));
   });
-  const bool mean = kind == ImportanceKind::kDelta || kind == ImportanceKind::kLastRow;
-  for (int64_t t = 0; t < rows.rows; ++t) {
+  const bool mean = args.kind == ImportanceKind::kDelta || args.kind == ImportanceKind::kLastRow;
+  for (int64_t t = 0; t < rows; ++t) {
     double sum = 0;
     for (int64_t s = 0; s < slices; ++s) sum += parts.view().Row(s)[t];
-    importance[t] =
+    args.importance.data[t] =
         static_cast<float>(mean ? sum / static_cast<double>(shape.units) : std::sqrt(sum));
   }
 }
 
-}  // namespace pith
+}  // namespace pith::cpu

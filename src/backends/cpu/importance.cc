@@ -1,12 +1,11 @@
-#include "reduce/importance.h"
+#include "ops/importance.h"
 
-#include <algorithm>
 #include <cmath>
 
-#include "core/error.h"
+#include "backends/cpu/kernels.h"
 #include "core/parallel.h"
 
-namespace pith {
+namespace pith::cpu {
 namespace {
 
 // Independent partial sums, so that the loop vectorises without reordering additions.
@@ -30,30 +29,28 @@ double Importance(ImportanceKind kind, const float* row, int64_t cols) {
   switch (kind) {
     case ImportanceKind::kClip:  // written so that NaN stays NaN
       return SumRow(row, cols, [](float v) -> double { return v < 0 ? 0.0f : v; }) / n;
-    case ImportanceKind::kNoClip:
-      return SumRow(row, cols, [](float v) -> double { return v; }) / n;
     case ImportanceKind::kL1:
       return SumRow(row, cols, [](float v) -> double { return std::fabs(v); }) / n;
     case ImportanceKind::kL2:
       return std::sqrt(SumRow(row, cols, [](double v) { return v * v; }) / n);
-    default:  // of the scan or of tokens
-      PITH_CHECK(false);
-      return 0;
+    default:
+      return SumRow(row, cols, [](float v) -> double { return v; }) / n;
   }
 }
 
 }  // namespace
 
 void RowImportance(const Exec& exec, ImportanceKind kind, MatView<const float> activations,
-                   std::span<float> importance) {
-  PITH_CHECK(static_cast<int64_t>(importance.size()) == activations.rows && activations.cols > 0);
+                   VecView<float> importance) {
   constexpr int64_t kRows = 32;
-  ParallelFor(exec.threads, (activations.rows + kRows - 1) / kRows, [&](int64_t block) {
-    const int64_t end = std::min(activations.rows, (block + 1) * kRows);
-    for (int64_t t = block * kRows; t < end; ++t) {
-      importance[t] = static_cast<float>(Importance(kind, activations.Row(t), activations.cols));
+  const int64_t rows = activations.rows;
+  const int threads = ThreadsFor(exec, rows * activations.cols);
+  ParallelFor(threads, CeilDiv(rows, kRows), [&](int64_t block) {
+    for (int64_t t = block * kRows; t < std::min(rows, (block + 1) * kRows); ++t) {
+      importance.data[t] =
+          static_cast<float>(Importance(kind, activations.Row(t), activations.cols));
     }
   });
 }
 
-}  // namespace pith
+}  // namespace pith::cpu
