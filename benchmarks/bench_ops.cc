@@ -6,6 +6,7 @@
 #include <random>
 #include <vector>
 
+#include "ops/backend.h"
 #include "ops/causal_conv1d.h"
 #include "ops/linear.h"
 #include "ops/log_softmax.h"
@@ -17,7 +18,7 @@ namespace pith {
 namespace {
 
 Exec Cpu(int64_t threads, Precision precision = Precision::kF32) {
-  return {.device = Device::kCpu, .threads = static_cast<int>(threads), .precision = precision};
+  return ExecOn(Device::kCpu, static_cast<int>(threads), precision);
 }
 
 std::vector<float> Values(int64_t n, float low = -1, float high = 1) {
@@ -26,6 +27,10 @@ std::vector<float> Values(int64_t n, float low = -1, float high = 1) {
   std::vector<float> v(n);
   for (float& f : v) f = uniform(engine);
   return v;
+}
+
+VecView<const float> Vec(const std::vector<float>& v) {
+  return {v.data(), static_cast<int64_t>(v.size())};
 }
 
 void Rates(benchmark::State& state, double flop, double bytes) {
@@ -43,10 +48,11 @@ void BM_Linear(benchmark::State& state) {
   std::vector<uint16_t> narrow(in * out);
   for (int64_t i = 0; i < in * out; ++i) narrow[i] = ToBF16(w[i]).bits;
   const void* data = kDType == DType::kF32 ? static_cast<const void*>(w.data()) : narrow.data();
-  const WeightView weights = {kDType, data, out, in};
   const Exec exec = Cpu(state.range(3), kPrecision);
+  const Weight weights =
+      exec.backend->Prepare(exec, {kDType, data, out, in}, WeightUse::kProduct);
   for (auto _ : state) {
-    (kStep ? LinearStep : Linear)(exec, {x.data(), rows, in}, weights, nullptr,
+    (kStep ? LinearStep : Linear)(exec, {x.data(), rows, in}, weights.view(), {},
                                   {y.data(), rows, out});
   }
   Rates(state, 2.0 * in * out * rows,
@@ -81,7 +87,7 @@ void BM_Ssd(benchmark::State& state) {
   const std::vector<float> bias(heads, 0.0f), a = Values(heads, -4, -0.1f), d(heads, 1.0f);
   std::vector<float> y(rows * d_inner), stored(heads * d_state * head_dim);
   const Segment segment = {0, rows};
-  float* const pointer = stored.data();
+  const int32_t slot = 0;
   const MatView<const float> all(xbc.data(), rows, stride);
   const SsdArgs args = {.n_heads = heads,
                         .head_dim = head_dim,
@@ -92,12 +98,12 @@ void BM_Ssd(benchmark::State& state) {
                         .b = all.Cols(d_inner, d_state),
                         .c = all.Cols(d_inner + d_state, d_state),
                         .dt = {dt.data(), rows, heads},
-                        .dt_bias = bias.data(),
+                        .dt_bias = Vec(bias),
                         .dt_max = 1e30f,
-                        .a = a.data(),
-                        .d = d.data(),
+                        .a = Vec(a),
+                        .d = Vec(d),
                         .segments = std::span(&segment, 1),
-                        .states = std::span(&pointer, 1),
+                        .states = {stored.data(), 0, std::span(&slot, 1)},
                         .y = {y.data(), rows, d_inner}};
   for (auto _ : state) (kStep ? SsdStep : Ssd)(Cpu(state.range(5)), args);
   // Chunked: within the chunk half of chunk × head_dim, state in and out; the group's scores once.
@@ -125,7 +131,7 @@ void BM_SelectiveScan(benchmark::State& state) {
   const std::vector<float> a = Values(d_inner * d_state, -16, -1);
   std::vector<float> y(rows * d_inner), stored(d_inner * d_state);
   const Segment segment = {0, rows};
-  float* const pointer = stored.data();
+  const int32_t slot = 0;
   const MatView<const float> both(bc.data(), rows, 2 * d_state);
   for (auto _ : state) {
     SelectiveScan(Cpu(state.range(3)), {.d_inner = d_inner,
@@ -134,11 +140,11 @@ void BM_SelectiveScan(benchmark::State& state) {
                                         .dt = {dt.data(), rows, d_inner},
                                         .b = both.Cols(0, d_state),
                                         .c = both.Cols(d_state, d_state),
-                                        .dt_bias = bias.data(),
-                                        .a = a.data(),
-                                        .d = bias.data(),
+                                        .dt_bias = Vec(bias),
+                                        .a = Vec(a),
+                                        .d = Vec(bias),
                                         .segments = std::span(&segment, 1),
-                                        .states = std::span(&pointer, 1),
+                                        .states = {stored.data(), 0, std::span(&slot, 1)},
                                         .y = {y.data(), rows, d_inner}});
   }
   // Of an exponential, only its one call is counted.
@@ -157,13 +163,13 @@ void BM_CausalConv1d(benchmark::State& state) {
   const std::vector<float> x = Values(rows * channels), weight = Values(4 * channels);
   std::vector<float> out(rows * channels), stored(3 * channels);
   const Segment segment = {0, rows};
-  float* const pointer = stored.data();
+  const int32_t slot = 0;
   for (auto _ : state) {
     CausalConv1d(Cpu(state.range(2)), {.x = {x.data(), rows, channels},
-                                       .weight = weight.data(),
-                                       .bias = weight.data(),
+                                       .weight = Vec(weight),
+                                       .bias = Vec(weight),
                                        .segments = std::span(&segment, 1),
-                                       .states = std::span(&pointer, 1),
+                                       .states = {stored.data(), 0, std::span(&slot, 1)},
                                        .out = {out.data(), rows, channels}});
   }
   Rates(state, 8.0 * rows * channels, 8.0 * rows * channels);
@@ -185,7 +191,7 @@ void BM_AddNorm(benchmark::State& state) {
     AddNorm(Cpu(state.range(2)), {.x = {x.data(), rows, d},
                                   .add = {add.data(), rows, d},
                                   .sum = {x.data(), rows, d},
-                                  .weight = weight.data(),
+                                  .weight = Vec(weight),
                                   .out = {out.data(), rows, d}});
   }
   Rates(state, 6.0 * rows * d, 16.0 * rows * d);
@@ -197,7 +203,7 @@ void BM_Gate(benchmark::State& state) {
   for (auto _ : state) {
     Gate(Cpu(state.range(2)), {.y = {y.data(), rows, d},
                                .z = {z.data(), rows, d},
-                               .norm_weight = weight.data(),
+                               .norm_weight = Vec(weight),
                                .group = d,
                                .out = {out.data(), rows, d}});
   }

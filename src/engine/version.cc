@@ -2,15 +2,15 @@
 
 #include <string>
 
-#include "ops/kernels.h"
+#include "ops/backends.h"
 
 namespace pith {
 
 const char* BuildDescription() {
   static const std::string text = [] {
     std::string backends = "reference";
-    if (CpuKernels() != nullptr) backends += ", cpu";
-    if (CudaKernels() != nullptr) backends += ", cuda";
+    if (CpuBackend() != nullptr) backends += ", cpu";
+    if (CudaBackend() != nullptr) backends += ", cuda";
     return std::string("pith " PITH_VERSION "\ncompiler: ") + __VERSION__ +
 #ifdef NDEBUG
            "\nbuild: optimised" +

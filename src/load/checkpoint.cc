@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/parallel.h"
+#include "core/tensor.h"
 #include "load/tensor_names.h"
 
 namespace pith {

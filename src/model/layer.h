@@ -60,6 +60,7 @@ struct LayerStates {
   float* base = nullptr;
   int64_t stride = 0;
 
+  float* Slot(int32_t slot) const { return base + slot * stride; }
   // The part of the layer's state that begins `offset` floats in.
   StateSlots Part(int64_t offset, std::span<const int32_t> slots) const {
     return {.base = base + offset, .stride = stride, .slots = slots};

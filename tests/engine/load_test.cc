@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "ops/kernels.h"
+#include "ops/backends.h"
 #include "pith/engine.h"
 #include "tests/engine/tiny_checkpoint.h"
 
@@ -128,7 +128,7 @@ TEST(Load, RefusesOptionsOutOfRange) {
   refused(kInvalid, {"ssd-chunk", "0"}, [](auto& o) { o.ssd_chunk = 0; });
   refused(kInvalid, {"ssd-chunk", "4097"}, [](auto& o) { o.ssd_chunk = 4097; });
   for (const auto& [name, kernels] :
-       {std::pair{"cpu", CpuKernels()}, std::pair{"cuda", CudaKernels()}}) {
+       {std::pair{"cpu", CpuBackend()}, std::pair{"cuda", CudaBackend()}}) {
     if (kernels != nullptr) continue;
     refused(ErrorCode::kUnsupported, {"device", name}, [&](auto& o) { o.device = name; });
   }

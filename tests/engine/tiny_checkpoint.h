@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "core/error.h"
-#include "ops/kernels.h"
+#include "ops/backends.h"
 #include "pith/engine.h"
 #include "tests/load/checkpoint_builder.h"
 #include "tests/tokenize/small_tokenizer.h"
@@ -106,7 +106,7 @@ inline void WriteModel(const TempDir& dir, const TestModel& model,
   dir.Write("tokenizer.json", tokenizer.dump());
 }
 
-inline std::string TestDevice() { return CpuKernels() != nullptr ? "cpu" : "reference"; }
+inline std::string TestDevice() { return CpuBackend() != nullptr ? "cpu" : "reference"; }
 
 inline EngineOptions TinyOptions(int threads = 2) {
   EngineOptions options;
@@ -114,7 +114,7 @@ inline EngineOptions TinyOptions(int threads = 2) {
   options.threads = threads;
   // The reference backend carries a double state through a chunk of rows and rounds it to f32 at
   // each cut, so bits stay equal there only where no sequence is cut.
-  options.rows_per_chunk = CpuKernels() != nullptr ? 64 : 1 << 20;
+  options.rows_per_chunk = CpuBackend() != nullptr ? 64 : 1 << 20;
   options.ssd_chunk = 16;
   return options;
 }

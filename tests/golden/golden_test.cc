@@ -13,11 +13,9 @@
 
 #include "core/file.h"
 #include "core/json.h"
-#include "load/model_weights.h"
-#include "model/head.h"
 #include "model/prefill.h"
 #include "model/step.h"
-#include "ops/kernels.h"
+#include "ops/backends.h"
 #include "score/score.h"
 
 namespace pith {
@@ -35,7 +33,7 @@ Json ReadExpected(const std::string& name) {
 
 std::vector<Device> Devices() {
   std::vector<Device> devices = {Device::kReference};
-  if (CpuKernels() != nullptr) devices.push_back(Device::kCpu);
+  if (CpuBackend() != nullptr) devices.push_back(Device::kCpu);
   return devices;
 }
 
@@ -43,24 +41,33 @@ class Golden : public ::testing::TestWithParam<std::string> {};
 
 // Logits of every row, [tokens][vocab], of each text of a batch.
 std::vector<Rows> BatchLogits(const Model& model, const Exec& exec,
-                              const std::vector<std::vector<int32_t>>& texts,
-                              std::vector<SequenceState>& states) {
+                              const std::vector<std::vector<int32_t>>& texts, StatePool& pool,
+                              std::span<Sequence> sequences) {
   std::vector<SequenceInput> batch;
   for (size_t i = 0; i < texts.size(); ++i) {
-    batch.push_back({texts[i], &states[i], WantRows::kAll});
+    batch.push_back({texts[i], &sequences[i], WantRows::kAll});
   }
   std::vector<Rows> out(texts.size());
   Workspace ws;
-  Prefill(model, exec, batch, {.ssd_chunk = 16}, ws,
+  Prefill(model, exec, pool, batch, {.ssd_chunk = 16}, ws,
           [&](std::span<const OutputRow> rows, MatView<const float> normed) {
             MatOwner<float> logits(normed.rows, model.config().vocab_size);
-            Logits(model, exec, normed, logits.view());
+            model.Logits(exec, normed, logits.view());
             for (int64_t r = 0; r < normed.rows; ++r) {
               const float* row = logits.view().Row(r);
               out[rows[r].sequence].emplace_back(row, row + logits.cols());
             }
           });
   return out;
+}
+
+// The same from the empty text.
+std::vector<Rows> BatchLogits(const Model& model, const Exec& exec,
+                              const std::vector<std::vector<int32_t>>& texts) {
+  StatePool pool(model, exec, std::ssize(texts));
+  std::vector<Sequence> sequences(texts.size());
+  for (Sequence& sequence : sequences) sequence.slot = pool.Take();
+  return BatchLogits(model, exec, texts, pool, sequences);
 }
 
 double LargestDifference(const std::vector<float>& got, const Json& expected) {
@@ -97,8 +104,6 @@ void CompareSequence(const Json& sequence, const Rows& logits, const Json& peer)
 
 TEST_P(Golden, PrefillAloneAndInARaggedBatch) {
   const Json expected = ReadExpected(GetParam());
-  const Model model(LoadModel(kGolden / GetParam()));
-  ASSERT_EQ(model.config().vocab_size, expected["vocab_rows"].get<int64_t>());
   std::vector<std::vector<int32_t>> texts;
   std::vector<const Json*> cases;
   for (const char* list : {"sequences", "batch"}) {
@@ -109,38 +114,40 @@ TEST_P(Golden, PrefillAloneAndInARaggedBatch) {
   }
   ASSERT_EQ(cases.size(), 11u);
   for (const Device device : Devices()) {
-    const Exec exec{.device = device, .threads = 2};
-    std::vector<SequenceState> states(texts.size(), SequenceState(model.config()));
-    const std::vector<Rows> together = BatchLogits(model, exec, texts, states);
+    const Exec exec = ExecOn(device, 2);
+    const Model model = LoadModel(kGolden / GetParam(), exec).model;
+    ASSERT_EQ(model.config().vocab_size, expected["vocab_rows"].get<int64_t>());
+    const std::vector<Rows> together = BatchLogits(model, exec, texts);
     for (size_t i = 0; i < texts.size(); ++i) {
       SCOPED_TRACE(::testing::Message() << (device == Device::kCpu ? "cpu" : "reference")
                                         << ", sequence of " << texts[i].size());
       CompareSequence(*cases[i], together[i], expected["peer_error"]);
-      std::vector<SequenceState> state(1, SequenceState(model.config()));
-      EXPECT_EQ(BatchLogits(model, exec, {texts[i]}, state)[0], together[i]);
+      EXPECT_EQ(BatchLogits(model, exec, {texts[i]})[0], together[i]);
     }
   }
 }
 
 TEST_P(Golden, DecodeSteps) {
   const Json expected = ReadExpected(GetParam());
-  const Model model(LoadModel(kGolden / GetParam()));
   const double bound = 2 * expected["peer_error"]["logits"].get<double>();
   for (const Device device : Devices()) {
-    const Exec exec{.device = device, .threads = 2};
+    const Exec exec = ExecOn(device, 2);
+    const Model model = LoadModel(kGolden / GetParam(), exec).model;
     for (const Json& decode : expected["decode"]) {
       const auto prefix = decode["prefix"].get<std::vector<int32_t>>();
       SCOPED_TRACE(::testing::Message() << (device == Device::kCpu ? "cpu" : "reference")
                                         << ", prefix of " << prefix.size());
-      std::vector<SequenceState> states(1, SequenceState(model.config()));
-      const Rows prompt = BatchLogits(model, exec, {prefix}, states)[0];
+      StatePool pool(model, exec, 1);
+      Sequence sequence{.slot = pool.Take()};
+      const Rows prompt = BatchLogits(model, exec, {prefix}, pool, {&sequence, 1})[0];
       EXPECT_LE(LargestDifference(prompt.back(), decode["logits"][0]), bound);
       Workspace ws;
       MatOwner<float> logits(1, model.config().vocab_size);
-      SequenceState* state[] = {&states[0]};
+      Sequence* sequences[] = {&sequence};
+      LayerRows scratch;
       const auto steps = decode["steps"].get<std::vector<int32_t>>();
       for (size_t i = 0; i < steps.size(); ++i) {
-        Step(model, exec, {&steps[i], 1}, state, ws, logits.view());
+        Step(model, exec, pool, {&steps[i], 1}, sequences, ws, scratch, logits.view());
         const float* row = logits.view().Row(0);
         EXPECT_LE(LargestDifference({row, row + logits.cols()}, decode["logits"][i + 1]), bound)
             << "step " << i;
@@ -165,14 +172,13 @@ INSTANTIATE_TEST_SUITE_P(Cases, Golden,
 class ShippedGolden : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(ShippedGolden, TextAndWindows) {
-  if (CpuKernels() == nullptr) GTEST_SKIP() << "minutes of work on the reference backend alone";
+  if (CpuBackend() == nullptr) GTEST_SKIP() << "minutes of work on the reference backend alone";
   const Json expected = ReadExpected(GetParam());
-  const Model model(LoadModel(kModels / GetParam()));
-  const Exec exec{.device = Device::kCpu, .threads = 2};
+  const Exec exec = ExecOn(Device::kCpu, 2);
+  const Model model = LoadModel(kModels / GetParam(), exec).model;
   const Json& text = expected["text"];
   const auto ids = text["ids"].get<std::vector<int32_t>>();
-  std::vector<SequenceState> states(1, SequenceState(model.config()));
-  const Rows logits = BatchLogits(model, exec, {ids}, states)[0];
+  const Rows logits = BatchLogits(model, exec, {ids})[0];
   const double bound = 2 * expected["peer_error"]["logprobs"].get<double>();
   for (size_t i = 0; i + 1 < ids.size(); ++i) {
     EXPECT_NEAR(LogProbability(logits[i], ids[i + 1]), text["logprobs"][i].get<double>(), bound);

@@ -7,7 +7,7 @@
 #include <cmath>
 #include <filesystem>
 
-#include "ops/kernels.h"
+#include "ops/backends.h"
 #include "tests/model/random_model.h"
 
 namespace pith {
@@ -17,12 +17,11 @@ using testing::Compile;
 using testing::MakeModel;
 using testing::RandomIds;
 
-const Exec kExec = {.device = CpuKernels() != nullptr ? Device::kCpu : Device::kReference,
-                    .threads = 2};
+const Exec kExec = ExecOn(testing::TestDevice(), 2);
 
 TEST(CalibrateLtmp, RemovesTheWantedShareOnItsOwnTexts) {
   const std::string path = ::testing::TempDir() + "calibrated_ltmp_test.json";
-  for (BlockKind kind : {BlockKind::kMamba1, BlockKind::kMamba2}) {
+  for (testing::Kind kind : {testing::Kind::kMamba1, testing::Kind::kMamba2}) {
     const Model model = MakeModel({.kind = kind});
     std::vector<std::vector<int32_t>> texts;
     for (int64_t length : {30, 100, 171}) texts.push_back(RandomIds(length, 97, length));
@@ -33,14 +32,14 @@ TEST(CalibrateLtmp, RemovesTheWantedShareOnItsOwnTexts) {
     thresholds.Write(path);
 
     const CompiledReduction reduction = Compile(StrCat(spec, ",thresholds=", path), model);
-    std::vector<SequenceState> states(texts.size(), SequenceState(model.config()));
+    testing::Slots slots(model, kExec, texts.size());
     std::vector<SequenceInput> batch;
     for (size_t i = 0; i < texts.size(); ++i) {
-      batch.push_back({texts[i], &states[i], WantRows::kNone});
+      batch.push_back({texts[i], &slots.sequences[i], WantRows::kNone});
     }
     Workspace ws;
     const PrefillResult result =
-        Prefill(model, kExec, batch, {.reduction = &reduction, .ssd_chunk = 16}, ws,
+        Prefill(model, kExec, slots.pool, batch, {.reduction = &reduction, .ssd_chunk = 16}, ws,
                 [](std::span<const OutputRow>, MatView<const float>) {});
     int64_t in = 301;
     for (int site = 0; site < 2; ++site) {
@@ -87,11 +86,12 @@ TEST(CalibrateLtmp, ComesAsNearAsTiesAllow) {
       thresholds.sites[0].prune = prune;
       thresholds.Write(path);
       const CompiledReduction reduction = Compile(StrCat(spec, ",thresholds=", path), model);
-      SequenceState state(model.config());
-      const SequenceInput input{texts[0], &state, WantRows::kNone};
+      testing::Slots slots(model, kExec, 1);
+      const SequenceInput input{texts[0], &slots.sequences[0], WantRows::kNone};
       Workspace ws;
-      return 150 - Prefill(model, kExec, {&input, 1}, {.reduction = &reduction, .ssd_chunk = 16},
-                           ws, [](std::span<const OutputRow>, MatView<const float>) {})
+      return 150 - Prefill(model, kExec, slots.pool, {&input, 1},
+                           {.reduction = &reduction, .ssd_chunk = 16}, ws,
+                           [](std::span<const OutputRow>, MatView<const float>) {})
                        .maps[0]
                        .rows();
     };

@@ -75,8 +75,8 @@ void ExpectMamba1(RecordedModel& w, const std::string& embedding, DType embeddin
     for (int64_t k = 0; k < 256; ++k) {
       EXPECT_FLOAT_EQ(a.data[k % 16 * 16 + k / 16], -std::exp(TestValue(mixer + "A_log", k)));
     }
-    for (const char* absent : {"norm.bias", "mixer.in_proj.bias", "mixer.out_proj.bias",
-                               "mixer.norm.weight"}) {
+    for (const char* absent :
+         {"norm.bias", "mixer.in_proj.bias", "mixer.out_proj.bias", "mixer.norm.weight"}) {
       EXPECT_FALSE(w.vectors.contains(block + absent)) << absent;
     }
   }

@@ -15,18 +15,18 @@
 #include <string>
 #include <vector>
 
-#include "model/head.h"
 #include "model/step.h"
-#include "ops/kernels.h"
 #include "tests/model/random_model.h"
 
 namespace pith {
 namespace {
 
 using testing::Compile;
+using testing::Kind;
 using testing::MakeModel;
 using testing::RandomIds;
-using testing::Shape;
+using testing::Slots;
+using testing::TestDevice;
 
 // Every row that reached the end, and the final state.
 struct Output {
@@ -43,33 +43,36 @@ struct RunOptions {
   int threads = 2;
 };
 
-Device TestDevice() { return CpuKernels() != nullptr ? Device::kCpu : Device::kReference; }
+void Collect(std::vector<Output>& outputs, std::span<const OutputRow> rows,
+             MatView<const float> normed) {
+  for (size_t r = 0; r < rows.size(); ++r) {
+    Output& out = outputs[rows[r].sequence];
+    out.positions.push_back(rows[r].position);
+    out.rows.insert(out.rows.end(), normed.Row(r), normed.Row(r) + normed.cols);
+  }
+}
 
+// `carried`: states to go on from, and to leave the new ones in.
 std::vector<Output> Forward(const Model& model, const std::vector<std::vector<int32_t>>& texts,
-                            const RunOptions& options = {},
-                            std::vector<SequenceState>* states_out = nullptr) {
-  std::vector<SequenceState> states(texts.size(), SequenceState(model.config()));
-  if (states_out != nullptr && !states_out->empty()) states = *states_out;
+                            const RunOptions& options = {}, Slots* carried = nullptr) {
+  const Exec exec = ExecOn(TestDevice(), options.threads);
+  Slots fresh(model, exec, texts.size());
+  Slots& slots = carried != nullptr ? *carried : fresh;
   std::vector<SequenceInput> batch;
   for (size_t i = 0; i < texts.size(); ++i) {
-    batch.push_back({texts[i], &states[i], WantRows::kAll});
+    batch.push_back({texts[i], &slots.sequences[i], WantRows::kAll});
   }
   const CompiledReduction reduction = Compile(options.reduce, model);
   std::vector<Output> outputs(texts.size());
   Workspace ws;
-  Prefill(model, {.device = TestDevice(), .threads = options.threads}, batch,
+  Prefill(model, exec, slots.pool, batch,
           {.reduction = &reduction,
            .rows_per_chunk = options.rows_per_chunk,
            .ssd_chunk = options.ssd_chunk},
           ws, [&](std::span<const OutputRow> rows, MatView<const float> normed) {
-            for (size_t r = 0; r < rows.size(); ++r) {
-              Output& out = outputs[rows[r].sequence];
-              out.positions.push_back(rows[r].position);
-              out.rows.insert(out.rows.end(), normed.Row(r), normed.Row(r) + normed.cols);
-            }
+            Collect(outputs, rows, normed);
           });
-  for (size_t i = 0; i < texts.size(); ++i) outputs[i].state = states[i].values();
-  if (states_out != nullptr) *states_out = states;
+  for (size_t i = 0; i < texts.size(); ++i) outputs[i].state = slots.State(i);
   return outputs;
 }
 
@@ -114,7 +117,7 @@ std::vector<std::string> Reductions() {
   return specs;
 }
 
-class PrefillLaws : public ::testing::TestWithParam<BlockKind> {
+class PrefillLaws : public ::testing::TestWithParam<Kind> {
  protected:
   Model model_ = MakeModel({.kind = GetParam(), .n_groups = 2});
   std::vector<int32_t> Text(int64_t length) {
@@ -129,15 +132,18 @@ TEST_P(PrefillLaws, EqualsSteps) {
     SCOPED_TRACE(length);
     const std::vector<int32_t> text = Text(length);
     const Output whole = Forward(model_, {text})[0];
-    const Exec exec{.device = TestDevice(), .threads = 2};
-    SequenceState state(model_.config());
-    SequenceState* states[] = {&state};
+    const Exec exec = ExecOn(TestDevice(), 2);
+    Slots slots(model_, exec, 1);
+    Sequence* sequences[] = {&slots.sequences[0]};
     Workspace ws;
+    LayerRows scratch;
     MatOwner<float> logits(1, model_.config().vocab_size);
-    for (const int32_t id : text) Step(model_, exec, {&id, 1}, states, ws, logits.view());
+    for (const int32_t id : text) {
+      Step(model_, exec, slots.pool, {&id, 1}, sequences, ws, scratch, logits.view());
+    }
     MatOwner<float> expected(1, model_.config().vocab_size);
     const int64_t d = model_.config().d_model;
-    Logits(model_, exec, {whole.rows.data() + (length - 1) * d, 1, d}, expected.view());
+    model_.Logits(exec, {whole.rows.data() + (length - 1) * d, 1, d}, expected.view());
     // Two orders of summation in f32 through 4 layers. Each layer re-reads what the one before
     // rounded; a row passes about 10 rounded operations a layer of eps 6e-8 each, sums of up to
     // 96 terms grow that by √96, and gains stay near 1 through the norms: 4 · 10 · 10 · 6e-8.
@@ -146,8 +152,8 @@ TEST_P(PrefillLaws, EqualsSteps) {
       return std::vector<float>(m.view().data, m.view().data + m.cols());
     };
     EXPECT_LT(RelativeError(vector(logits), vector(expected)), bound);
-    EXPECT_LT(RelativeError(state.values(), whole.state), bound);
-    EXPECT_EQ(state.tokens(), length);
+    EXPECT_LT(RelativeError(slots.State(0), whole.state), bound);
+    EXPECT_EQ(slots.sequences[0].tokens, length);
   }
 }
 
@@ -189,15 +195,14 @@ TEST_P(PrefillLaws, CutAtMultiplesOfTheChunkSameBits) {
     for (const int64_t cut : {ssd_chunk, 2 * ssd_chunk, 3 * ssd_chunk}) {
       SCOPED_TRACE(::testing::Message() << "chunk " << ssd_chunk << ", cut at " << cut);
       const RunOptions options{.ssd_chunk = ssd_chunk};
-      std::vector<SequenceState> states = {SequenceState(model_.config())};
-      const Output head =
-          Forward(model_, {{text.begin(), text.begin() + cut}}, options, &states)[0];
-      const Output tail = Forward(model_, {{text.begin() + cut, text.end()}}, options, &states)[0];
+      Slots slots(model_, ExecOn(TestDevice(), 2), 1);
+      const Output head = Forward(model_, {{text.begin(), text.begin() + cut}}, options, &slots)[0];
+      const Output tail = Forward(model_, {{text.begin() + cut, text.end()}}, options, &slots)[0];
       EXPECT_EQ(tail.state, whole.state);
       std::vector<float> rows = head.rows;
       rows.insert(rows.end(), tail.rows.begin(), tail.rows.end());
       EXPECT_EQ(rows, whole.rows);
-      EXPECT_EQ(states[0].tokens(), 257);
+      EXPECT_EQ(slots.sequences[0].tokens, 257);
     }
   }
 }
@@ -256,22 +261,20 @@ TEST_P(PrefillLaws, RejectsBadInput) {
 TEST_P(PrefillLaws, CancelThrows) {
   const std::vector<int32_t> text = Text(16);
   const std::atomic<bool> cancel = true;
-  SequenceState state(model_.config());
-  const SequenceInput input{text, &state, WantRows::kLast};
+  const Exec exec = ExecOn(TestDevice());
+  Slots slots(model_, exec, 1);
+  const SequenceInput input{text, &slots.sequences[0], WantRows::kLast};
   Workspace ws;
   try {
-    Prefill(model_, {.device = TestDevice()}, {&input, 1}, {.cancel = &cancel}, ws, nullptr);
+    Prefill(model_, exec, slots.pool, {&input, 1}, {.cancel = &cancel}, ws, nullptr);
     FAIL();
   } catch (const Error& e) {
     EXPECT_EQ(e.code(), ErrorCode::kCancelled);
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Kinds, PrefillLaws,
-                         ::testing::Values(BlockKind::kMamba1, BlockKind::kMamba2),
-                         [](const auto& info) {
-                           return info.param == BlockKind::kMamba1 ? "Mamba1" : "Mamba2";
-                         });
+INSTANTIATE_TEST_SUITE_P(Kinds, PrefillLaws, ::testing::Values(Kind::kMamba1, Kind::kMamba2),
+                         [](const auto& info) { return testing::KindName(info.param); });
 
 }  // namespace
 }  // namespace pith

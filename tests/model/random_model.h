@@ -25,6 +25,7 @@ struct Shape {
   int64_t n_groups = 1;
   int64_t d_conv = 4;
   DType dtype = DType::kF32;
+  int64_t vocab_size = 97;
 };
 
 inline LayerConfig MakeLayerConfig(const Shape& shape) {
@@ -52,7 +53,7 @@ inline ModelConfig MakeConfig(const Shape& shape) {
   ModelConfig c;
   c.format = "mamba_ssm";
   c.d_model = 48;
-  c.vocab_size = 97;
+  c.vocab_size = shape.vocab_size;
   c.tie_embeddings = true;
   c.layers.assign(shape.n_layer, MakeLayerConfig(shape));
   return c;
@@ -117,6 +118,18 @@ inline Model MakeModel(const Shape& shape, uint64_t seed = 1, Device device = Te
 inline CompiledReduction Compile(const std::string& text, const Model& model) {
   return CompileReduction(ReductionSpec::Parse(text), model.facts()).impl().Compiled();
 }
+
+// A pool that holds just these sequences.
+struct Slots {
+  Slots(const Model& model, const Exec& exec, size_t count)
+      : pool(model, exec, static_cast<int64_t>(count)), sequences(count) {
+    for (Sequence& sequence : sequences) sequence.slot = pool.Take();
+  }
+  std::vector<float> State(size_t i) const { return pool.Download(sequences[i].slot); }
+
+  StatePool pool;
+  std::vector<Sequence> sequences;
+};
 
 inline std::vector<int32_t> RandomIds(int64_t count, int64_t vocab, uint64_t seed) {
   std::mt19937_64 random(seed);

@@ -12,19 +12,18 @@
 #include <string>
 #include <vector>
 
-#include "model/block.h"
-#include "model/head.h"
 #include "model/prefill.h"
-#include "ops/embed.h"
-#include "ops/kernels.h"
 #include "tests/model/random_model.h"
 
 namespace pith {
 namespace {
 
 using testing::Compile;
+using testing::Kind;
 using testing::MakeModel;
 using testing::RandomIds;
+using testing::Slots;
+using testing::TestDevice;
 
 struct Output {
   std::vector<int32_t> positions;
@@ -32,8 +31,6 @@ struct Output {
   std::vector<float> state;
   bool operator==(const Output&) const = default;
 };
-
-Device TestDevice() { return CpuKernels() != nullptr ? Device::kCpu : Device::kReference; }
 
 struct Settings {
   int64_t rows_per_chunk = 1024;
@@ -44,16 +41,17 @@ struct Settings {
 std::vector<Output> Forward(const Model& model, const std::vector<std::vector<int32_t>>& texts,
                             const std::string& reduce, const Settings& settings = {},
                             PrefillResult* result_out = nullptr) {
-  std::vector<SequenceState> states(texts.size(), SequenceState(model.config()));
+  const Exec exec = ExecOn(TestDevice(), settings.threads);
+  Slots slots(model, exec, texts.size());
   std::vector<SequenceInput> batch;
   for (size_t i = 0; i < texts.size(); ++i) {
-    batch.push_back({texts[i], &states[i], settings.want});
+    batch.push_back({texts[i], &slots.sequences[i], settings.want});
   }
   const CompiledReduction reduction = Compile(reduce, model);
   std::vector<Output> outputs(texts.size());
   Workspace ws;
   PrefillResult result =
-      Prefill(model, {.device = TestDevice(), .threads = settings.threads}, batch,
+      Prefill(model, exec, slots.pool, batch,
               {.reduction = &reduction, .rows_per_chunk = settings.rows_per_chunk, .ssd_chunk = 16},
               ws, [&](std::span<const OutputRow> rows, MatView<const float> normed) {
                 for (size_t r = 0; r < rows.size(); ++r) {
@@ -62,34 +60,36 @@ std::vector<Output> Forward(const Model& model, const std::vector<std::vector<in
                   out.rows.insert(out.rows.end(), normed.Row(r), normed.Row(r) + normed.cols);
                 }
               });
-  for (size_t i = 0; i < texts.size(); ++i) outputs[i].state = states[i].values();
+  for (size_t i = 0; i < texts.size(); ++i) outputs[i].state = slots.State(i);
   if (result_out != nullptr) *result_out = std::move(result);
   return outputs;
 }
 
-// The definition: all rows pass all layers, but a far row's stream stays where a layer skims it.
+// `model` is on the reference backend. The definition: all rows pass all layers, but a far row's
+// stream stays where a layer skims it.
 Output MaskedForward(const Model& model, const std::vector<int32_t>& text, const Skim& skim) {
   const ModelConfig& config = model.config();
   const auto n = static_cast<int64_t>(text.size());
   const int64_t far = skim.Region(n).far;
-  const Exec exec{.device = Device::kReference};
+  const Exec exec = ExecOn(Device::kReference);
   Workspace ws;
-  ws.Reserve(config, n);
-  SequenceState state(config);
-  const BlockRows rows{.rows = n, .segments = {{0, n}}, .states = {&state}};
-  const BlockContext context{model, exec, BlockMode::kPrefill, 16, ws};
-  Embed(exec, model.weights().embedding, text, ws.x.view());
-  for (int64_t layer = 0; layer < config.n_layer; ++layer) {
-    Block(context, rows, layer, layer == 0);
-    for (int64_t r = 0; !skim.full(layer) && r < far; ++r) {
+  ws.Reserve(exec, config.d_model, n);
+  Slots slots(model, exec, 1);
+  const LayerRows rows{
+      .rows = n, .segments = {{0, n}}, .slots = {slots.sequences[0].slot}, .positions = {}};
+  const LayerContext context{.exec = exec, .ssd_chunk = 16, .ws = ws};
+  model.Embed(exec, text, ws.x.view());
+  for (int64_t l = 0; l < model.n_layer(); ++l) {
+    model.layer(l).Forward(context, rows, slots.pool.layer(l), l > 0);
+    for (int64_t r = 0; !skim.full(l) && r < far; ++r) {
       std::fill_n(ws.h.view().Row(r), config.d_model, 0.0f);
     }
   }
   for (int64_t r = 0; r < n; ++r) {
     for (int64_t c = 0; c < config.d_model; ++c) ws.x.view().Row(r)[c] += ws.h.view().Row(r)[c];
   }
-  FinalNorm(model, exec, ws.x.view());
-  Output out{.positions = {}, .rows = {}, .state = state.values()};
+  model.FinalNorm(exec, ws.x.view());
+  Output out{.positions = {}, .rows = {}, .state = slots.State(0)};
   for (int64_t r = far; r < n; ++r) {
     out.positions.push_back(static_cast<int32_t>(r));
     out.rows.insert(out.rows.end(), ws.x.view().Row(r), ws.x.view().Row(r) + config.d_model);
@@ -112,9 +112,9 @@ double RelativeError(const std::vector<float>& a, const std::vector<float>& b) {
 // terms: 4 · 10 · √96 · 6e-8, as in prefill_test.cc.
 constexpr double kBound = 2.4e-5;
 
-class SkimLaws : public ::testing::TestWithParam<BlockKind> {
+class SkimLaws : public ::testing::TestWithParam<Kind> {
  protected:
-  bool mamba1() const { return GetParam() == BlockKind::kMamba1; }
+  bool mamba1() const { return GetParam() == Kind::kMamba1; }
   // Every write made: the default of Mamba-1, which has no horizon.
   std::string AllWritten(const std::string& rest) const {
     return "skim:" + rest + (mamba1() ? "" : ",horizon=0");
@@ -123,6 +123,7 @@ class SkimLaws : public ::testing::TestWithParam<BlockKind> {
     return RandomIds(length, model_.config().vocab_size, 100 + length);
   }
   Model model_ = MakeModel({.kind = GetParam(), .n_groups = 2});
+  Model reference_ = MakeModel({.kind = GetParam(), .n_groups = 2}, 1, Device::kReference);
 };
 
 constexpr int64_t kLengths[] = {1, 2, 3, 5, 16, 31, 64, 65, 257};
@@ -146,8 +147,8 @@ TEST_P(SkimLaws, EqualsAMaskedForward) {
     for (const int64_t length : kLengths) {
       SCOPED_TRACE(::testing::Message() << reduce << " of " << length);
       const Output skimmed = Forward(model_, {Text(length)}, reduce)[0];
-      const Output masked = MaskedForward(model_, Text(length), *reduction.skim());
-      if (reduction.skim()->full(model_.config().n_layer - 1)) {
+      const Output masked = MaskedForward(reference_, Text(length), *reduction.skim());
+      if (reduction.skim()->full(model_.n_layer() - 1)) {
         // Far rows pass the last layer too: compare the rows that both hand out.
         ASSERT_EQ(skimmed.positions.size(), static_cast<size_t>(length));
       } else {
@@ -243,13 +244,11 @@ TEST_P(SkimLaws, WantedReductionIsReachedWithAllPairs) {
   EXPECT_THROW(Compile("skim@90%", model_), Error);
 }
 
-INSTANTIATE_TEST_SUITE_P(Kinds, SkimLaws, ::testing::Values(BlockKind::kMamba1, BlockKind::kMamba2),
-                         [](const auto& info) {
-                           return info.param == BlockKind::kMamba1 ? "Mamba1" : "Mamba2";
-                         });
+INSTANTIATE_TEST_SUITE_P(Kinds, SkimLaws, ::testing::Values(Kind::kMamba1, Kind::kMamba2),
+                         [](const auto& info) { return testing::KindName(info.param); });
 
 TEST(Skim, RefusesAHorizonForMamba1) {
-  const Model model = MakeModel({.kind = BlockKind::kMamba1});
+  const Model model = MakeModel({.kind = Kind::kMamba1});
   for (const char* reduce : {"skim:horizon=0.01", "skim:mass=0.1", "skim@20%:mass=0.1"}) {
     EXPECT_THROW(Compile(reduce, model), Error) << reduce;
   }

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "ops/scan_importance.h"
+#include "ops/backends.h"
 #include "tests/ops/ops_testing.h"
 
 namespace pith {
@@ -99,7 +100,7 @@ TEST(ScanFeatures, StepSizesAtTheEnds) {
   const ScanShape shape{.units = 4, .groups = 1, .d_state = 1};
   const float raw[] = {100, -30, 0, -100}, bias[] = {0, 0, 0, 0}, x[] = {3, -4, 0, 1}, one = 1;
   std::vector<Exec> backends = {kReference};
-  if (CpuKernels() != nullptr) backends.push_back(Cpu());
+  if (CpuBackend() != nullptr) backends.push_back(Cpu());
   for (const Exec& exec : backends) {
     std::vector<float> out(shape.row_width());
     ScanFeatures(exec, {.shape = shape,

@@ -4,6 +4,7 @@
 #include <limits>
 #include <numeric>
 
+#include "ops/backends.h"
 #include "tests/ops/ops_testing.h"
 
 namespace pith {
@@ -13,7 +14,7 @@ using namespace ops_testing;
 
 std::vector<Exec> Backends() {
   std::vector<Exec> backends = {kReference};
-  if (CpuKernels() != nullptr) backends.insert(backends.end(), {Cpu(1), Cpu(3)});
+  if (CpuBackend() != nullptr) backends.insert(backends.end(), {Cpu(1), Cpu(3)});
   return backends;
 }
 

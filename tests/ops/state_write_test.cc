@@ -11,7 +11,7 @@
 #include <random>
 #include <vector>
 
-#include "ops/kernels.h"
+#include "ops/backends.h"
 #include "ops/ssd.h"
 
 namespace pith {
@@ -27,7 +27,7 @@ std::vector<float> Draw(int64_t size, uint64_t seed, float low, float high) {
 
 std::vector<Device> Devices() {
   std::vector<Device> devices = {Device::kReference};
-  if (CpuKernels() != nullptr) devices.push_back(Device::kCpu);
+  if (CpuBackend() != nullptr) devices.push_back(Device::kCpu);
   return devices;
 }
 

@@ -27,9 +27,7 @@ void MambaMixer::LoadProjections(LayerBuilder& build) {
 
 void MambaMixer::ProjectIn(const LayerContext& context, MatView<const float> x, int64_t begin,
                            MatView<float> out) const {
-  Project(context, x, in_proj().Rows(begin, out.cols),
-          in_proj_bias_.empty() ? VecView<const float>() : in_proj_bias().Part(begin, out.cols),
-          out);
+  Project(context, x, in_proj().Rows(begin, out.cols), in_proj_bias(begin, out.cols), out);
 }
 
 MatView<float> MambaMixer::Convolve(const LayerContext& context, const LayerRows& rows,

@@ -8,13 +8,15 @@ namespace pith {
 
 // The scratch of a Mamba mixer in Workspace::mixer.
 enum MambaScratch : size_t {
-  kProj,   // [rows, in_proj_rows − d_inner] Mamba-1: x; Mamba-2: x, B, C, Δ
-  kGate,   // [wanted rows, d_inner] z
-  kConv,   // [rows, conv_channels]
-  kScan,   // [rows, d_inner] output of the state space layer, before the gate
-  kGated,  // [wanted rows, d_inner] what out_proj reads
-  kBcdt,   // Mamba-1: [rows, dt_rank + 2 d_state] Δ, B, C as x_proj gives them
-  kDelta,  // Mamba-1: [rows, d_inner]
+  kProj,               // [rows, in_proj_rows − d_inner] Mamba-1: x; Mamba-2: x, B, C, Δ
+  kGate,               // [wanted rows, d_inner] z
+  kConv,               // [rows, conv_channels]
+  kScan,               // [rows, d_inner] output of the state space layer, before the gate
+  kGated,              // [wanted rows, d_inner] what out_proj reads
+  kBcdt,               // Mamba-1: [rows, dt_rank + 2 d_state] Δ, B, C as x_proj gives them
+  kDelta,              // Mamba-1: [rows, d_inner]
+  kFarWeight = kBcdt,  // Mamba-2, under skim: [n_heads, far]
+  kFarDecay = kDelta,  // Mamba-2, under skim: [n_heads]
 };
 
 // Weights that both kinds have, and the steps that they share.
@@ -41,7 +43,10 @@ class MambaMixer {
                   MatView<const float> gated) const;
 
   const WeightView& in_proj() const { return in_proj_.view(); }
-  VecView<const float> in_proj_bias() const { return in_proj_bias_.view(); }
+  // Of in_proj's outputs [begin, begin + count); empty where there is none.
+  VecView<const float> in_proj_bias(int64_t begin, int64_t count) const {
+    return in_proj_bias_.empty() ? VecView<const float>() : in_proj_bias_.view().Part(begin, count);
+  }
   VecView<const float> conv_weight() const { return conv_weight_.view(); }
   VecView<const float> conv_bias() const { return conv_bias_.view(); }
 

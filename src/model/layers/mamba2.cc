@@ -6,6 +6,8 @@
 #include "core/error.h"
 #include "model/layers/mamba.h"
 #include "model/layers/work.h"
+#include "ops/far_weights.h"
+#include "ops/far_write.h"
 #include "ops/norm.h"
 #include "ops/ssd.h"
 
@@ -21,6 +23,35 @@ std::vector<int64_t> FirstWanted(const LayerRows& rows) {
     first.push_back(it == rows.wanted->end() ? segment.count : *it - segment.begin);
   }
   return first;
+}
+
+// The masks of all heads [heads · chunks], one after the other.
+std::vector<uint8_t> Choose(const Horizon& horizon, int64_t heads, std::span<const double> decay,
+                            std::span<const double> mass) {
+  const size_t chunks = decay.size() / heads;
+  std::vector<uint8_t> needed;
+  for (size_t at = 0; at < decay.size(); at += chunks) {
+    const auto head = NeededChunks(horizon, decay.subspan(at, chunks), mass.subspan(at, chunks));
+    needed.insert(needed.end(), head.begin(), head.end());
+  }
+  return needed;
+}
+
+FarWritten CountWrites(const LayerWork& work, const FarRegion& region,
+                       std::span<const uint8_t> needed) {
+  const int64_t chunks = CountChunks(region);
+  const int64_t group = work.heads / work.groups;
+  FarWritten written{.work = work.far * static_cast<double>(region.far), .needed = {}};
+  for (int64_t g = 0; g < work.groups; ++g) {
+    const auto any = NeededByAny(needed.subspan(g * group * chunks, group * chunks), group);
+    written.work += work.far_group * static_cast<double>(CountNeededRows(region, any));
+  }
+  for (int64_t h = 0; h < work.heads; ++h) {
+    const auto head = needed.subspan(h * chunks, chunks);
+    written.work += work.far_head * static_cast<double>(CountNeededRows(region, head));
+    written.needed.emplace_back(head.begin(), head.end());
+  }
+  return written;
 }
 
 class Mamba2Layer : public Layer {
@@ -118,9 +149,47 @@ class Mamba2Layer : public Layer {
     mixer_.ProjectOut(context, rows, gated);
   }
 
+  // Δ for all far rows; x per head and B per group only where a write arrives.
   FarWritten WriteNormedFar(const LayerContext& context, MatView<const float> normed,
                             const FarRegion& region, const Horizon& horizon,
-                            const LayerStates& states, int32_t slot) const override;
+                            const LayerStates& states, int32_t slot) const override {
+    const Exec& exec = context.exec;
+    const int64_t heads = config_.n_heads;
+    const MatView<float> dt = Scratch(context, kProj, region.far, heads);
+    mixer_.ProjectIn(context, normed, config_.d_inner + config_.conv_channels(), dt);
+    const MatView<float> weight = Scratch(context, kFarWeight, heads, region.far);
+    const MatView<float> decay = Scratch(context, kFarDecay, 1, heads);
+    std::vector<double> chunk_decay(heads * CountChunks(region)), chunk_mass(chunk_decay.size());
+    FarWeights(exec, {.region = region,
+                      .dt = dt,
+                      .dt_bias = dt_bias_.view(),
+                      .dt_min = config_.dt_min,
+                      .dt_max = config_.dt_max,
+                      .a = a_.view(),
+                      .weight = weight,
+                      .decay = {decay.data, heads},
+                      .chunk_decay = chunk_decay,
+                      .chunk_mass = chunk_mass});
+    const std::vector<uint8_t> needed = Choose(horizon, heads, chunk_decay, chunk_mass);
+    FarWrite(exec, {.region = region,
+                    .n_heads = heads,
+                    .head_dim = config_.head_dim,
+                    .n_groups = config_.n_groups,
+                    .d_state = config_.d_state,
+                    .d_conv = config_.d_conv,
+                    .rows = normed,
+                    .w = mixer_.in_proj().Rows(config_.d_inner, config_.conv_channels()),
+                    .bias = mixer_.in_proj_bias(config_.d_inner, config_.conv_channels()),
+                    .conv_weight = mixer_.conv_weight(),
+                    .conv_bias = mixer_.conv_bias(),
+                    .weight = weight,
+                    .decay = {decay.data, heads},
+                    .needed = needed,
+                    .b = Scratch(context, kConv, region.far, config_.bc_width()),
+                    .conv_state = states.Slot(slot),
+                    .ssm_state = states.Slot(slot) + mixer_.conv_size()});
+    return CountWrites(work(), region, needed);
+  }
 
  private:
   MatView<const float> Delta(MatView<const float> proj) const {
