@@ -89,7 +89,8 @@ constexpr const char* kNeutralOnly[] = {
 bool IsNeutral(const Json& value) {
   if (value.is_boolean()) return !value.get<bool>();
   if (value.is_number()) return value == 0;
-  return value.empty() || value == "";
+  if (value.is_string()) return value.get_ref<const std::string&>().empty();
+  return value.empty();
 }
 
 }  // namespace

@@ -65,8 +65,8 @@ void NormalizeTensorNames(const ModelConfig& config, TensorTable& tensors) {
     StoredTensor& tensor = tensors.find(old_name)->second;
     const std::string file = tensor.file;
     const bool added = result.emplace(name, std::move(tensor)).second;
-    Require(added, ErrorCode::kCorruptData, file, ": ", Quoted(old_name), ": a second tensor for ",
-            Quoted(name), ", to which training wrappers were added");
+    Require(added, ErrorCode::kCorruptData, file, ": ", Quoted(old_name), ": a second tensor ",
+            Quoted(name), " once the marks of training are left out");
   }
   tensors = std::move(result);
 }

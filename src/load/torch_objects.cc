@@ -23,7 +23,7 @@ enum class Kind : uint8_t {
   kRebuildFromType,
   kTensorClass,
   kStorageType,
-  kEncode,  // bytes, written as text by protocol 2
+  kPlainData,  // something that stands beside weights and that no tensor needs
 };
 
 struct GlobalEntry {
@@ -34,7 +34,6 @@ struct GlobalEntry {
 
 constexpr std::array kGlobals = {
     GlobalEntry{"collections.OrderedDict", Kind::kOrderedDict, ""},
-    GlobalEntry{"_codecs.encode", Kind::kEncode, ""},
     GlobalEntry{"torch._utils._rebuild_tensor_v2", Kind::kRebuildTensor, ""},
     GlobalEntry{"torch._utils._rebuild_parameter", Kind::kRebuildParameter, ""},
     GlobalEntry{"torch._utils._rebuild_parameter_with_state", Kind::kRebuildParameterWithState, ""},
@@ -51,6 +50,16 @@ constexpr std::array kGlobals = {
     GlobalEntry{"torch.CharStorage", Kind::kStorageType, "I8"},
     GlobalEntry{"torch.ByteStorage", Kind::kStorageType, "U8"},
     GlobalEntry{"torch.BoolStorage", Kind::kStorageType, "BOOL"},
+    GlobalEntry{"_codecs.encode", Kind::kPlainData, ""},  // bytes, as protocol 2 writes them
+    GlobalEntry{"__builtin__.set", Kind::kPlainData, ""},
+    GlobalEntry{"builtins.set", Kind::kPlainData, ""},
+    GlobalEntry{"torch.Size", Kind::kPlainData, ""},
+    GlobalEntry{"torch.device", Kind::kPlainData, ""},
+    GlobalEntry{"torch.float32", Kind::kPlainData, ""},
+    GlobalEntry{"torch.float16", Kind::kPlainData, ""},
+    GlobalEntry{"torch.bfloat16", Kind::kPlainData, ""},
+    GlobalEntry{"torch.float64", Kind::kPlainData, ""},
+    GlobalEntry{"torch.int64", Kind::kPlainData, ""},
 };
 
 const GlobalEntry& Entry(Values& values, Id id, std::string_view expected) {
@@ -154,7 +163,7 @@ Value Apply(Values& values, Id callable, Id arguments) {
     values.Check(items.empty(), "OrderedDict: expected no arguments");
     return Dict{};
   }
-  if (kind == Kind::kEncode) return Opaque{};
+  if (kind == Kind::kPlainData) return Opaque{};
   values.Check(kind != Kind::kStorageType, "a storage type is not a function");
   if (kind == Kind::kRebuildFromType) return RebuildFromType(values, items);
   return RebuildAs(values, kind, items);

@@ -31,8 +31,16 @@
 namespace pith {
 namespace {
 
-// The opcodes and the kinds of values stand there.
-using namespace pickle;
+using enum pickle::Opcode;
+using pickle::Dict;
+using pickle::Id;
+using pickle::kMaxValues;
+using pickle::List;
+using pickle::None;
+using pickle::Opaque;
+using pickle::Tuple;
+using pickle::Value;
+using pickle::Values;
 
 constexpr size_t kMaxProgramBytes = size_t{16} << 20;
 constexpr uint32_t kMaxStringBytes = 4096;

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstring>
 #include <fstream>
+#include <map>
 
 #include "core/error.h"
 
@@ -262,9 +263,10 @@ std::vector<ZipEntry> TorchBinEntries(const std::vector<TestTensor>& tensors) {
       strides[i] = count;
       count *= tensor.shape[i];
     }
-    const char* type = tensor.dtype == "F32"   ? "FloatStorage"
-                       : tensor.dtype == "F16" ? "HalfStorage"
-                                               : "BFloat16Storage";
+    static const std::map<std::string, std::string> kTypes = {
+        {"F32", "FloatStorage"},  {"F16", "HalfStorage"}, {"BF16", "BFloat16Storage"},
+        {"F64", "DoubleStorage"}, {"I64", "LongStorage"}, {"BOOL", "BoolStorage"}};
+    const std::string& type = kTypes.at(tensor.dtype);
     pickled.emplace_back(tensor.name, PickleTensor(type, key, count, 0, tensor.shape, strides));
     entries.push_back({.name = "archive/data/" + key, .bytes = tensor.bytes});
   }
