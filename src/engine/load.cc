@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "engine/impl.h"
 #include "load/model_weights.h"
+#include "model/facts.h"
 #include "ops/kernels.h"
 #include "pith/engine.h"
 
@@ -67,7 +68,7 @@ ModelInfo DescribeModel(const ModelWeights& weights) {
   const ModelConfig& config = weights.config;
   const StateShape state(config);
   return {.description = config.Describe(),
-          .kind = config.kind == BlockKind::kMamba1 ? "mamba1" : "mamba2",
+          .kind = FactsOf(config).kind,
           .format = config.format,
           .parameters = CountParameters(weights),
           .n_layer = config.n_layer,
@@ -107,6 +108,11 @@ std::vector<int32_t> FindEndOfText(const ModelConfig& config,
 }
 
 }  // namespace
+
+ModelShape ReadModelShape(const std::filesystem::path& directory) {
+  const ModelConfig config = LoadModelConfig(directory / "config.json");
+  return {.kind = FactsOf(config).kind, .n_layer = config.n_layer};
+}
 
 Engine Engine::Load(const std::filesystem::path& directory, const EngineOptions& options,
                     const std::filesystem::path& tokenizer) {

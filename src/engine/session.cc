@@ -31,13 +31,13 @@ Session Engine::LoadSession(const std::filesystem::path& state_file) const {
       impl_, LoadState(impl_->model.config(), impl_->model.fingerprint(), state_file), {}, {}}));
 }
 
-PrefillReport Session::Append(std::span<const int32_t> ids, const ReductionOptions& reduction,
+PrefillReport Session::Append(std::span<const int32_t> ids, const Reduction& reduction,
                               const RunControl& control) {
   const auto start = std::chrono::steady_clock::now();
   const Engine::Impl& engine = *impl_->engine;
   std::vector<int32_t> all(ids.begin(), ids.end());
   if (impl_->state.pending) all.insert(all.begin(), *impl_->state.pending);
-  const Reduction here = engine.Compile(reduction).For(std::ssize(all));
+  const Reduction here = reduction.For(std::ssize(all));
 
   // Works on a copy, so that a cancelled or failed read leaves the session as it was.
   SequenceState state = impl_->state;

@@ -62,7 +62,7 @@ class Forward {
       lengths_.push_back(static_cast<int64_t>(input.ids.size()));
     }
     const bool reduces = options.reduction != nullptr && !options.reduction->none();
-    if (reduces) stream_.emplace(model, *options.reduction, batch, ws);
+    if (reduces) stream_.emplace(model, *options.reduction, batch, ws, options.on_site);
     if (reduces) skim_ = options.reduction->skim();
     far_.resize(skim_ == nullptr ? 0 : batch.size());
     for (size_t s = 0; s < far_.size(); ++s) {

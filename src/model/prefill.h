@@ -27,10 +27,14 @@ struct SequenceInput {
   WantRows want = WantRows::kLast;
 };
 
+// What stood at a site (SiteView::edges_seen is set), and the plan that was made.
+using SiteObserver = std::function<void(const SiteView&, const Plan&)>;
+
 struct PrefillOptions {
   const CompiledReduction* reduction = nullptr;  // null: every token through every layer
-  int64_t rows_per_chunk = 1024;  // bounds the scratch; raised to ssd_chunk where it is less
-  int64_t ssd_chunk = 64;         // rows per chunk of the SSD layer (Mamba-2)
+  int64_t rows_per_chunk = 1024;   // bounds the scratch; raised to ssd_chunk where it is less
+  int64_t ssd_chunk = 64;          // rows per chunk of the SSD layer (Mamba-2)
+  SiteObserver on_site = nullptr;  // sees each site of each sequence; costs a copy of the edges
   const std::atomic<bool>* cancel = nullptr;       // raised by the caller: throws kCancelled
   std::function<void(double)> progress = nullptr;  // called with the share that is done, 0 … 1
 };

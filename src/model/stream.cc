@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "reduce/apply.h"
+#include "reduce/edges.h"
 #include "reduce/importance.h"
 #include "reduce/scan_importance.h"
 
@@ -69,10 +70,11 @@ float Norm(const float* v, int64_t n) {
 }  // namespace
 
 Stream::Stream(const Model& model, const CompiledReduction& reduction,
-               std::span<const SequenceInput> batch, Workspace& ws)
+               std::span<const SequenceInput> batch, Workspace& ws, const SiteObserver& on_site)
     : model_(model),
       config_(model.config()),
       removal_(reduction.removal()),
+      on_site_(on_site),
       ws_(ws),
       batch_(batch) {
   if (removal_ != nullptr) needs_ = removal_->setup.policy->Needs();
@@ -221,17 +223,17 @@ Plan Stream::PlanSite(const Exec& exec, int64_t sequence, int site) {
   SiteLength& length = schedules_[sequence].sites[site];
   const int64_t rows = lengths_[sequence];
   if (length.layer >= 0) ScoreSequence(exec, sequence, length.layer);
-  const SiteView view = ViewSite(exec, sequence, length.layer);
-  if (!removal_->setup.counts_vary) {
-    PITH_CHECK(length.in == rows);
-    Plan plan = removal_->MakePlan(view, length.in - length.out);
-    PITH_CHECK(static_cast<int64_t>(plan.removed.size()) == length.in - length.out);
-    return plan;
-  }
-  Plan plan = removal_->MakePlan(view, 0);
+  SiteView view = ViewSite(exec, sequence, length.layer);
+  std::vector<Edge> edges;
+  if (on_site_) view.edges_seen = &edges;
+  const bool counts_vary = removal_->setup.counts_vary;
+  PITH_CHECK(counts_vary || length.in == rows);
+  Plan plan = removal_->MakePlan(view, counts_vary ? 0 : length.in - length.out);
+  if (on_site_) on_site_(view, plan);
+  const auto removed = static_cast<int64_t>(plan.removed.size());
+  PITH_CHECK(counts_vary ? removed < rows : removed == length.in - length.out);
   length.in = rows;
-  length.out = rows - static_cast<int64_t>(plan.removed.size());
-  PITH_CHECK(length.out >= 1);
+  length.out = rows - removed;
   return plan;
 }
 

@@ -22,7 +22,7 @@ class Stream {
  public:
   // `model` is read for importance from the scan only.
   Stream(const Model& model, const CompiledReduction& reduction,
-         std::span<const SequenceInput> batch, Workspace& ws);
+         std::span<const SequenceInput> batch, Workspace& ws, const SiteObserver& on_site);
 
   // Current rows of each sequence.
   std::span<const int64_t> lengths() const { return lengths_; }
@@ -59,6 +59,7 @@ class Stream {
   const ModelConfig& config_;
   const Removal* removal_;  // null under skim
   SiteNeeds needs_;
+  const SiteObserver& on_site_;
   Workspace& ws_;
   std::span<const SequenceInput> batch_;
   std::vector<Schedule> schedules_;

@@ -54,6 +54,8 @@ struct SiteNeeds {
   std::shared_ptr<const Unigrams> unigrams = nullptr;  // for kRarity; null: the context's own
 };
 
+struct Edge;  // edges.h
+
 struct SiteView {
   int layer = 0;  // 0-based; −1 before the first layer, with nothing but positions
   int64_t rows = 0;
@@ -63,6 +65,7 @@ struct SiteView {
   std::span<const float> sizes;        // [rows] how many tokens have merged into each row, ≥ 1
   int64_t protected_tail = 0;          // the last rows that are neither removed nor altered
   int64_t block = 0;  // which of the blocks that a site is planned in; 0 where it is planned whole
+  std::vector<Edge>* edges_seen = nullptr;  // where edges that are weighed are noted; null: nowhere
   Exec exec;
 };
 

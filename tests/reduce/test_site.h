@@ -14,10 +14,10 @@
 #include "core/error.h"
 #include "model/facts.h"
 #include "ops/kernels.h"
+#include "pith/reduction_spec.h"
 #include "reduce/policy.h"
 #include "reduce/reduction.h"
 #include "reduce/registry.h"
-#include "reduce/spec.h"
 
 namespace pith::test {
 
