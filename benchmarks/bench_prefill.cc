@@ -45,7 +45,7 @@ void RunOnce(const pith::Engine& engine, const std::vector<int32_t>& prompt,
   constexpr int64_t kSteps = 32;
   pith::GenerateOptions options{.max_tokens = kSteps, .sampling = {.greedy = true}};
   options.stop_at_end_of_text = false;
-  options.reduction.reduce = reduce;
+  options.reduction = engine.Compile(reduce);
   const pith::GenerateResult result = engine.Generate(prompt, options);
   timing.prefill.push_back(result.prefill.seconds);
   timing.decode.push_back(result.decode_seconds / kSteps);

@@ -24,9 +24,10 @@ BUILDS_ON = {
     "generate": ["model", "tokenize"],
     "score": ["model", "tokenize"],
     "engine": ["generate", "score"],
-    "eval": ["engine"],
-    "serve": ["engine"],
-    "python": ["engine"],
+    # Front ends see the interface alone.
+    "eval": ["core"],
+    "serve": ["core"],
+    "python": ["core"],
     "cli": ["eval", "serve"],
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"([^"]+)"|<(pith/[^>]+)>)')
@@ -86,7 +87,10 @@ PLANTED = {
     "src/score/a.cc": ("generate/sampler.h", False),
     "src/cli/a.cc": ("eval/report.h", True),
     "src/stray/a.cc": ("core/error.h", False),
-    "python/a.cc": ("engine/session.h", True),
+    "src/eval/a.cc": ("reduce/schedule.h", False),
+    "src/eval/b.cc": ("pith/engine.h", True),
+    "src/cli/b.cc": ("score/modes.h", False),
+    "python/a.cc": ("engine/session.h", False),
     "python/b.cc": ("cli/options.h", False),
 }
 

@@ -13,6 +13,7 @@
 
 #include "pith/error.h"
 #include "pith/options.h"
+#include "pith/reduction.h"
 #include "pith/results.h"
 
 namespace pith {
@@ -32,18 +33,13 @@ struct ModelInfo {
   std::vector<std::string> warnings;   // about weights and vocabulary
 };
 
-// A reduction method as `pith plan --list` and docs/reductions.md list it.
-struct MethodInfo {
-  struct Key {
-    std::string name;
-    std::string fallback;
-    std::string meaning;
-  };
-  std::string name;
-  std::string description;
-  std::vector<Key> keys;
+// What config.json alone tells of a model.
+struct ModelShape {
+  std::string kind;  // "mamba1" or "mamba2"
+  int64_t n_layer = 0;
 };
-std::vector<MethodInfo> ListReductions();
+// Reads no weights. Throws pith::Error.
+ModelShape ReadModelShape(const std::filesystem::path& directory);
 
 class Session;
 
@@ -82,22 +78,16 @@ class Engine {
   // One pass over a document with carried state. Ids: at least two.
   PerplexityResult Perplexity(std::span<const int32_t> ids, const RunControl& control = {}) const;
 
-  // The canonical spelling of a reduction; `auto` stays: Plan tells what it is for some length.
-  // Throws kInvalidArgument where the model cannot be reduced so at any length.
-  std::string CanonicalReduction(const ReductionOptions& reduction) const;
-
-  // Thresholds for an `ltmp` from contexts as they would be read, into a file that
-  // `ltmp:thresholds=FILE` reads (docs/formats/ltmp.md). One forward over them a site; progress is
-  // that of each.
-  void CalibrateLtmp(const ReductionOptions& reduction,
-                     std::span<const std::vector<int32_t>> contexts,
-                     const std::filesystem::path& file, const RunControl& control = {}) const;
+  // A reduction of this model's contexts from its text (docs/reductions.md), for all the calls that
+  // take one. Throws kInvalidArgument where the model cannot be reduced so at any length; also as
+  // reading a file that the text names. The calls throw kInvalidArgument for another model's.
+  Reduction Compile(std::string_view text, const CompileOptions& options = {}) const;
 
   // What a reduction would do to a context of `tokens`, without reading one.
-  PlanReport Plan(int64_t tokens, const ReductionOptions& reduction) const;
-  // What it does to this context.
-  InspectReport Inspect(std::span<const int32_t> ids, const ReductionOptions& reduction,
-                        const RunControl& control = {}) const;
+  PlanReport Plan(int64_t tokens, const Reduction& reduction) const;
+  // What it does to this context, of at least one token.
+  InspectReport Inspect(std::span<const int32_t> ids, const Reduction& reduction,
+                        const InspectOptions& options = {}) const;
 
   Session NewSession() const;
   Session LoadSession(const std::filesystem::path& state_file) const;
@@ -120,7 +110,7 @@ class Session {
   Session& operator=(Session&&) noexcept;
 
   // Reads more text, reduced as one context of its own.
-  PrefillReport Append(std::span<const int32_t> ids, const ReductionOptions& reduction = {},
+  PrefillReport Append(std::span<const int32_t> ids, const Reduction& reduction = {},
                        const RunControl& control = {});
   // Continues the text. Without a `prompt`, a token must have been appended since the session was
   // made or loaded, or the text must end with a generated one.

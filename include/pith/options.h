@@ -5,9 +5,12 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "pith/reduction.h"
 
 namespace pith {
 
@@ -20,13 +23,6 @@ struct EngineOptions {
   int64_t rows_per_chunk = 1024;  // rows in flight in prefill; bounds the scratch memory
   int64_t ssd_chunk = 64;         // rows per chunk of Mamba-2's SSD layer
   bool verify_weights = true;     // scan all weights for NaN and infinity while loading
-};
-
-// How a prompt is reduced. Decode steps and scored continuations never are.
-struct ReductionOptions {
-  std::string reduce = "none";  // the grammar of docs/reductions.md: "utrc@30%"
-  std::vector<int> sites;       // layers after which to reduce; empty: the method's default
-  bool full_flops = false;      // count blocks and head for "@N%", not the blocks alone
 };
 
 struct SamplingOptions {
@@ -44,12 +40,34 @@ struct RunControl {
   std::function<void(double)> progress = nullptr;  // share done, 0 … 1
 };
 
+// An edge that a policy weighs at a site: `row` may merge into `target`.
+struct SiteEdge {
+  int32_t row = 0;
+  int32_t target = -1;  // −1: it has none
+  float similarity = 0;
+};
+
+// What stood at one site, and what was planned for it. The spans are the call's.
+struct SiteSight {
+  int layer = 0;
+  int64_t rows = 0;
+  int64_t protected_tail = 0;         // last rows that are neither removed nor altered
+  std::span<const float> importance;  // [rows] as the policy read it; empty: it reads none
+  std::span<const SiteEdge> edges;    // in the order in which they were found; empty: none
+  std::span<const int32_t> removed;   // rows, increasing
+};
+
+struct InspectOptions {
+  RunControl control;
+  std::function<void(const SiteSight&)> on_site = nullptr;  // called at each site
+};
+
 struct GenerateOptions {
   int64_t max_tokens = 128;
   SamplingOptions sampling;
   std::vector<std::string> stop;    // texts that end the output and are not part of it
   bool stop_at_end_of_text = true;  // stop at the model's end-of-text token
-  ReductionOptions reduction;
+  Reduction reduction;
   // Receives valid UTF-8 as it becomes final. Returning false stops after this piece.
   std::function<bool(std::string_view text)> on_text = nullptr;
   RunControl control;
@@ -63,9 +81,12 @@ enum class ScoringMode : uint8_t {
   kPublishedTail,  // the published code: padded batches, rows and labels aligned at the end
   kPaperFirst,     // the paper's sentence: the first 1 − m % of the labels
 };
+// "context", "survivors", "published-tail", "paper-first". Throws kInvalidArgument, listing them.
+ScoringMode ParseScoringMode(std::string_view name);
+std::string_view ScoringModeName(ScoringMode mode);
 
 struct ScoreOptions {
-  ReductionOptions reduction;
+  Reduction reduction;
   ScoringMode mode = ScoringMode::kContext;
   int64_t padded_batch = 16;          // published-tail: items padded together, longest first
   bool logprobs = false;              // list every continuation token in the result

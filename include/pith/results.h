@@ -83,6 +83,8 @@ struct PlanReport {
   int64_t tokens = 0;
   std::vector<SiteRows> sites;
   std::optional<SkimBounds> skim;
+  double keep = 1;             // share of rows kept at each site, given or solved
+  int64_t protected_tail = 0;  // last tokens that are neither removed nor altered; skim: 0
   double realised = 0;         // of the count that the reduction was asked in; skim: all pairs
   double realised_blocks = 0;  // of the layers alone
   double realised_full = 0;    // of the layers and the head over the surviving rows

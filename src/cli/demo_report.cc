@@ -44,7 +44,7 @@ ReportSection SurvivalSection(const Engine& engine, const std::string& name,
       contexts.push_back(window.context);
     }
     section.blocks.emplace_back(
-        KeptPositions(engine, contexts, {.reduce = reduce}, {.cancel = cancel}));
+        KeptPositions(engine, contexts, engine.Compile(reduce), {.cancel = cancel}));
   };
   add("utrc@30%", kUtrcContexts);
   if (!all) return section;
@@ -55,8 +55,8 @@ ReportSection SurvivalSection(const Engine& engine, const std::string& name,
 ReportSection SkimSection(const Engine& engine, const std::string& name,
                           std::span<const int32_t> document, const std::atomic<bool>* cancel) {
   const InspectReport report =
-      engine.Inspect(document.first(std::min(kLongTokens, document.size())), {.reduce = "skim"},
-                     {.cancel = cancel});
+      engine.Inspect(document.first(std::min(kLongTokens, document.size())), engine.Compile("skim"),
+                     {.control = {.cancel = cancel}});
   return {name + ": what skim writes of a long prompt", {WrittenPairs(report)}};
 }
 
@@ -65,7 +65,8 @@ ReportSection PassageSection(const Engine& engine, const std::string& name,
   ReportSection section{name + ": a passage, token by token", {}};
   const auto passage = document.first(std::min(kPassageTokens, document.size()));
   for (const char* reduce : {"utrc@30%", kShortSkim}) {
-    const InspectReport report = engine.Inspect(passage, {.reduce = reduce}, {.cancel = cancel});
+    const InspectReport report =
+        engine.Inspect(passage, engine.Compile(reduce), {.control = {.cancel = cancel}});
     section.blocks.emplace_back(FateTokens(report, engine));
   }
   return section;

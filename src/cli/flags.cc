@@ -5,7 +5,7 @@
 #include "cli/io.h"
 #include "cli/text.h"
 #include "core/error.h"
-#include "reduce/spec.h"
+#include "pith/reduction_spec.h"
 
 namespace pith::cli {
 namespace {
@@ -96,12 +96,12 @@ void ReductionFlags::Declare(CLI::App& verb) {
       ->group("Reduction");
 }
 
-ReductionOptions ReductionFlags::Resolve(const SeedFlag& seed) const {
+ReductionText ReductionFlags::Resolve(const SeedFlag& seed) const {
   ReductionSpec spec = ReductionSpec::ParseOrRead(reduce);
   if (seed.seed && TakesSeed(spec.method)) {
     spec.params.emplace("seed", std::to_string(*seed.seed));
   }
-  return {.reduce = spec.ToString(), .sites = sites, .full_flops = flops == "full"};
+  return {.text = spec.ToString(), .options = {.sites = sites, .full_flops = flops == "full"}};
 }
 
 void OutputFlags::Declare(CLI::App& verb) {

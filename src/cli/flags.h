@@ -42,6 +42,13 @@ struct SeedFlag {
   void Declare(CLI::App& verb);
 };
 
+// What the flags ask for: well formed, but for no model yet.
+struct ReductionText {
+  std::string text;
+  CompileOptions options;
+  Reduction Compile(const Engine& engine) const { return engine.Compile(text, options); }
+};
+
 // --reduce --sites --flops
 struct ReductionFlags {
   std::string reduce = "none";
@@ -50,7 +57,7 @@ struct ReductionFlags {
 
   void Declare(CLI::App& verb);
   // Reads `@FILE`. A seed that the reduction names itself wins. Throws pith::Error.
-  ReductionOptions Resolve(const SeedFlag& seed) const;
+  ReductionText Resolve(const SeedFlag& seed) const;
 };
 
 // --json --output --quiet

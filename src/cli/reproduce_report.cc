@@ -167,7 +167,7 @@ std::vector<ReportMap> KeptMaps(const Engine& engine, std::span<const Grid> grid
     if (grid.table != "table1" && grid.table != "table2" && grid.table != "table6") continue;
     for (const GridRow& row : grid.rows) {
       if (row.wanted != kWanted || !seen.insert(row.method).second) continue;
-      ReportMap map = KeptPositions(engine, contexts, {.reduce = row.method}, control);
+      ReportMap map = KeptPositions(engine, contexts, engine.Compile(row.method), control);
       if (map.values.empty()) continue;
       map.title = StrCat(row.name, ": ", row.method);
       maps.push_back(std::move(map));

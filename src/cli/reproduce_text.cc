@@ -5,7 +5,6 @@
 
 #include "cli/text.h"
 #include "core/error.h"
-#include "score/modes.h"
 
 namespace pith::cli {
 namespace {

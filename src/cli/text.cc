@@ -5,7 +5,7 @@
 #include <cstdio>
 
 #include "core/error.h"
-#include "tokenize/utf8.h"
+#include "core/utf8.h"
 
 namespace pith::cli {
 namespace {

@@ -15,9 +15,10 @@
 #include "core/error.h"
 #include "eval/calibrate.h"
 #include "eval/fingerprint.h"
+#include "eval/ltmp_calibration.h"
 #include "eval/report/html.h"
 #include "eval/text_windows.h"
-#include "reduce/spec.h"
+#include "pith/reduction_spec.h"
 
 namespace pith::cli {
 namespace {
@@ -171,7 +172,7 @@ int CalibrateThresholds(const CalibrateFlags& flags, const Context& context) {
           "hold");
   PrepareFile(file);
   const Engine engine = flags.model.Load();
-  engine.CanonicalReduction({.reduce = spec.ToString()});  // before the text is read
+  engine.Compile(spec.ToString());  // before the text is read
   TaskOptions task = flags.task;
   task.limit = flags.windows;
   std::vector<std::vector<int32_t>> contexts;
@@ -179,7 +180,7 @@ int CalibrateThresholds(const CalibrateFlags& flags, const Context& context) {
     for (const TaskItem& item : windows.items) contexts.push_back(item.requests[0].context);
   }
   ProgressBar bar("reading", flags.quiet);
-  engine.CalibrateLtmp({.reduce = spec.ToString()}, contexts, file, bar.Control(context.cancel));
+  CalibrateLtmp(engine, spec, contexts, file, bar.Control(context.cancel));
   bar.Clear();
   ReductionSpec use = spec;
   use.params["thresholds"] = file;

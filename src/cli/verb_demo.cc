@@ -76,7 +76,7 @@ OrderedJson ShowContinuations(const Engine& engine, const std::string& document,
   OrderedJson list = OrderedJson::array();
   for (const char* reduce : {"none", "skim", "truncate@30%", "utrc@30%"}) {
     GenerateOptions options{.max_tokens = 48, .sampling = {.greedy = true}};
-    options.reduction.reduce = reduce;
+    options.reduction = engine.Compile(reduce);
     options.control.cancel = context.cancel;
     const GenerateResult result = engine.Generate(ids, options);
     Require(result.finish != "cancelled", ErrorCode::kCancelled, "cancelled");
@@ -102,7 +102,7 @@ std::vector<CompareRow> ShowTable(const Engine& engine, const CompareSet& set,
     const double part = 1.0 / static_cast<double>(reductions.size());
     for (size_t i = 0; i < reductions.size(); ++i) {
       const double begin = static_cast<double>(i) * part;
-      rows.push_back(Compare(engine, set, {.reduce = reductions[i]},
+      rows.push_back(Compare(engine, set, engine.Compile(reductions[i]),
                              bar.Control(context.cancel, begin, begin + part)));
     }
   }

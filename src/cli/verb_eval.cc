@@ -19,8 +19,7 @@
 #include "eval/report/eval_sections.h"
 #include "eval/report/html.h"
 #include "eval/runner.h"
-#include "reduce/spec.h"
-#include "score/modes.h"
+#include "pith/reduction_spec.h"
 
 namespace pith::cli {
 namespace {

@@ -91,7 +91,7 @@ class Steps {
 
 int RunGenerate(const GenerateFlags& flags, const Context& context) {
   GenerateOptions options = flags.options;
-  options.reduction = flags.reduction.Resolve(flags.seed);
+  const ReductionText reduction = flags.reduction.Resolve(flags.seed);
   options.sampling.seed = flags.seed.seed.value_or(0);
   options.stop_at_end_of_text = !flags.ignore_eos;
   const bool needs_prompt = flags.load_state.empty() && !flags.bos;
@@ -101,6 +101,7 @@ int RunGenerate(const GenerateFlags& flags, const Context& context) {
   Output output(flags.output.output);
 
   const Engine engine = flags.model.Load();
+  options.reduction = reduction.Compile(engine);
   const std::vector<int32_t> ids = EncodePrompt(flags, engine, prompt);
   Session session =
       flags.load_state.empty() ? engine.NewSession() : engine.LoadSession(flags.load_state);

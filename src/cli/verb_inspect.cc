@@ -32,16 +32,18 @@ std::optional<int> FindSite(const PlanReport& plan, std::optional<int> layer) {
 
 int RunInspect(const InspectFlags& flags, const Context& context) {
   const std::string text = flags.text.Read(context);
-  const ReductionOptions reduction = flags.reduction.Resolve(flags.seed);
+  const ReductionText asked = flags.reduction.Resolve(flags.seed);
   Output output(flags.output.output);
   const Engine engine = flags.model.Load();
+  const Reduction reduction = asked.Compile(engine);
   const std::vector<int32_t> ids = engine.Tokenize(text, flags.bos);
   Require(!ids.empty(), ErrorCode::kInvalidArgument, flags.text.Source(),
           ": no tokens, expected at least one");
   // An unknown site is found before the text is read.
   const std::optional<int> site = FindSite(engine.Plan(ids.size(), reduction), flags.site);
   ProgressBar bar("reading", flags.output.quiet);
-  const InspectReport report = engine.Inspect(ids, reduction, bar.Control(context.cancel));
+  const InspectReport report =
+      engine.Inspect(ids, reduction, {.control = bar.Control(context.cancel)});
   bar.Clear();
   const InspectView view(report, engine);
   if (flags.output.json) {

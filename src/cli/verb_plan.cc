@@ -79,8 +79,9 @@ int RunPlan(const PlanFlags& flags, const Context&) {
   }
   Require(!flags.model.model.empty() && flags.length > 0, ErrorCode::kInvalidArgument,
           "plan: --model DIR and --length N are required (or --list)");
-  const ReductionOptions reduction = flags.reduction.Resolve(flags.seed);
-  const PlanReport plan = flags.model.Load(false).Plan(flags.length, reduction);
+  const ReductionText reduction = flags.reduction.Resolve(flags.seed);
+  const Engine engine = flags.model.Load(false);
+  const PlanReport plan = engine.Plan(flags.length, reduction.Compile(engine));
   flags.output.json ? output.WriteJson(PlanJson(plan)) : output.Write(PlanText(plan));
   output.Commit();
   return kExitOk;

@@ -16,7 +16,6 @@
 #include "core/error.h"
 #include "eval/fingerprint.h"
 #include "eval/report/html.h"
-#include "score/modes.h"
 
 namespace pith::cli {
 namespace {
@@ -50,7 +49,8 @@ std::vector<std::string> ChosenTables(const std::vector<std::string>& names) {
 }
 
 std::vector<Grid> MakeGrids(const PaperTables& paper, const std::vector<std::string>& tables,
-                            const std::string& own_name, const GridModel& shape, ScoringMode mode) {
+                            const std::string& own_name, const ModelShape& shape,
+                            ScoringMode mode) {
   std::vector<Grid> grids;
   for (const std::string& table : tables) {
     const std::string beside =
@@ -78,7 +78,7 @@ class Reproduction {
     const TaskWork six = EstimateWork(PaperTasks(), flags_.task);
     const TaskWork longs = flags_.long_texts ? EstimateWork(LongTasks(), flags_.task) : TaskWork();
     std::vector<ReproducePlan> plans;
-    const auto add = [&](const std::string& name, const std::string& own, const GridModel& shape,
+    const auto add = [&](const std::string& name, const std::string& own, const ModelShape& shape,
                          const std::vector<std::string>& tables, bool missing) {
       for (const ScoringMode mode : kModes) {
         const auto grids = MakeGrids(paper_, tables, own, shape, mode);

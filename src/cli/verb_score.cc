@@ -8,7 +8,6 @@
 #include "cli/score_text.h"
 #include "cli/verbs.h"
 #include "core/error.h"
-#include "score/modes.h"
 
 namespace pith::cli {
 namespace {
@@ -30,9 +29,15 @@ struct ScoreFlags {
   bool bos = false;
 };
 
-ScoreOptions MakeOptions(const ScoreFlags& flags) {
+// What can be wrong without a model.
+ReductionText CheckFlags(const ScoreFlags& flags) {
+  ParseScoringMode(flags.scoring);
+  return flags.reduction.Resolve(flags.seed);
+}
+
+ScoreOptions MakeOptions(const ScoreFlags& flags, const Engine& engine) {
   ScoreOptions options;
-  options.reduction = flags.reduction.Resolve(flags.seed);
+  options.reduction = CheckFlags(flags).Compile(engine);
   options.mode = ParseScoringMode(flags.scoring);
   options.logprobs = flags.logprobs;
   return options;
@@ -52,9 +57,10 @@ int RunPair(const ScoreFlags& flags, const Context& context) {
           "--context-file - --continuation-file -: standard input can be read once");
   const std::string before = flags.context.Read(context);
   const std::string after = flags.continuation.Read(context);
-  ScoreOptions options = MakeOptions(flags);
+  CheckFlags(flags);
   Output output(flags.output.output);
   const Engine engine = flags.model.Load();
+  ScoreOptions options = MakeOptions(flags, engine);
   const ScoreItem item = Encode(flags, engine, before, after, flags.continuation.Source());
   ProgressBar bar("scoring", flags.output.quiet);
   options.control = bar.Control(context.cancel);
@@ -87,7 +93,7 @@ void PrintItem(const ScoreFlags& flags, const Engine& engine, const TextPair& pa
 void ScoreGroups(const ScoreFlags& flags, const Context& context, const Engine& engine,
                  std::span<const TextPair> pairs, const std::string& source, ScoreSummary& summary,
                  Output& output) {
-  ScoreOptions options = MakeOptions(flags);
+  ScoreOptions options = MakeOptions(flags, engine);
   ProgressBar bar("scoring", flags.output.quiet);
   for (size_t begin = 0; begin < pairs.size(); begin += kGroup) {
     const auto group = pairs.subspan(begin, std::min(kGroup, pairs.size() - begin));
@@ -112,7 +118,7 @@ int RunItems(const ScoreFlags& flags, const Context& context) {
           "--items excludes --context and --continuation");
   const std::string source = flags.items == "-" ? "standard input" : flags.items;
   const std::vector<TextPair> pairs = ParseItems(ReadInput(flags.items, *context.cancel), source);
-  MakeOptions(flags);  // a bad reduction costs no loading
+  CheckFlags(flags);  // a bad reduction costs no loading
   Output output(flags.output.output);
   const Engine engine = flags.model.Load();
   const Stopwatch watch;

@@ -7,7 +7,7 @@
 #include "cli/text.h"
 #include "cli/verbs.h"
 #include "core/error.h"
-#include "tokenize/tokenizer.h"
+#include "pith/tokenizer.h"
 
 namespace pith::cli {
 namespace {

@@ -6,9 +6,9 @@
 
 #include "core/error.h"
 #include "engine/impl.h"
-#include "model/calibrate_ltmp.h"
 #include "model/workspace.h"
-#include "reduce/registry.h"
+#include "reduce/edges.h"
+#include "reduce/reduction.h"
 #include "score/score.h"
 #include "tokenize/blanks.h"
 
@@ -18,11 +18,6 @@ const Tokenizer& Engine::Impl::RequireTokenizer() const {
   Require(tokenizer.has_value(), ErrorCode::kNotFound,
           "the model came without a tokenizer.json: text needs one");
   return *tokenizer;
-}
-
-Reduction Engine::Impl::Compile(const ReductionOptions& options) const {
-  return CompileReduction(ReductionSpec::Parse(options.reduce), model.facts(), options.sites,
-                          options.full_flops ? FlopsCount::kFull : FlopsCount::kBlocks);
 }
 
 PrefillOptions Engine::Impl::Prefilling(const RunControl& control,
@@ -63,9 +58,8 @@ GenerateResult Engine::Generate(std::span<const int32_t> prompt,
 
 std::vector<ScoreResult> Engine::Score(std::span<const ScoreItem> items,
                                        const ScoreOptions& options, ScoreStats* stats) const {
-  const Reduction reduction = impl_->Compile(options.reduction);
-  return reduction.by_length() ? impl_->ScoreByLength(items, options, reduction, stats)
-                               : impl_->Score(items, options, reduction, stats);
+  return options.reduction.by_length() ? impl_->ScoreByLength(items, options, stats)
+                                       : impl_->Score(items, options, stats);
 }
 
 ScoreItem Engine::EncodePair(std::string_view context, std::string_view continuation,
@@ -118,47 +112,62 @@ PlanReport MakePlanReport(const ModelFacts& facts, const Reduction& reduction, i
                              .realised_all_pairs = bounds.all_pairs,
                              .realised_no_pairs = bounds.no_pairs};
   }
+  if (const Removal* const removal = compiled.removal()) {
+    report.keep = removal->keep;
+    report.protected_tail = removal->protected_tail;
+  }
   report.dense_gflop = 1e-9 * static_cast<double>(tokens) * (facts.LayersWork() + facts.head);
   SetLengths(facts, compiled.Lengths(tokens), report);
   return report;
 }
 
+// What a prefill shows at a site, in the words of the interface.
+SiteObserver Watch(const std::function<void(const SiteSight&)>& on_site) {
+  return [&on_site](const SiteView& site, const Plan& plan) {
+    std::vector<SiteEdge> edges;
+    for (const Edge& edge : *site.edges_seen) {
+      edges.push_back({edge.row, edge.match.target, edge.match.similarity});
+    }
+    std::vector<int32_t> removed;
+    for (const Plan::Removed& r : plan.removed) removed.push_back(r.row);
+    on_site({.layer = site.layer,
+             .rows = site.rows,
+             .protected_tail = site.protected_tail,
+             .importance = site.importance,
+             .edges = edges,
+             .removed = removed});
+  };
+}
+
 }  // namespace
 
-PlanReport Engine::Plan(int64_t tokens, const ReductionOptions& reduction) const {
+Reduction Engine::Compile(std::string_view text, const CompileOptions& options) const {
+  return CompileReduction(ReductionSpec::Parse(text), impl_->model.facts(), options.sites,
+                          options.full_flops ? FlopsCount::kFull : FlopsCount::kBlocks);
+}
+
+PlanReport Engine::Plan(int64_t tokens, const Reduction& reduction) const {
   Require(tokens >= 1, ErrorCode::kInvalidArgument, "length: got ", tokens,
           ", expected at least 1");
-  return MakePlanReport(impl_->model.facts(), impl_->Compile(reduction).For(tokens), tokens);
+  reduction.impl().CheckModel(impl_->model.facts());
+  return MakePlanReport(impl_->model.facts(), reduction.For(tokens), tokens);
 }
 
-std::string Engine::CanonicalReduction(const ReductionOptions& reduction) const {
-  return impl_->Compile(reduction).text();
-}
-
-void Engine::CalibrateLtmp(const ReductionOptions& reduction,
-                           std::span<const std::vector<int32_t>> contexts,
-                           const std::filesystem::path& file, const RunControl& control) const {
-  Require(!reduction.full_flops, ErrorCode::kInvalidArgument,
-          "calibration of ltmp: expected flops=blocks");
-  pith::CalibrateLtmp(impl_->model, impl_->exec, ReductionSpec::Parse(reduction.reduce),
-                      reduction.sites, contexts, impl_->Prefilling(control, Reduction()))
-      .Write(file);
-}
-
-InspectReport Engine::Inspect(std::span<const int32_t> ids, const ReductionOptions& reduction,
-                              const RunControl& control) const {
+InspectReport Engine::Inspect(std::span<const int32_t> ids, const Reduction& reduction,
+                              const InspectOptions& options) const {
   const auto tokens = static_cast<int64_t>(ids.size());
-  Require(tokens >= 1, ErrorCode::kInvalidArgument, "length: got 0, expected at least 1");
-  const Reduction here = impl_->Compile(reduction).For(tokens);
-  InspectReport report{.plan = MakePlanReport(impl_->model.facts(), here, tokens), .tokens = {}};
+  InspectReport report{.plan = Plan(tokens, reduction), .tokens = {}};
+  const Reduction here = reduction.For(tokens);
+  PrefillOptions prefill = impl_->Prefilling(options.control, here);
+  if (options.on_site) prefill.on_site = Watch(options.on_site);
   for (const int32_t id : ids) report.tokens.push_back({.id = id});
   StatePool pool(impl_->model, impl_->exec, 1);
   Sequence sequence{.slot = pool.Take()};
   Workspace workspace;
   const SequenceInput input{ids, &sequence, WantRows::kNone};
   const PrefillResult result =
-      Prefill(impl_->model, impl_->exec, pool, {&input, 1}, impl_->Prefilling(control, here),
-              workspace, [](std::span<const OutputRow>, MatView<const float>) {});
+      Prefill(impl_->model, impl_->exec, pool, {&input, 1}, prefill, workspace,
+              [](std::span<const OutputRow>, MatView<const float>) {});
   if (result.maps.empty()) return report;
   SetLengths(impl_->model.facts(), result.schedules[0], report.plan);
   if (!result.far.empty()) {
@@ -173,20 +182,6 @@ InspectReport Engine::Inspect(std::span<const int32_t> ids, const ReductionOptio
     report.tokens[p].merged_residual = fate.merged_residual;
   }
   return report;
-}
-
-std::vector<MethodInfo> ListReductions() {
-  std::vector<MethodInfo> list;
-  for (const Method& method : Methods()) {
-    MethodInfo info{
-        .name = std::string(method.name), .description = std::string(method.summary), .keys = {}};
-    for (const MethodKey& key : AllKeys(method)) {
-      info.keys.push_back(
-          {std::string(key.name), std::string(key.fallback), std::string(key.meaning)});
-    }
-    list.push_back(std::move(info));
-  }
-  return list;
 }
 
 }  // namespace pith

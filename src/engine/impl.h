@@ -28,14 +28,13 @@ struct Engine::Impl {
   ModelInfo info;
 
   const Tokenizer& RequireTokenizer() const;
-  Reduction Compile(const ReductionOptions& options) const;
   std::vector<ScoreResult> Score(std::span<const ScoreItem> items, const ScoreOptions& options,
-                                 const Reduction& reduction, ScoreStats* stats) const;
+                                 ScoreStats* stats) const;
   // Under `auto`: each context reduced as its own length asks.
   std::vector<ScoreResult> ScoreByLength(std::span<const ScoreItem> items,
-                                         const ScoreOptions& options, const Reduction& reduction,
-                                         ScoreStats* stats) const;
-  // `reduction`, which may not be by_length(), must outlive the result.
+                                         const ScoreOptions& options, ScoreStats* stats) const;
+  // `reduction`, which may not be by_length(), must outlive the result. Throws kInvalidArgument for
+  // another model's.
   PrefillOptions Prefilling(const RunControl& control, const Reduction& reduction) const;
 };
 

@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "engine/impl.h"
+#include "model/facts.h"
 #include "model/model.h"
 #include "ops/backend.h"
 #include "pith/engine.h"
@@ -88,6 +89,11 @@ std::vector<int32_t> FindEndOfText(const ModelConfig& config,
 }
 
 }  // namespace
+
+ModelShape ReadModelShape(const std::filesystem::path& directory) {
+  const ModelConfig config = LoadModelConfig(directory / "config.json");
+  return {.kind = FactsOf(config).kind, .n_layer = config.n_layer()};
+}
 
 Engine Engine::Load(const std::filesystem::path& directory, const EngineOptions& options,
                     const std::filesystem::path& tokenizer) {

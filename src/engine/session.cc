@@ -55,13 +55,13 @@ Session Engine::LoadSession(const std::filesystem::path& state_file) const {
   return Session(std::move(session));
 }
 
-PrefillReport Session::Append(std::span<const int32_t> ids, const ReductionOptions& reduction,
+PrefillReport Session::Append(std::span<const int32_t> ids, const Reduction& reduction,
                               const RunControl& control) {
   const auto start = std::chrono::steady_clock::now();
   const Engine::Impl& engine = *impl_->engine;
   std::vector<int32_t> all(ids.begin(), ids.end());
   if (impl_->sequence.pending) all.insert(all.begin(), *impl_->sequence.pending);
-  const Reduction here = engine.Compile(reduction).For(std::ssize(all));
+  const Reduction here = reduction.For(std::ssize(all));
 
   // Reads in the spare slot, so that a cancelled or failed read leaves the session as it was.
   impl_->pool.Copy(impl_->sequence.slot, impl_->spare);

@@ -6,8 +6,6 @@
 #include "core/checksum.h"
 #include "core/error.h"
 #include "core/file.h"
-#include "reduce/registry.h"
-#include "reduce/spec.h"
 
 namespace pith {
 namespace {
@@ -21,14 +19,9 @@ void Add(Checksum& checksum, const std::vector<T>& values) {
 
 }  // namespace
 
-uint64_t ChecksumOfFiles(const std::string& method) {
+uint64_t ChecksumOfFiles(const Reduction& reduction) {
   Checksum checksum;
-  const ReductionSpec spec = ReductionSpec::Parse(method);
-  for (const MethodKey& key : AllKeys(FindMethod(spec.method))) {
-    const auto value = spec.params.find(std::string(key.name));
-    if (!key.file || value == spec.params.end()) continue;
-    checksum.Add(MappedFile(value->second).bytes());
-  }
+  for (const std::string& file : reduction.files()) checksum.Add(MappedFile(file).bytes());
   return checksum.value();
 }
 

@@ -15,12 +15,13 @@ namespace pith {
 
 struct EvalCell {
   const EvalTask* task = nullptr;
-  std::string method;  // canonical spelling
-  uint64_t files = 0;  // ChecksumOfFiles(method)
+  Reduction reduction;
+  std::string method;  // its canonical spelling
+  uint64_t files = 0;  // ChecksumOfFiles(reduction)
 };
 
-// Of the files that a method reads (`thresholds=FILE`): their content decides its scores.
-uint64_t ChecksumOfFiles(const std::string& method);
+// Of the files that a reduction reads (`thresholds=FILE`): their content decides its scores.
+uint64_t ChecksumOfFiles(const Reduction& reduction);
 
 // Of all that scores and metrics depend on, the method's files included.
 uint64_t ChecksumOf(const TaskItem& item, uint64_t files);

@@ -79,10 +79,10 @@ Paired PairedDifference(const std::vector<double>& values, const std::vector<dou
   return paired;
 }
 
-CompareRow Compare(const Engine& engine, const CompareSet& set, const ReductionOptions& reduction,
+CompareRow Compare(const Engine& engine, const CompareSet& set, const Reduction& reduction,
                    const RunControl& control) {
   ResetPeakMemory();
-  CompareRow row{.reduce = engine.CanonicalReduction(reduction)};
+  CompareRow row{.reduce = reduction.text()};
   ScoreStats window_stats;
   ScoreStats recall_stats;
   const double windows = static_cast<double>(set.windows.size());

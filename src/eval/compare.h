@@ -43,7 +43,7 @@ struct Paired {
 Paired PairedDifference(const std::vector<double>& values, const std::vector<double>& base);
 
 // Scores windows and questions under one reduction (scoring mode `context`).
-CompareRow Compare(const Engine& engine, const CompareSet& set, const ReductionOptions& reduction,
+CompareRow Compare(const Engine& engine, const CompareSet& set, const Reduction& reduction,
                    const RunControl& control);
 
 // The table for people; differences are to `rows[0]`, which should be dense.

@@ -9,7 +9,6 @@
 #include "core/error.h"
 #include "core/file.h"
 #include "pith/version.h"
-#include "score/modes.h"
 
 namespace pith {
 namespace {

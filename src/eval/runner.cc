@@ -7,9 +7,6 @@
 #include "core/error.h"
 #include "eval/cell.h"
 #include "eval/peak_memory.h"
-#include "reduce/auto.h"
-#include "reduce/spec.h"
-#include "score/modes.h"
 
 namespace pith {
 namespace {
@@ -83,7 +80,7 @@ class Runner {
 
   ScoreOptions Scoring(const EvalCell& cell, int64_t tokens) const {
     ScoreOptions scoring{.mode = options_.mode, .logprobs = cell.task->task->needs_logprobs()};
-    scoring.reduction.reduce = cell.method;
+    scoring.reduction = cell.reduction;
     scoring.control.cancel = options_.control.cancel;
     if (options_.control.progress) {
       scoring.control.progress = [this, tokens](double share) {
@@ -139,38 +136,41 @@ class Runner {
 };
 
 // Tasks that read single tokens need every one of them scored; `auto` is for contexts alone.
-void CheckModes(std::span<const EvalTask> tasks, std::span<const std::string> methods,
+void CheckModes(std::span<const EvalTask> tasks, std::span<const Reduction> reductions,
                 ScoringMode mode) {
-  for (const std::string& method : methods) {
-    Require(mode == ScoringMode::kContext || !IsAuto(ReductionSpec::Parse(method)),
-            ErrorCode::kInvalidArgument, "reduction '", method, "': got scoring mode ",
-            ScoringModeName(mode), ", expected context");
+  if (mode == ScoringMode::kContext) return;
+  const auto refuse = [&](const auto&... what) {
+    Throw(ErrorCode::kInvalidArgument, what..., ": got scoring mode ", ScoringModeName(mode),
+          ", expected context");
+  };
+  for (const Reduction& reduction : reductions) {
+    if (reduction.by_length()) refuse("reduction '", reduction.text(), "'");
   }
   for (const EvalTask& task : tasks) {
-    Require(mode == ScoringMode::kContext || !task.task->needs_logprobs(),
-            ErrorCode::kInvalidArgument, task.name, ": got scoring mode ", ScoringModeName(mode),
-            ", expected context");
+    if (task.task->needs_logprobs()) refuse(task.name);
   }
 }
 
-// Canonical spellings, each once.
-std::vector<std::string> Canonical(const Engine& engine, const std::vector<std::string>& methods) {
-  std::vector<std::string> out;
+// Each once.
+std::vector<Reduction> CompileAll(const Engine& engine, const std::vector<std::string>& methods) {
+  std::vector<Reduction> out;
   for (const std::string& method : methods) {
-    std::string name = engine.CanonicalReduction({.reduce = method});
-    if (std::ranges::find(out, name) == out.end()) out.push_back(std::move(name));
+    Reduction reduction = engine.Compile(method);
+    if (std::ranges::find(out, reduction.text(), &Reduction::text) == out.end()) {
+      out.push_back(std::move(reduction));
+    }
   }
   return out;
 }
 
 std::vector<EvalCell> MakeCells(const Engine& engine, std::span<const EvalTask> tasks,
                                 const EvalOptions& options) {
-  const std::vector<std::string> methods = Canonical(engine, options.methods);
-  CheckModes(tasks, methods, options.mode);
+  const std::vector<Reduction> reductions = CompileAll(engine, options.methods);
+  CheckModes(tasks, reductions, options.mode);
   std::vector<EvalCell> cells;
   for (const EvalTask& task : tasks) {
-    for (const std::string& method : methods) {
-      cells.push_back({&task, method, ChecksumOfFiles(method)});
+    for (const Reduction& reduction : reductions) {
+      cells.push_back({&task, reduction, reduction.text(), ChecksumOfFiles(reduction)});
     }
   }
   return cells;

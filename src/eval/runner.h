@@ -94,7 +94,6 @@ void ScoreMissing(const Engine& engine, std::span<const EvalTask> tasks, const E
 // docs/formats/eval.md
 OrderedJson EvalRowsToJson(std::span<const EvalRow> rows);
 std::string EvalRowsToCsv(std::span<const EvalRow> rows);
-std::string JoinSites(std::span<const int> sites);  // "5+7+9", as in a reduction
 
 }  // namespace pith
 

@@ -4,7 +4,6 @@
 
 #include "core/error.h"
 #include "eval/runner.h"
-#include "score/modes.h"
 
 namespace pith {
 namespace {
@@ -112,12 +111,6 @@ std::string EvalRowsToCsv(std::span<const EvalRow> rows) {
       out += line + "\n";
     }
   }
-  return out;
-}
-
-std::string JoinSites(std::span<const int> sites) {
-  std::string out;
-  for (const int site : sites) out += (out.empty() ? "" : "+") + std::to_string(site);
   return out;
 }
 

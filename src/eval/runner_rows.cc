@@ -6,7 +6,6 @@
 
 #include "core/error.h"
 #include "eval/cell.h"
-#include "reduce/spec.h"
 
 namespace pith {
 namespace {
@@ -18,11 +17,11 @@ EvalRow Head(const Engine& engine, const EvalCell& cell, ScoringMode mode) {
   EvalRow row{.task = cell.task->name,
               .method = cell.method,
               .scoring = mode,
-              .wanted = ReductionSpec::Parse(cell.method).reduction};
-  constexpr int64_t kLong = int64_t{1} << 40;  // `auto` reaches its most there, others their sites
-  const PlanReport plan = engine.Plan(kLong, {.reduce = cell.method});
-  if (plan.reduce != cell.method) return row;  // `auto` is something else for every length
-  for (const SiteRows& site : plan.sites) row.sites.push_back(site.layer);
+              .wanted = cell.reduction.wanted()};
+  if (cell.reduction.by_length()) return row;
+  for (const SiteRows& site : engine.Plan(1, cell.reduction).sites) {
+    row.sites.push_back(site.layer);
+  }
   return row;
 }
 

@@ -1,3 +1,10 @@
+// A greedy walk, because a candidate costs a minute and the space has thousands. Depth comes first:
+// it saves the most, and recall falls steeply where a layer too many is skimmed, so that the walk
+// goes one layer at a time from the default and stops at the first that is over the budget. Then
+// single layers are left out, the cheapest in a trial of each alone first; then the window is
+// halved; then the horizon gives up mass. Every step starts from the last candidate within the
+// budget, and of all that were tried the one within it that saves the most is chosen, so a step
+// that turns out badly costs time alone.
 #include "eval/skim_search.h"
 
 #include <algorithm>
@@ -7,8 +14,8 @@
 #include <utility>
 
 #include "core/error.h"
-#include "reduce/skim.h"
-#include "reduce/spec.h"
+#include "pith/reduction.h"
+#include "pith/reduction_spec.h"
 
 namespace pith {
 namespace {
@@ -43,9 +50,9 @@ class Search {
   Search(const SkimSpace& space, const CalibrationBudget& budget,
          const std::function<CandidateCost(const std::string&)>& measure)
       : space_(space), budget_(budget), measure_(measure) {
-    const bool is_short = space.context < kLongContext;
-    at_.window = is_short ? 16 : 256;
-    at_.chunk = is_short ? 16 : 64;
+    const SkimDefaults defaults = SkimDefaultsFor(space.context);
+    at_.window = defaults.window;
+    at_.chunk = defaults.chunk;
     if (space.has_horizon) at_.horizon = "horizon=0.01";
   }
 

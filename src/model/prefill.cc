@@ -89,7 +89,7 @@ class PrefillPass::Impl {
   void Reduces(const CompiledReduction& reduction) {
     std::vector<std::span<const int32_t>> ids;
     for (const SequenceInput& input : batch_) ids.push_back(input.ids);
-    stream_.emplace(model_, context_.exec, reduction, std::move(ids));
+    stream_.emplace(model_, context_.exec, reduction, std::move(ids), options_.on_site);
     skim_ = reduction.skim();
     if (skim_ == nullptr) return;
     far_.resize(batch_.size());

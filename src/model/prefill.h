@@ -30,8 +30,9 @@ struct SequenceInput {
 
 struct PrefillOptions {
   const CompiledReduction* reduction = nullptr;  // null: every token through every layer
-  int64_t rows_per_chunk = 1024;  // bounds the scratch; raised to ssd_chunk where it is less
-  int64_t ssd_chunk = 64;         // rows per chunk of the SSD layer (Mamba-2)
+  int64_t rows_per_chunk = 1024;   // bounds the scratch; raised to ssd_chunk where it is less
+  int64_t ssd_chunk = 64;          // rows per chunk of the SSD layer (Mamba-2)
+  SiteObserver on_site = nullptr;  // sees each site of each sequence; costs a copy of the edges
   const std::atomic<bool>* cancel = nullptr;       // raised by the caller: throws kCancelled
   std::function<void(double)> progress = nullptr;  // called with the share that is done, 0 … 1
 };

@@ -9,12 +9,17 @@
 #include "ops/scan_features.h"
 #include "ops/scan_importance.h"
 #include "reduce/apply.h"
+#include "reduce/edges.h"
 
 namespace pith {
 
 Stream::Stream(const Model& model, const Exec& exec, const CompiledReduction& reduction,
-               std::vector<std::span<const int32_t>> ids)
-    : model_(model), exec_(exec), removal_(reduction.removal()), ids_(std::move(ids)) {
+               std::vector<std::span<const int32_t>> ids, const SiteObserver& on_site)
+    : model_(model),
+      exec_(exec),
+      removal_(reduction.removal()),
+      on_site_(on_site),
+      ids_(std::move(ids)) {
   if (removal_ != nullptr) needs_ = removal_->setup.policy->Needs();
   for (const auto& context : ids_) {
     const auto length = static_cast<int64_t>(context.size());
@@ -166,17 +171,17 @@ Plan Stream::PlanSite(int64_t sequence, int site) {
   if (length.layer >= 0 && needs_.importance_from != Source::kNone) {
     FetchImportance(sequence, length.layer);
   }
-  const SiteView view = ViewSite(sequence, length.layer);
-  if (!removal_->setup.counts_vary) {
-    PITH_CHECK(length.in == rows);
-    Plan plan = removal_->MakePlan(view, length.in - length.out);
-    PITH_CHECK(static_cast<int64_t>(plan.removed.size()) == length.in - length.out);
-    return plan;
-  }
-  Plan plan = removal_->MakePlan(view, 0);
+  SiteView view = ViewSite(sequence, length.layer);
+  std::vector<Edge> edges;
+  if (on_site_) view.edges_seen = &edges;
+  const bool counts_vary = removal_->setup.counts_vary;
+  PITH_CHECK(counts_vary || length.in == rows);
+  Plan plan = removal_->MakePlan(view, counts_vary ? 0 : length.in - length.out);
+  if (on_site_) on_site_(view, plan);
+  const auto removed = static_cast<int64_t>(plan.removed.size());
+  PITH_CHECK(counts_vary ? removed < rows : removed == length.in - length.out);
   length.in = rows;
-  length.out = rows - static_cast<int64_t>(plan.removed.size());
-  PITH_CHECK(length.out >= 1);
+  length.out = rows - removed;
   return plan;
 }
 

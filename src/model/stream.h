@@ -20,9 +20,9 @@ namespace pith {
 // (ScanShape::row_width a token) come on top.
 class Stream {
  public:
-  // `ids`: one context a sequence.
+  // `ids`: one context a sequence. `on_site` may be null.
   Stream(const Model& model, const Exec& exec, const CompiledReduction& reduction,
-         std::vector<std::span<const int32_t>> ids);
+         std::vector<std::span<const int32_t>> ids, const SiteObserver& on_site);
 
   // Current rows of each sequence.
   std::span<const int64_t> lengths() const { return lengths_; }
@@ -64,6 +64,7 @@ class Stream {
   const Exec exec_;
   const Removal* removal_;  // null under skim
   SiteNeeds needs_;
+  const SiteObserver& on_site_;
   std::vector<std::span<const int32_t>> ids_;
   std::vector<Schedule> schedules_;
   std::vector<TokenMap> maps_;

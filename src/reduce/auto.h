@@ -12,8 +12,8 @@
 #include <string_view>
 #include <vector>
 
+#include "pith/reduction_spec.h"
 #include "reduce/facts.h"
-#include "reduce/spec.h"
 
 namespace pith {
 

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "reduce/edges.h"
 
 namespace pith {
 namespace {
@@ -61,6 +62,14 @@ void Append(const Block& b, Plan part, Plan& plan, int64_t site_rows) {
   std::ranges::copy(part.weights, plan.weights.begin() + b.begin);
 }
 
+// Rows of a block to rows of the site.
+void Shift(const Block& b, std::span<Edge> edges) {
+  for (Edge& edge : edges) {
+    edge.row += static_cast<int32_t>(b.begin);
+    if (edge.match.target >= 0) edge.match.target += static_cast<int32_t>(b.begin);
+  }
+}
+
 }  // namespace
 
 Plan PlanInBlocks(const ReductionPolicy& policy, const SiteView& site, int64_t remove,
@@ -79,7 +88,9 @@ Plan PlanInBlocks(const ReductionPolicy& policy, const SiteView& site, int64_t r
     if (!site.features.empty()) view.features = site.features.Rows(b.begin, b.rows);
     view.protected_tail = b.protected_tail;
     view.block = static_cast<int64_t>(i);
+    const size_t seen = site.edges_seen == nullptr ? 0 : site.edges_seen->size();
     Append(b, policy.MakePlan(view, b.remove), plan, site.rows);
+    if (site.edges_seen != nullptr) Shift(b, std::span(*site.edges_seen).subspan(seen));
   }
   return plan;
 }

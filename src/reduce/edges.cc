@@ -20,6 +20,9 @@ std::vector<Edge> EdgesBetween(const SiteView& site, std::span<const int32_t> so
   for (size_t i = 0; i < sources.size(); ++i) {
     edges.push_back({sources[i], RankOf(site, sources[i]), matches[i]});
   }
+  if (site.edges_seen != nullptr) {
+    site.edges_seen->insert(site.edges_seen->end(), edges.begin(), edges.end());
+  }
   return edges;
 }
 

@@ -38,7 +38,6 @@ struct LtmpThresholds {
 
   // Throws as ReadFile does, and kCorruptData for a file that is none.
   static LtmpThresholds Read(const std::filesystem::path& path);
-  void Write(const std::filesystem::path& path) const;
 };
 
 // Of a spec's parameters those that decide what thresholds mean.

@@ -59,20 +59,4 @@ LtmpThresholds LtmpThresholds::Read(const std::filesystem::path& path) {
   return thresholds;
 }
 
-void LtmpThresholds::Write(const std::filesystem::path& path) const {
-  OrderedJson json;
-  json["format"] = kFormat;
-  json["keep"] = keep;
-  json["protect"] = protect;
-  json["options"] = OrderedJson::object();
-  for (const auto& [key, value] : options) json["options"][key] = value;
-  json["sites"] = OrderedJson::array();
-  for (const LtmpThreshold& site : sites) {
-    json["sites"].push_back({{"layer", site.layer}, {"merge", site.merge}, {"prune", site.prune}});
-  }
-  AtomicWriter writer(path);
-  writer.Write(json.dump(2) + "\n");
-  writer.Commit();
-}
-
 }  // namespace pith

@@ -6,6 +6,7 @@
 #include <system_error>
 
 #include "core/error.h"
+#include "pith/reduction.h"
 
 namespace pith {
 namespace {
@@ -94,9 +95,9 @@ std::vector<int> ParamReader::Layers(const std::string& key, int64_t n_layer) co
   return layers;
 }
 
-std::string JoinSites(const std::vector<int>& layers) {
+std::string JoinSites(std::span<const int> sites) {
   std::string text;
-  for (const int layer : layers) text += StrCat(text.empty() ? "" : "+", layer);
+  for (const int layer : sites) text += StrCat(text.empty() ? "" : "+", layer);
   return text;
 }
 

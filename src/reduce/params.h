@@ -39,9 +39,6 @@ class ParamReader {
   const std::map<std::string, std::string>* params_;
 };
 
-// The spelling of `layers` that Layers reads: 5+7+9.
-std::string JoinSites(const std::vector<int>& layers);
-
 }  // namespace pith
 
 #endif  // PITH_REDUCE_PARAMS_H_

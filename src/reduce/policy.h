@@ -3,6 +3,7 @@
 #define PITH_REDUCE_POLICY_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -40,6 +41,8 @@ struct SiteNeeds {
   std::shared_ptr<const Unigrams> unigrams = nullptr;  // for kRarity; null: the context's own
 };
 
+struct Edge;  // edges.h
+
 struct SiteView {
   int layer = 0;  // 0-based; −1 before the first layer, with nothing but positions
   int64_t rows = 0;
@@ -49,6 +52,7 @@ struct SiteView {
   std::span<const float> sizes;        // [rows] how many tokens have merged into each row, ≥ 1
   int64_t protected_tail = 0;          // the last rows that are neither removed nor altered
   int64_t block = 0;  // which of the blocks that a site is planned in; 0 where it is planned whole
+  std::vector<Edge>* edges_seen = nullptr;  // where edges that are weighed are noted; null: nowhere
   Exec exec;
 };
 
@@ -79,6 +83,9 @@ struct PolicySetup {
   bool counts_vary = false;     // plans remove what they see fit; one row at least stays
   std::optional<ScheduleMade> made_for = std::nullopt;  // any other schedule is refused
 };
+
+// What stood at a site (SiteView::edges_seen is set), and the plan that was made.
+using SiteObserver = std::function<void(const SiteView&, const Plan&)>;
 
 }  // namespace pith
 

@@ -101,6 +101,7 @@ Reduction::Reduction(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) 
 const std::string& Reduction::text() const { return impl_->text; }
 const std::string& Reduction::method() const { return impl_->spec.method; }
 std::optional<double> Reduction::wanted() const { return impl_->spec.reduction; }
+std::vector<std::string> Reduction::files() const { return FilesOf(impl_->spec); }
 bool Reduction::none() const { return !by_length() && impl_->compiled->none(); }
 bool Reduction::by_length() const { return !impl_->compiled.has_value(); }
 

@@ -9,11 +9,11 @@
 #include <vector>
 
 #include "pith/reduction.h"
+#include "pith/reduction_spec.h"
 #include "reduce/facts.h"
 #include "reduce/removal.h"
 #include "reduce/schedule.h"
 #include "reduce/skim.h"
-#include "reduce/spec.h"
 
 namespace pith {
 

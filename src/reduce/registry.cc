@@ -1,8 +1,10 @@
 #include "reduce/registry.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/error.h"
+#include "pith/reduction.h"
 #include "reduce/policies/policies.h"
 
 namespace pith {
@@ -59,11 +61,15 @@ const Method& FindMethod(std::string_view name) {
   Throw(ErrorCode::kInvalidArgument, "reduction method: got '", name, "', expected one of ", known);
 }
 
-bool ReadsFile(const ReductionSpec& spec) {
-  return std::ranges::any_of(FindMethod(spec.method).keys, [&](const MethodKey& key) {
+std::vector<std::string> FilesOf(const ReductionSpec& spec) {
+  std::vector<std::string> files;
+  for (const MethodKey& key : FindMethod(spec.method).keys) {
     const auto it = spec.params.find(std::string(key.name));
-    return key.file && it != spec.params.end() && it->second != key.fallback;
-  });
+    if (key.file && it != spec.params.end() && it->second != key.fallback) {
+      files.push_back(it->second);
+    }
+  }
+  return files;
 }
 
 std::vector<MethodKey> AllKeys(const Method& method) {
@@ -95,6 +101,20 @@ void CheckKeys(const ReductionSpec& spec, const Method& method) {
     Throw(ErrorCode::kInvalidArgument, spec.method, ": option: got '", key, "', expected ",
           known.empty() ? "no options" : "one of " + known);
   }
+}
+
+std::vector<MethodInfo> ListReductions() {
+  std::vector<MethodInfo> list;
+  for (const Method& method : Methods()) {
+    MethodInfo info{
+        .name = std::string(method.name), .description = std::string(method.summary), .keys = {}};
+    for (const MethodKey& key : AllKeys(method)) {
+      info.keys.push_back(
+          {std::string(key.name), std::string(key.fallback), std::string(key.meaning)});
+    }
+    list.push_back(std::move(info));
+  }
+  return list;
 }
 
 }  // namespace pith

@@ -7,10 +7,10 @@
 #include <variant>
 #include <vector>
 
+#include "pith/reduction_spec.h"
 #include "reduce/params.h"
 #include "reduce/policy.h"
 #include "reduce/schedule.h"
-#include "reduce/spec.h"
 
 namespace pith {
 
@@ -52,9 +52,9 @@ const std::vector<Method>& Methods();
 // Throws kInvalidArgument, listing the known names.
 const Method& FindMethod(std::string_view name);
 
-// Whether compiling `spec` reads a file that it names. Front ends that take specs
-// from a network must refuse those.
-bool ReadsFile(const ReductionSpec& spec);
+// The files that compiling `spec` reads. Front ends that take specs from a network must refuse
+// those that have any.
+std::vector<std::string> FilesOf(const ReductionSpec& spec);
 
 // The common keys that apply to the method, then its own.
 std::vector<MethodKey> AllKeys(const Method& method);

@@ -5,11 +5,11 @@
 #include <cstdint>
 #include <vector>
 
+#include "pith/reduction_spec.h"
 #include "reduce/facts.h"
 #include "reduce/policy.h"
 #include "reduce/registry.h"
 #include "reduce/schedule.h"
-#include "reduce/spec.h"
 
 namespace pith {
 

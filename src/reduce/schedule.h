@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "pith/reduction.h"
 #include "reduce/facts.h"
 
 namespace pith {
@@ -49,11 +50,6 @@ enum class Rounding : uint8_t {
   kCumulative,  // site k, counted from 1, aims at floor(keep^k · tokens + 1/2)
   kCeilChain,   // each site aims at ceil(keep · rows that enter it), as the published code does
 };
-
-// The paper's sites for 64 layers (12, 17, …, 42) and 48 layers (10, 15, …, 35). Any other depth L:
-// 5, 7, 9, 11, 13, 15 times L / 24, rounded to nearest, each once, below the last layer; a single
-// layer has site 0.
-std::vector<int> DefaultSites(int64_t n_layer);
 
 // Share of the work saved with keep ratio `keep` at each site, before rounding: docs/reductions.md,
 // "From a wanted reduction to lengths".

@@ -5,17 +5,20 @@
 #include <limits>
 
 #include "core/error.h"
+#include "pith/reduction.h"
 
 namespace pith {
 namespace {
 
-constexpr int64_t kWindow = 256;
-constexpr int64_t kChunk = 64;
-constexpr int64_t kShortWindow = 16;
-constexpr int64_t kShortChunk = 16;
 constexpr double kThreshold = 1e-2;
 
 }  // namespace
+
+SkimDefaults SkimDefaultsFor(int64_t tokens) {
+  constexpr int64_t kLongContext = 512;
+  if (tokens < kLongContext) return {.window = 16, .chunk = 16};
+  return {.window = 256, .chunk = 64};
+}
 
 Skim::Skim(const ReductionSpec& spec, const ModelFacts& facts, const ParamReader& params)
     : row_work_(facts.LayersWork()) {
@@ -75,8 +78,8 @@ void Skim::SetWanted(double wanted, const ModelFacts& facts) {
 }
 
 FarRegion Skim::Region(int64_t tokens) const {
-  const bool is_short = tokens < kLongContext;
-  int64_t window = window_.value_or(is_short ? kShortWindow : kWindow);
+  const SkimDefaults defaults = SkimDefaultsFor(tokens);
+  int64_t window = window_.value_or(defaults.window);
   if (wanted_) {
     const double far = all_ > 0 ? *wanted_ * static_cast<double>(tokens) / all_ : 0;
     window = tokens - static_cast<int64_t>(std::ceil(far - 1e-9));
@@ -84,7 +87,7 @@ FarRegion Skim::Region(int64_t tokens) const {
   // The last token's row gives the next token, so it is near whatever the window.
   window = std::max({window, protect_, int64_t{1}});
   return {.far = skimmed_work_ > 0 ? std::max<int64_t>(0, tokens - window) : 0,
-          .chunk = chunk_.value_or(is_short ? kShortChunk : kChunk)};
+          .chunk = chunk_.value_or(defaults.chunk)};
 }
 
 Skim::Bounds Skim::Realised(int64_t tokens) const {

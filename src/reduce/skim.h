@@ -7,13 +7,11 @@
 #include <optional>
 #include <vector>
 
+#include "pith/reduction_spec.h"
 #include "reduce/facts.h"
 #include "reduce/params.h"
-#include "reduce/spec.h"
 
 namespace pith {
-
-inline constexpr int64_t kLongContext = 512;  // shorter ones get the small window and chunk
 
 // Which writes of far tokens are made. A write counts for a (layer, head, chunk) with decay D from
 // the chunk's end to the end of the far tokens and mass m = Σ_t Δ_t · decay from t to the chunk's

@@ -1,4 +1,4 @@
-#include "reduce/spec.h"
+#include "pith/reduction_spec.h"
 
 #include <algorithm>
 #include <charconv>

@@ -16,10 +16,6 @@
 
 namespace pith {
 
-// "context", "survivors", "published-tail", "paper-first". Throws kInvalidArgument, listing them.
-ScoringMode ParseScoringMode(std::string_view name);
-std::string_view ScoringModeName(ScoringMode mode);
-
 // Row `row` of those that are left, in order, is scored against label `label` of the continuation.
 struct RowLabel {
   int64_t row = 0;

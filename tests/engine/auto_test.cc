@@ -15,9 +15,10 @@ namespace {
 using testing::ErrorOf;
 using testing::RandomIds;
 
-const ReductionOptions kAuto = {.reduce = "auto@10%"};
-
-using Auto = testing::BothKinds;
+class Auto : public testing::BothKinds {
+ protected:
+  const Reduction auto_ = engine_.Compile("auto@10%");
+};
 
 std::vector<ScoreItem> Items() {
   std::vector<ScoreItem> items;
@@ -32,18 +33,17 @@ std::vector<ScoreItem> Items() {
 TEST_P(Auto, EachContextIsReducedByItsOwnLength) {
   const std::vector<ScoreItem> items = Items();
   ScoreStats stats;
-  const auto together = engine_.Score(items, {.reduction = kAuto}, &stats);
+  const auto together = engine_.Score(items, {.reduction = auto_}, &stats);
   ASSERT_EQ(together.size(), items.size());
   EXPECT_EQ(stats.context_tokens, 600 + 50 + 130 + 1100);
   EXPECT_GT(stats.context_seconds, 0);
   for (size_t i = 0; i < items.size(); ++i) {
     SCOPED_TRACE(i);
     const auto tokens = std::ssize(items[i].context);
-    const std::string resolved = tokens == 0 ? "none" : engine_.Plan(tokens, kAuto).reduce;
+    const std::string resolved = tokens == 0 ? "none" : engine_.Plan(tokens, auto_).reduce;
     EXPECT_NE(resolved.substr(0, 4), "auto");
-    for (const std::string& reduce : {kAuto.reduce, resolved}) {
-      const ScoreResult alone =
-          engine_.Score({&items[i], 1}, {.reduction = {.reduce = reduce}}).at(0);
+    for (const Reduction& reduction : {auto_, engine_.Compile(resolved)}) {
+      const ScoreResult alone = engine_.Score({&items[i], 1}, {.reduction = reduction}).at(0);
       EXPECT_EQ(together[i].logprob, alone.logprob);
       EXPECT_EQ(together[i].realised, alone.realised);
       EXPECT_EQ(together[i].context_rows, alone.context_rows);
@@ -56,7 +56,7 @@ TEST_P(Auto, EachContextIsReducedByItsOwnLength) {
 
 TEST_P(Auto, ProgressRunsOnceFromNothingToAll) {
   double last = 0;
-  ScoreOptions options{.reduction = kAuto};
+  ScoreOptions options{.reduction = auto_};
   options.control.progress = [&](double share) {
     EXPECT_GE(share, last);
     last = share;
@@ -67,30 +67,29 @@ TEST_P(Auto, ProgressRunsOnceFromNothingToAll) {
 
 TEST_P(Auto, CallsWithOneContextSayWhatItStoodFor) {
   const std::vector<int32_t> ids = RandomIds(600, 1);
-  const std::string resolved = engine_.Plan(600, kAuto).reduce;
-  EXPECT_EQ(engine_.Inspect(ids, kAuto).plan.reduce, resolved);
-  EXPECT_EQ(engine_.NewSession().Append(ids, kAuto).realised,
-            engine_.NewSession().Append(ids, {.reduce = resolved}).realised);
-  EXPECT_EQ(engine_.CanonicalReduction({.reduce = "auto@010"}), "auto@10%");
-  EXPECT_EQ(engine_.CanonicalReduction({.reduce = "utrc@010"}), "utrc@10%");
+  const std::string resolved = engine_.Plan(600, auto_).reduce;
+  EXPECT_EQ(engine_.Inspect(ids, auto_).plan.reduce, resolved);
+  EXPECT_EQ(engine_.NewSession().Append(ids, auto_).realised,
+            engine_.NewSession().Append(ids, engine_.Compile(resolved)).realised);
+  EXPECT_EQ(engine_.Compile("auto@010").text(), "auto@10%");
+  EXPECT_EQ(engine_.Compile("utrc@010").text(), "utrc@10%");
 }
 
 TEST_P(Auto, Refusals) {
-  const auto error = [&](const ReductionOptions& reduction) {
-    return ErrorOf([&] { engine_.CanonicalReduction(reduction); });
+  const auto error = [&](const char* text, const CompileOptions& options = {}) {
+    return ErrorOf([&] { engine_.Compile(text, options); });
   };
-  EXPECT_NE(error({.reduce = "auto"}).find("auto@30%"), std::string::npos);
-  EXPECT_NE(error({.reduce = "auto@99%"}).find("at most"), std::string::npos);
-  EXPECT_NE(error({.reduce = "auto@10%", .full_flops = true}).find("flops=blocks"),
-            std::string::npos);
+  EXPECT_NE(error("auto").find("auto@30%"), std::string::npos);
+  EXPECT_NE(error("auto@99%").find("at most"), std::string::npos);
+  EXPECT_NE(error("auto@10%", {.full_flops = true}).find("flops=blocks"), std::string::npos);
   const std::vector<ScoreItem> items = Items();
   EXPECT_NE(ErrorOf([&] {
-              engine_.Score(items, {.reduction = kAuto, .mode = ScoringMode::kSurvivors});
+              engine_.Score(items, {.reduction = auto_, .mode = ScoringMode::kSurvivors});
             }).find("expected context"),
             std::string::npos);
   std::vector<ScoreItem> empty = items;
   empty[3].continuation.clear();
-  EXPECT_NE(ErrorOf([&] { engine_.Score(empty, {.reduction = kAuto}); }).find("item 3"),
+  EXPECT_NE(ErrorOf([&] { engine_.Score(empty, {.reduction = auto_}); }).find("item 3"),
             std::string::npos)
       << "items keep their numbers";
 }

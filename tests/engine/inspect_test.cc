@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "pith/engine.h"
-#include "reduce/ltmp.h"
 #include "tests/engine/tiny_checkpoint.h"
+#include "tests/reduce/ltmp_file.h"
 
 namespace pith {
 namespace {
@@ -55,7 +55,7 @@ TEST_P(Inspect, EveryMethodsFatesAddUp) {
     if (method.name == "none" || method.name == "skim" || method.name == "auto") continue;
     for (const int64_t length : {1, 2, 5, 40, 130}) {
       SCOPED_TRACE(::testing::Message() << method.name << ", " << length << " tokens");
-      const ReductionOptions reduction{.reduce = method.name + "@20%"};
+      const Reduction reduction = engine_.Compile(method.name + "@20%");
       const std::vector<int32_t> ids = RandomIds(length, length);
       const InspectReport report = engine_.Inspect(ids, reduction);
       EXPECT_EQ(report.plan.realised, engine_.Plan(length, reduction).realised);
@@ -72,7 +72,7 @@ TEST_P(Inspect, EveryMethodsFatesAddUp) {
 TEST_P(Inspect, TellsPrunedFromMerged) {
   const std::vector<int32_t> ids = RandomIds(130, 3);
   const auto count = [&](const std::string& reduce, auto is) {
-    const InspectReport report = engine_.Inspect(ids, {.reduce = reduce});
+    const InspectReport report = engine_.Inspect(ids, engine_.Compile(reduce));
     CheckFates(report, ids);
     int64_t n = 0;
     for (const TokenFate& fate : report.tokens) n += fate.site >= 0 && is(fate) ? 1 : 0;
@@ -96,14 +96,47 @@ TEST_P(Inspect, TellsPrunedFromMerged) {
 TEST_P(Inspect, CountsThatVaryAreThoseOfTheText) {
   const std::filesystem::path path = std::filesystem::path(::testing::TempDir()) / "inspect.ltmp";
   const double all = std::numeric_limits<double>::max();
-  LtmpThresholds{.keep = 0.9, .protect = 4, .options = {}, .sites = {{2, all, all}}}.Write(path);
-  const ReductionOptions reduction{.reduce = "ltmp:keep=0.9,sites=2,thresholds=" + path.string()};
+  test::WriteLtmp({.keep = 0.9, .protect = 4, .options = {}, .sites = {{2, all, all}}}, path);
+  const Reduction reduction = engine_.Compile("ltmp:keep=0.9,sites=2,thresholds=" + path.string());
   const std::vector<int32_t> ids = RandomIds(40, 5);
   const InspectReport report = engine_.Inspect(ids, reduction);
   CheckFates(report, ids);  // no edge merges, every unprotected row goes
   EXPECT_EQ(report.plan.sites[0].out, 4);
   EXPECT_DOUBLE_EQ(report.plan.realised, 36.0 / 40 * 5 / 8);
   EXPECT_EQ(report.plan.realised_blocks, report.plan.realised);
+}
+
+// Rows, importance and edges as the policy read them: what goes is what the report says went.
+TEST_P(Inspect, ShowsWhatStoodAtEachSite) {
+  const std::vector<int32_t> ids = RandomIds(100, 6);
+  for (const char* reduce : {"utrc@20%", "utrc@20%:block=16", "random@20%", "truncate@20%"}) {
+    SCOPED_TRACE(reduce);
+    const bool matches = std::string(reduce).starts_with("utrc");
+    std::vector<SiteRows> seen;
+    const InspectReport report = engine_.Inspect(
+        ids, engine_.Compile(reduce), {.on_site = [&](const SiteSight& sight) {
+          seen.push_back({sight.layer, sight.rows, sight.rows - std::ssize(sight.removed)});
+          EXPECT_EQ(sight.importance.size(), matches ? sight.rows : 0);
+          EXPECT_EQ(sight.edges.size() > 0, matches);
+          EXPECT_TRUE(std::ranges::is_sorted(sight.removed));
+          EXPECT_EQ(sight.protected_tail, 4);
+          for (const SiteEdge& edge : sight.edges) {
+            EXPECT_LT(edge.row, sight.rows - sight.protected_tail);
+            EXPECT_LT(edge.target, sight.rows - sight.protected_tail);
+            EXPECT_LE(edge.similarity, 1.0001f);
+          }
+          for (const int32_t row : sight.removed) {
+            const auto by_row = [row](const SiteEdge& edge) { return edge.row == row; };
+            EXPECT_EQ(std::ranges::any_of(sight.edges, by_row), matches);
+          }
+        }});
+    ASSERT_EQ(seen.size(), report.plan.sites.size());
+    for (size_t s = 0; s < seen.size(); ++s) {
+      EXPECT_EQ(seen[s].layer, report.plan.sites[s].layer);
+      EXPECT_EQ(seen[s].in, report.plan.sites[s].in);
+      EXPECT_EQ(seen[s].out, report.plan.sites[s].out);
+    }
+  }
 }
 
 TEST_P(Inspect, WithoutReductionAllAreKept) {
@@ -117,7 +150,7 @@ TEST_P(Inspect, WithoutReductionAllAreKept) {
 
 // The realised reduction is what the plan's own lengths give, summed over the layers.
 TEST_P(Inspect, PlanCountsRowsOverLayers) {
-  const PlanReport plan = engine_.Plan(1000, {.reduce = "utrc@30%"});
+  const PlanReport plan = engine_.Plan(1000, engine_.Compile("utrc@30%"));
   EXPECT_EQ(plan.tokens, 1000);
   int64_t rows = 1000;
   int64_t sum = 0;

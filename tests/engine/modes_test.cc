@@ -72,7 +72,7 @@ class Modes : public testing::BothKinds {
  protected:
   std::vector<ScoreResult> Run(const std::vector<ScoreItem>& items, const std::string& reduce,
                                ScoringMode mode, int64_t padded_batch = 16) {
-    return engine_.Score(items, {.reduction = {.reduce = reduce},
+    return engine_.Score(items, {.reduction = engine_.Compile(reduce),
                                  .mode = mode,
                                  .padded_batch = padded_batch,
                                  .logprobs = true});

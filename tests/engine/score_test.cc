@@ -34,7 +34,7 @@ class Score : public testing::BothKinds {
  protected:
   std::vector<ScoreResult> Run(const std::vector<ScoreItem>& items, const std::string& reduce,
                                int64_t max_batch_tokens = 8192, int64_t max_state_bytes = 1 << 30) {
-    return engine_.Score(items, {.reduction = {.reduce = reduce},
+    return engine_.Score(items, {.reduction = engine_.Compile(reduce),
                                  .logprobs = true,
                                  .max_batch_tokens = max_batch_tokens,
                                  .max_state_bytes = max_state_bytes});
@@ -168,7 +168,7 @@ TEST_P(Score, ReducesTheContextAsPlanned) {
   EXPECT_EQ(dense.context_rows, 130);
   for (const char* reduce : {"utrc@30%", "utrc@10%", "random@30%:seed=3", "truncate@30%"}) {
     SCOPED_TRACE(reduce);
-    const PlanReport plan = engine_.Plan(130, {.reduce = reduce});
+    const PlanReport plan = engine_.Plan(130, engine_.Compile(reduce));
     const ScoreResult result = Run({{context, continuation}}, reduce)[0];
     EXPECT_GT(result.realised, 0);
     EXPECT_EQ(result.realised, plan.realised);

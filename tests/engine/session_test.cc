@@ -61,7 +61,7 @@ TEST_P(SessionTest, AppendInPieces) {
 
 // Each piece is a context of its own, and each is reduced as planned.
 TEST_P(SessionTest, ReportsTheReductionOfEachPiece) {
-  const ReductionOptions reduction{.reduce = "utrc@30%"};
+  const Reduction reduction = engine_.Compile("utrc@30%");
   Session session = engine_.NewSession();
   for (const int64_t length : {100, 50}) {
     const PrefillReport report = session.Append(RandomIds(length, 2), reduction);
@@ -75,7 +75,7 @@ TEST_P(SessionTest, ReportsTheReductionOfEachPiece) {
 
 TEST_P(SessionTest, GenerateReadsItsPromptAsAppendDoes) {
   const Ids prompt = RandomIds(40, 3);
-  const ReductionOptions reduction{.reduce = "utrc@20%"};
+  const Reduction reduction = engine_.Compile("utrc@20%");
   GenerateOptions options = Sampled(12);
   options.reduction = reduction;
   const Ids expected = engine_.Generate(prompt, options).ids;
@@ -145,8 +145,7 @@ TEST_P(SessionTest, AFailedReadLeavesItUnchanged) {
   session.Generate({}, Sampled(2));
   const auto before = Future(session);
   std::atomic<bool> cancel = true;
-  const auto code = [&](const Ids& ids, const ReductionOptions& reduction,
-                        const RunControl& control) {
+  const auto code = [&](const Ids& ids, const Reduction& reduction, const RunControl& control) {
     try {
       session.Append(ids, reduction, control);
     } catch (const Error& error) {
@@ -163,7 +162,8 @@ TEST_P(SessionTest, AFailedReadLeavesItUnchanged) {
   EXPECT_EQ(code(RandomIds(200, 1), {}, half), ErrorCode::kCancelled);
   EXPECT_EQ(Future(session), before);
   EXPECT_EQ(code({1, 2, 264}, {}, {}), ErrorCode::kInvalidArgument);
-  EXPECT_EQ(code({1}, {.reduce = "nothing-such"}, {}), ErrorCode::kInvalidArgument);
+  const Reduction others = testing::LoadTiny({.mamba2 = !GetParam()}).Compile("utrc@10%");
+  EXPECT_EQ(code({1}, others, {}), ErrorCode::kInvalidArgument) << "another model's";
   EXPECT_EQ(Future(session), before);
 }
 

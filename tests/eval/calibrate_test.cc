@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "eval/report/html.h"
-#include "reduce/spec.h"
+#include "pith/reduction_spec.h"
 
 namespace pith {
 namespace {

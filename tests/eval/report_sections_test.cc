@@ -135,7 +135,7 @@ std::vector<int32_t> SomeIds(int count) {
 // 200 tokens are 20 a tenth: the shares of a row add up to the rows that leave the site. What is
 // gone stays gone, and equal contexts have the mean of one. Sums of 20ths: far from 1e-9 apart.
 TEST(KeptPositions, CountWhatLeavesEachSite) {
-  const ReductionOptions reduction{.reduce = "utrc@20%"};
+  const Reduction reduction = Model().Compile("utrc@20%");
   const auto sites = Model().Plan(200, reduction).sites;
   const std::vector<std::vector<int32_t>> contexts(2, SomeIds(200));
   const ReportMap map = KeptPositions(Model(), contexts, reduction, {});
@@ -158,7 +158,7 @@ TEST(KeptPositions, CountWhatLeavesEachSite) {
 // truncate drops the oldest tokens.
 TEST(KeptPositions, Truncation) {
   const std::vector<std::vector<int32_t>> contexts = {SomeIds(200)};
-  const ReportMap map = KeptPositions(Model(), contexts, {.reduce = "truncate@30%"}, {});
+  const ReportMap map = KeptPositions(Model(), contexts, Model().Compile("truncate@30%"), {});
   ASSERT_EQ(map.values.size(), 1);
   EXPECT_TRUE(std::ranges::is_sorted(map.values[0]));
   EXPECT_EQ(map.values[0].front(), 0);
@@ -166,7 +166,7 @@ TEST(KeptPositions, Truncation) {
 }
 
 TEST(FateTokens, HoldTheText) {
-  const InspectReport report = Model().Inspect(SomeIds(200), {.reduce = "utrc@20%"});
+  const InspectReport report = Model().Inspect(SomeIds(200), Model().Compile("utrc@20%"));
   const ReportTokens tokens = FateTokens(report, Model());
   std::string text;
   int64_t kept = 0;

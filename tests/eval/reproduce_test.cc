@@ -47,16 +47,16 @@ const PaperTables& Paper() {
   return paper;
 }
 
-GridModel Shape(const std::string& paper_model) {
+ModelShape Shape(const std::string& paper_model) {
   const PaperModel* model = FindPaperModel(paper_model);
-  return {model->kind, model->n_layer};
+  return {std::string(model->kind), model->n_layer};
 }
 
 // Of a shipped model, in the paper's depth or another.
-ModelFacts Facts(const GridModel& shape) {
+ModelFacts Facts(const ModelShape& shape) {
   ModelConfig config = LoadModelConfig(
       std::filesystem::path(PITH_SOURCE_DIR) /
-      (shape.kind == BlockKind::kMamba1 ? "models/pith-13m-mamba1" : "models/pith-27m-mamba2") /
+      (shape.kind == kMamba1Kind ? "models/pith-13m-mamba1" : "models/pith-27m-mamba2") /
       "config.json");
   config.n_layer = shape.n_layer;
   return FactsOf(config);
@@ -187,7 +187,7 @@ TEST(Grid, RowsStandBesideTheirNumbers) {
 
 // The same reduction in several tables must be the same text, or it is computed twice.
 TEST(Grid, AblationsShareTheirDefaultRow) {
-  const GridModel shape = Shape("mamba2-2.7b");
+  const ModelShape shape = Shape("mamba2-2.7b");
   const auto grid = [&](const char* table) {
     return MakeGrid(Paper(), table, "mamba2-2.7b", shape, ScoringMode::kContext);
   };
@@ -223,11 +223,11 @@ TEST(Grid, PublishedRowsOnlyWhereCodeWasPublished) {
 }
 
 TEST(Grid, EveryReductionCanBeBuilt) {
-  for (const BlockKind kind : {BlockKind::kMamba1, BlockKind::kMamba2}) {
+  for (const std::string_view kind : {kMamba1Kind, kMamba2Kind}) {
     for (const int64_t n_layer : {24, 48, 64}) {
       for (const std::string_view table : kPaperTables) {
         if (!TableFits(table, kind)) continue;
-        const GridModel shape{kind, n_layer};
+        const ModelShape shape{std::string(kind), n_layer};
         const std::string beside = ClosestPaperModel(Paper(), table, kind);
         for (const ScoringMode mode : kModes) {
           const Grid grid = MakeGrid(Paper(), table, beside, shape, mode);
@@ -255,9 +255,9 @@ TEST(Grid, SitesScaleWithTheDepth) {
 }
 
 TEST(Grid, NumbersComeFromTheSameKindWhereThereIsOne) {
-  EXPECT_EQ(ClosestPaperModel(Paper(), "table1", BlockKind::kMamba2), "mamba2-2.7b");
-  EXPECT_EQ(ClosestPaperModel(Paper(), "table3", BlockKind::kMamba1), "mamba-2.8b");
-  EXPECT_EQ(ClosestPaperModel(Paper(), "table6", BlockKind::kMamba1), "mamba2-2.7b");
+  EXPECT_EQ(ClosestPaperModel(Paper(), "table1", kMamba2Kind), "mamba2-2.7b");
+  EXPECT_EQ(ClosestPaperModel(Paper(), "table3", kMamba1Kind), "mamba-2.8b");
+  EXPECT_EQ(ClosestPaperModel(Paper(), "table6", kMamba1Kind), "mamba2-2.7b");
 }
 
 class ModelsTest : public ::testing::Test {

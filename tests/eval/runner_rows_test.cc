@@ -45,7 +45,7 @@ class RowsTest : public ::testing::Test {
 
   std::vector<ScoreResult> Score(const TaskItem& item, ScoringMode mode) const {
     ScoreOptions options{.mode = mode};
-    options.reduction.reduce = kMethod;
+    options.reduction = Model().Compile(kMethod);
     return Model().Score(item.requests, options);
   }
 
@@ -58,7 +58,7 @@ TEST_F(RowsTest, WhatWasAskedFor) {
   EXPECT_EQ(row.scoring, ScoringMode::kContext);
   EXPECT_EQ(row.wanted, 0.3);
   std::vector<int> sites;
-  for (const SiteRows& site : Model().Plan(500, {.reduce = kMethod}).sites) {
+  for (const SiteRows& site : Model().Plan(500, Model().Compile(kMethod)).sites) {
     sites.push_back(site.layer);
   }
   EXPECT_EQ(row.sites, sites);

@@ -95,7 +95,7 @@ TEST_F(RunnerTest, FiguresAreThoseOfTheScores) {
   for (const TaskItem& item : piqa.items) {
     ScoreOptions options;
     options.logprobs = piqa.task->needs_logprobs();
-    options.reduction.reduce = "utrc@20%";
+    options.reduction = Model().Compile("utrc@20%");
     shares.push_back(piqa.task->Measure(item, Model().Score(item.requests, options)).at(0));
   }
   EXPECT_EQ(rows[3].figures[0].estimate.value,

@@ -16,8 +16,8 @@
 #include <string>
 
 #include "core/error.h"
+#include "pith/reduction_spec.h"
 #include "reduce/params.h"
-#include "reduce/spec.h"
 
 namespace pith {
 namespace {

@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "reduce/ltmp.h"
 #include "reduce/registry.h"
+#include "tests/reduce/ltmp_file.h"
 #include "tests/reduce/test_site.h"
 
 namespace pith {
@@ -198,7 +199,7 @@ TEST_F(LtmpFile, ThresholdsRoundTripAndDecide) {
                                .protect = 4,
                                .options = {{"importance", "l1"}},
                                .sites = {{3, 0.1f, 2}, {5, 0.7, 3}}};
-  written.Write(path_);
+  test::WriteLtmp(written, path_);
   const LtmpThresholds read = LtmpThresholds::Read(path_);
   EXPECT_EQ(read.keep, written.keep);
   EXPECT_EQ(read.protect, written.protect);
@@ -246,7 +247,7 @@ TEST_F(LtmpFile, ThresholdsRoundTripAndDecide) {
 }
 
 TEST_F(LtmpFile, LeavesARowAtLeast) {
-  LtmpThresholds{.keep = 0.8, .protect = 0, .options = {}, .sites = {{5, -2, 1e30}}}.Write(path_);
+  test::WriteLtmp({.keep = 0.8, .protect = 0, .options = {}, .sites = {{5, -2, 1e30}}}, path_);
   const Params params = {{"thresholds", path_}};
   const auto policy = test::MakeSetup("ltmp", params).policy;
   for (int rows : {1, 2, 7}) {

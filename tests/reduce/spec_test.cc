@@ -1,6 +1,6 @@
 // The grammar of reductions: what is accepted means what docs/reductions.md says, the canonical
 // spelling parses to the same spec, and every refusal names the wrong part and what was expected.
-#include "reduce/spec.h"
+#include "pith/reduction_spec.h"
 
 #include <gtest/gtest.h>
 

@@ -15,10 +15,10 @@
 #include "model/facts.h"
 #include "ops/backend.h"
 #include "ops/backends.h"
+#include "pith/reduction_spec.h"
 #include "reduce/policy.h"
 #include "reduce/reduction.h"
 #include "reduce/registry.h"
-#include "reduce/spec.h"
 
 namespace pith::test {
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "core/utf8.h"
 #include "eval/report/markup.h"
-#include "tokenize/utf8.h"
 
 namespace pith {
 namespace {
@@ -85,7 +85,7 @@ std::vector<std::string> TokenTexts(const Engine& engine, std::span<const TokenF
 }
 
 ReportMap KeptPositions(const Engine& engine, std::span<const std::vector<int32_t>> contexts,
-                        const ReductionOptions& reduction, const RunControl& control) {
+                        const Reduction& reduction, const RunControl& control) {
   ReportMap map{.row_title = "site", .column_title = "tenth of the context", .numbers = true};
   for (size_t tenth = 1; tenth <= kTenths; ++tenth) map.column_labels.push_back(StrCat(tenth));
   for (size_t c = 0; c < contexts.size(); ++c) {
@@ -95,7 +95,7 @@ ReportMap KeptPositions(const Engine& engine, std::span<const std::vector<int32_
         control.progress((static_cast<double>(c) + share) / static_cast<double>(contexts.size()));
       };
     }
-    const InspectReport report = engine.Inspect(contexts[c], reduction, part);
+    const InspectReport report = engine.Inspect(contexts[c], reduction, {.control = part});
     const TenthCounts counts = CountTenths(report);
     if (c == 0) {
       map.title = report.plan.reduce;

@@ -24,7 +24,7 @@ std::vector<std::string> TokenTexts(const Engine& engine, std::span<const TokenF
 // left after the site, mean over the contexts. No rows for methods without sites. Throws as
 // Engine::Inspect does.
 ReportMap KeptPositions(const Engine& engine, std::span<const std::vector<int32_t>> contexts,
-                        const ReductionOptions& reduction, const RunControl& control);
+                        const Reduction& reduction, const RunControl& control);
 
 // Rows: layer and head; columns: chunks of the far region; 1 where skim wrote the pair's state.
 ReportMap WrittenPairs(const InspectReport& report);

@@ -5,8 +5,8 @@
 
 #include "core/error.h"
 #include "eval/runner.h"
-#include "reduce/schedule.h"
-#include "reduce/spec.h"
+#include "pith/reduction.h"
+#include "pith/reduction_spec.h"
 
 namespace pith {
 namespace {
@@ -27,7 +27,7 @@ std::string Title(std::string_view table) {
 class Builder {
  public:
   Builder(const PaperTables& paper, std::string_view table, const std::string& paper_model,
-          const GridModel& model, ScoringMode mode)
+          const ModelShape& model, ScoringMode mode)
       : paper_(paper),
         paper_model_(paper_model),
         model_(model),
@@ -73,12 +73,10 @@ class Builder {
   std::optional<PaperRow> FindMain(std::string_view method, double wanted) const {
     const PaperModel* model = FindPaperModel(paper_model_);
     PITH_CHECK(model != nullptr);
-    return Find(model->kind == BlockKind::kMamba2 ? "table1" : "table2", method, wanted);
+    return Find(model->kind == kMamba2Kind ? "table1" : "table2", method, wanted);
   }
 
-  void Dense() {
-    grid_.rows.push_back({"dense", 0, ReductionSpec().ToString(), FindMain("dense", 0)});
-  }
+  void Dense() { grid_.rows.push_back({"dense", 0, "none", FindMain("dense", 0)}); }
 
   void Methods(std::initializer_list<std::string_view> methods, std::string_view table) {
     for (const double wanted : kReductions) {
@@ -156,7 +154,7 @@ class Builder {
 
   const PaperTables& paper_;
   const std::string& paper_model_;
-  const GridModel& model_;
+  const ModelShape& model_;
   bool published_;
   std::vector<int> sites_;
   Grid grid_;
@@ -172,13 +170,14 @@ std::string MethodTitle(std::string_view method) {
   return std::string(method);
 }
 
-bool TableFits(std::string_view table, BlockKind kind) {
-  if (table == "table1") return kind == BlockKind::kMamba2;
-  if (table == "table2") return kind == BlockKind::kMamba1;
+bool TableFits(std::string_view table, std::string_view kind) {
+  if (table == "table1") return kind == kMamba2Kind;
+  if (table == "table2") return kind == kMamba1Kind;
   return true;
 }
 
-std::string ClosestPaperModel(const PaperTables& paper, std::string_view table, BlockKind kind) {
+std::string ClosestPaperModel(const PaperTables& paper, std::string_view table,
+                              std::string_view kind) {
   const PaperModel* best = nullptr;
   for (const std::string& name : paper.Models(table)) {
     const PaperModel* model = FindPaperModel(name);
@@ -203,7 +202,7 @@ std::vector<int> ScaleSites(const std::vector<int>& sites, int64_t from, int64_t
 }
 
 Grid MakeGrid(const PaperTables& paper, std::string_view table, const std::string& paper_model,
-              const GridModel& model, ScoringMode mode) {
+              const ModelShape& model, ScoringMode mode) {
   PITH_CHECK(mode == ScoringMode::kContext || mode == ScoringMode::kPublishedTail);
   return Builder(paper, table, paper_model, model, mode).Build();
 }

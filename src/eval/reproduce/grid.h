@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "eval/reproduce/paper_tables.h"
-#include "pith/options.h"
+#include "pith/engine.h"
 
 namespace pith {
 
@@ -29,28 +29,24 @@ struct Grid {
   std::vector<GridRow> rows;
 };
 
-// A depth other than the paper's gets proportional sites: DefaultSites, and for Table 4 ScaleSites.
-struct GridModel {
-  BlockKind kind = BlockKind::kMamba2;
-  int64_t n_layer = 0;
-};
-
 // "UTRC" for "utrc".
 std::string MethodTitle(std::string_view method);
 
 // Table 1 is about Mamba-2, Table 2 about Mamba-1; the others are for both.
-bool TableFits(std::string_view table, BlockKind kind);
+bool TableFits(std::string_view table, std::string_view kind);
 
 // The model of the table whose numbers are shown beside those of a model that the paper has not:
 // its largest one of that kind, or where it has none its largest one.
-std::string ClosestPaperModel(const PaperTables& paper, std::string_view table, BlockKind kind);
+std::string ClosestPaperModel(const PaperTables& paper, std::string_view table,
+                              std::string_view kind);
 
 // site · to / from to the nearest layer (halves up), below the last layer, each once.
 std::vector<int> ScaleSites(const std::vector<int>& sites, int64_t from, int64_t to);
 
+// A depth other than the paper's gets proportional sites: DefaultSites, and for Table 4 ScaleSites.
 // Modes: kContext and kPublishedTail. `paper_model` is one of PaperModels().
 Grid MakeGrid(const PaperTables& paper, std::string_view table, const std::string& paper_model,
-              const GridModel& model, ScoringMode mode);
+              const ModelShape& model, ScoringMode mode);
 
 }  // namespace pith
 

@@ -3,23 +3,16 @@
 #include <algorithm>
 
 #include "core/error.h"
-#include "load/model_config.h"
 
 namespace pith {
 namespace {
 
-std::string KindName(BlockKind kind) { return kind == BlockKind::kMamba1 ? "Mamba-1" : "Mamba-2"; }
+std::string KindName(std::string_view kind) { return kind == kMamba1Kind ? "Mamba-1" : "Mamba-2"; }
 
 std::string Join(const std::vector<std::string>& names) {
   std::string out;
   for (const std::string& name : names) out += (out.empty() ? "" : ", ") + name;
   return out;
-}
-
-GridModel ReadShape(const std::filesystem::path& directory) {
-  const ModelConfig config = LoadModelConfig(directory / "config.json");
-  const bool one = std::holds_alternative<Mamba1Config>(config.layers.front());
-  return {one ? BlockKind::kMamba1 : BlockKind::kMamba2, static_cast<int>(config.n_layer())};
 }
 
 // Only of the names that the checkpoints have: nothing under the name is no model.
@@ -75,10 +68,10 @@ ReproduceModels FindPaperModels(const PaperTables& paper, const std::vector<std:
                                                        directory / "state-spaces" / name};
     const auto place = std::ranges::find_if(places, Holds);
     if (place == places.end()) {
-      out.missing.push_back({name, {model.kind, model.n_layer}, own, places});
+      out.missing.push_back({name, {std::string(model.kind), model.n_layer}, own, places});
       continue;
     }
-    const GridModel shape = ReadShape(*place);
+    const ModelShape shape = ReadModelShape(*place);
     Require(shape.kind == model.kind && shape.n_layer == model.n_layer, ErrorCode::kInvalidArgument,
             (*place / "config.json").string(), ": got ", KindName(shape.kind), " with ",
             shape.n_layer, " layers, expected the checkpoint ", name, ": ", KindName(model.kind),
@@ -96,7 +89,7 @@ ReproduceModels OpenModels(const std::vector<std::string>& tables,
     Require(std::ranges::find(out.found, model.name, &ReproduceModel::name) == out.found.end(),
             ErrorCode::kInvalidArgument, "--model: got two directories of the name ", model.name,
             ", expected names that differ");
-    model.shape = ReadShape(directory);
+    model.shape = ReadModelShape(directory);
     std::ranges::copy_if(tables, std::back_inserter(model.tables), [&](const std::string& table) {
       return TableFits(table, model.shape.kind);
     });

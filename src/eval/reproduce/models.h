@@ -16,13 +16,13 @@ struct ReproduceModel {
   std::filesystem::path directory;
   std::filesystem::path tokenizer;  // empty: the directory's own
   bool of_paper = false;
-  GridModel shape;
+  ModelShape shape;
   std::vector<std::string> tables;  // to run on it, in the paper's order
 };
 
 struct MissingModel {
   std::string name;
-  GridModel shape;
+  ModelShape shape;
   std::vector<std::string> tables;
   std::vector<std::filesystem::path> looked_for;
 
@@ -42,7 +42,7 @@ ReproduceModels FindPaperModels(const PaperTables& paper, const std::vector<std:
                                 const std::filesystem::path& directory,
                                 const std::filesystem::path& data);
 
-// Any other models: the tables that fit each one's kind. Throws as LoadModelConfig does, and
+// Any other models: the tables that fit each one's kind. Throws as ReadModelShape does, and
 // kInvalidArgument where two directories have one name or no table fits a model.
 ReproduceModels OpenModels(const std::vector<std::string>& tables,
                            const std::vector<std::string>& directories);

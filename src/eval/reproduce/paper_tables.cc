@@ -11,10 +11,10 @@
 namespace pith {
 namespace {
 
-constexpr std::array<PaperModel, 4> kModels = {{{"mamba2-1.3b", BlockKind::kMamba2, 48},
-                                                {"mamba2-2.7b", BlockKind::kMamba2, 64},
-                                                {"mamba-1.4b", BlockKind::kMamba1, 48},
-                                                {"mamba-2.8b", BlockKind::kMamba1, 64}}};
+constexpr std::array<PaperModel, 4> kModels = {{{"mamba2-1.3b", kMamba2Kind, 48},
+                                                {"mamba2-2.7b", kMamba2Kind, 64},
+                                                {"mamba-1.4b", kMamba1Kind, 48},
+                                                {"mamba-2.8b", kMamba1Kind, 64}}};
 
 constexpr std::array<PaperColumn, 7> kColumns = {{
     {"lambada_ppl", "LAMBADA ppl", "lambada_openai", "ppl", false},

@@ -14,12 +14,14 @@
 
 namespace pith {
 
-enum class BlockKind : uint8_t { kMamba1, kMamba2 };
+// ModelShape::kind.
+inline constexpr std::string_view kMamba1Kind = "mamba1";
+inline constexpr std::string_view kMamba2Kind = "mamba2";
 
 // A checkpoint that the paper measures, by the name under which state-spaces published it.
 struct PaperModel {
   std::string_view name;
-  BlockKind kind;
+  std::string_view kind;
   int64_t n_layer;
 };
 std::span<const PaperModel> PaperModels();

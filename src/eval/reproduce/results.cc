@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "core/error.h"
-#include "score/modes.h"
 
 namespace pith {
 namespace {

@@ -1,6 +1,6 @@
 // The grammar in which users write reductions.
-#ifndef PITH_REDUCE_SPEC_H_
-#define PITH_REDUCE_SPEC_H_
+#ifndef PITH_REDUCTION_SPEC_H_
+#define PITH_REDUCTION_SPEC_H_
 
 #include <map>
 #include <optional>
@@ -31,4 +31,4 @@ struct ReductionSpec {
 
 }  // namespace pith
 
-#endif  // PITH_REDUCE_SPEC_H_
+#endif  // PITH_REDUCTION_SPEC_H_

@@ -1,0 +1,55 @@
+// Text to token ids and back, as tokenizer.json says: byte-level BPE.
+#ifndef PITH_TOKENIZER_H_
+#define PITH_TOKENIZER_H_
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace pith {
+
+// Const and thread-safe after loading; copies share the tables. Ids equal those of the `tokenizers`
+// package (encode with add_special_tokens=False).
+class Tokenizer {
+ public:
+  // Throw kNotFound or kIo for the file; kCorruptData for what no tokenizer.json can be;
+  // kUnsupported for fields or values that pith does not implement. Messages name file, field and
+  // value. A file may be packed (.xz). At most 256 MiB. Ids: at most 2^22 - 1.
+  static Tokenizer FromFile(const std::filesystem::path& path);
+  static Tokenizer FromJson(std::string_view text, std::string source);
+
+  // Never adds a token (no BOS). Added tokens that stand in the text become their ids. Bytes that
+  // are not UTF-8 become U+FFFD first, one for each maximal subpart of an ill-formed sequence, as
+  // in Python's bytes.decode("utf-8", "replace"). O(n log n) at worst. Keeps 2 MiB of cache a
+  // thread.
+  std::vector<int32_t> Encode(std::string_view utf8) const;
+
+  // The bytes of all tokens, which are UTF-8 if the ids come from Encode and are all there. An id
+  // without a token (models round their vocabulary up) gives nothing; a negative one throws
+  // kInvalidArgument. `skip_special` leaves special tokens out.
+  std::string Decode(std::span<const int32_t> ids, bool skip_special = false) const;
+  std::string TokenBytes(int32_t id) const;
+
+  // Highest id + 1, added tokens included; ids below may be unused.
+  int64_t vocab_size() const;
+  // By the string in the file ("Ġthe" for " the").
+  std::optional<int32_t> TokenToId(std::string_view token) const;
+  bool IsSpecial(int32_t id) const;
+  // The first of "<|endoftext|>", "</s>", "<|end_of_text|>", "<|im_end|>", "<|eot_id|>", "<eos>"
+  // that is a special added token.
+  std::optional<int32_t> end_of_text() const;
+
+ private:
+  struct Impl;
+  explicit Tokenizer(std::shared_ptr<const Impl> impl);
+  std::shared_ptr<const Impl> impl_;
+};
+
+}  // namespace pith
+
+#endif  // PITH_TOKENIZER_H_
