@@ -13,7 +13,7 @@
 #include "core/exec.h"
 #include "core/tensor.h"
 #include "ops/importance.h"
-#include "reduce/plan.h"
+#include "ops/plan.h"
 #include "reduce/unigrams.h"
 
 namespace pith {

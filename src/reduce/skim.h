@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "ops/far_region.h"
 #include "pith/reduction_spec.h"
 #include "reduce/facts.h"
 #include "reduce/params.h"
@@ -22,13 +23,6 @@ struct Horizon {
                                // share of the head's total in its layer
 };
 
-// The roles in a context of some length: its first `far` tokens are far, in chunks of `chunk`
-// counted back from the last far token (the first chunk may be short).
-struct FarRegion {
-  int64_t far = 0;
-  int64_t chunk = 64;
-};
-
 class Skim {
  public:
   // Reads the method's keys (registry.cc lists them). Throws kInvalidArgument; also where a horizon
@@ -37,6 +31,7 @@ class Skim {
 
   bool full(int64_t layer) const { return full_[layer]; }
   const Horizon& horizon() const { return horizon_; }
+  // The roles in a context of `tokens`: its first `far` ones are far.
   FarRegion Region(int64_t tokens) const;
 
   // Share of the layers' work saved in a context of `tokens` where all pairs are written, and where

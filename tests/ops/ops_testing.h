@@ -32,6 +32,11 @@ inline VecView<const float> Vec(const std::vector<float>& v) {
   return {v.data(), static_cast<int64_t>(v.size())};
 }
 
+// f32 values [rows, cols], prepared for exec's backend.
+inline Weight Prepare(const Exec& exec, const std::vector<float>& w, int64_t rows, int64_t cols) {
+  return exec.backend->Prepare(exec, {DType::kF32, w.data(), rows, cols}, WeightUse::kProduct);
+}
+
 class Random {
  public:
   explicit Random(uint32_t seed) : engine_(seed) {}

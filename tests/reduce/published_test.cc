@@ -8,8 +8,8 @@
 #include <cmath>
 #include <functional>
 
+#include "ops/apply_plan.h"
 #include "ops/backend.h"
-#include "reduce/apply.h"
 #include "reduce/reduction.h"
 #include "reduce/registry.h"
 #include "tests/reduce/test_site.h"

@@ -14,7 +14,6 @@ const Kernels& Table() {
       .ssd = Ssd,
       .ssd_step = SsdStep,
       .selective_scan = SelectiveScan,
-      .state_write = StateWrite,
       .score_labels = ScoreLabels,
       .copy_rows = CopyRows,
       .add_rows = AddRows,
@@ -23,6 +22,10 @@ const Kernels& Table() {
       .row_importance = RowImportance,
       .scan_features = ScanFeatures,
       .scan_importance = ScanImportance,
+      .best_matches = BestMatches,
+      .apply_plan = ApplyPlan,
+      .far_weights = FarWeights,
+      .far_write = FarWrite,
   };
   return kKernels;
 }

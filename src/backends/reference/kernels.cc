@@ -16,7 +16,6 @@ const Kernels& Table() {
       .ssd = Ssd,
       .ssd_step = Ssd,
       .selective_scan = SelectiveScan,
-      .state_write = StateWrite,
       .score_labels = ScoreLabels,
       .copy_rows = CopyRows,
       .add_rows = AddRows,
@@ -25,6 +24,10 @@ const Kernels& Table() {
       .row_importance = RowImportance,
       .scan_features = ScanFeatures,
       .scan_importance = ScanImportance,
+      .best_matches = BestMatches,
+      .apply_plan = ApplyPlan,
+      .far_weights = FarWeights,
+      .far_write = FarWrite,
   };
   return kKernels;
 }
