@@ -165,9 +165,9 @@ class WeightLoader {
     for (size_t i = 0; i < tensors.size(); ++i) {
       if (counts[i] == 0) continue;
       const StoredTensor& tensor = *tensors[i].second;
-      weights_.warnings.push_back(StrCat(tensor.file, ": ", Quoted(tensors[i].first), ": ",
-                                         counts[i], " of ", *ElementCount(tensor.shape),
-                                         " weights are NaN or infinite"));
+      weights_.warnings.push_back(Message(tensor.file, ": ", Quoted(tensors[i].first), ": ",
+                                          counts[i], " of ", *ElementCount(tensor.shape),
+                                          " weights are NaN or infinite"));
     }
   }
 

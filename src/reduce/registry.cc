@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "core/nearest.h"
 #include "reduce/policies/policies.h"
 
 namespace pith {
@@ -52,10 +53,13 @@ const Method& FindMethod(std::string_view name) {
   const auto it = std::ranges::find(methods, name, &Method::name);
   if (it != methods.end()) return *it;
   std::string known;
+  std::vector<std::string> names;
   for (const Method& method : methods) {
-    known += (known.empty() ? "" : ", ") + std::string(method.name);
+    names.emplace_back(method.name);
+    known += (known.empty() ? "" : ", ") + names.back();
   }
-  Throw(ErrorCode::kInvalidArgument, "reduction method: got '", name, "', expected one of ", known);
+  Throw(ErrorCode::kInvalidArgument, "reduction method: got '", name, "', expected one of ", known,
+        DidYouMean(name, names));
 }
 
 bool ReadsFile(const ReductionSpec& spec) {

@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/utf8.h"
 #include "tokenize/unicode.h"
-#include "tokenize/utf8.h"
 
 namespace pith {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <array>
 
-#include "tokenize/utf8.h"
+#include "core/utf8.h"
 
 namespace pith {
 namespace {

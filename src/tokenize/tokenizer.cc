@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/utf8.h"
 #include "core/xz.h"
 #include "tokenize/added_tokens.h"
 #include "tokenize/bpe.h"
@@ -12,7 +13,6 @@
 #include "tokenize/pretokenize.h"
 #include "tokenize/tokenizer_json.h"
 #include "tokenize/unicode.h"
-#include "tokenize/utf8.h"
 
 namespace pith {
 namespace {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "core/error.h"
-#include "tokenize/utf8.h"
+#include "core/utf8.h"
 
 namespace pith {
 namespace {

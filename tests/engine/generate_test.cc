@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "core/utf8.h"
 #include "pith/engine.h"
 #include "tests/engine/tiny_checkpoint.h"
-#include "tokenize/utf8.h"
 
 namespace pith {
 namespace {

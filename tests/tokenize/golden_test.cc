@@ -8,8 +8,8 @@
 
 #include "core/file.h"
 #include "core/json.h"
+#include "core/utf8.h"
 #include "tokenize/tokenizer.h"
-#include "tokenize/utf8.h"
 
 namespace pith {
 namespace {

@@ -9,9 +9,9 @@
 #include <thread>
 #include <vector>
 
+#include "core/utf8.h"
 #include "pith/error.h"
 #include "tests/tokenize/small_tokenizer.h"
-#include "tokenize/utf8.h"
 
 namespace pith {
 namespace {

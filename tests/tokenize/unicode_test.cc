@@ -9,9 +9,9 @@
 #include <string>
 #include <vector>
 
+#include "core/utf8.h"
 #include "pith/error.h"
 #include "tokenize/pretokenize.h"
-#include "tokenize/utf8.h"
 
 namespace pith {
 namespace {

@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "core/utf8.h"
 #include "eval/report/markup.h"
-#include "tokenize/utf8.h"
 
 namespace pith {
 namespace {

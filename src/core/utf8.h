@@ -1,6 +1,6 @@
 // UTF-8 as bytes: validation, decoding, and the replacement of what is not UTF-8.
-#ifndef PITH_TOKENIZE_UTF8_H_
-#define PITH_TOKENIZE_UTF8_H_
+#ifndef PITH_CORE_UTF8_H_
+#define PITH_CORE_UTF8_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -63,4 +63,4 @@ void AppendUtf8(int32_t code_point, std::string& out);
 
 }  // namespace pith
 
-#endif  // PITH_TOKENIZE_UTF8_H_
+#endif  // PITH_CORE_UTF8_H_

@@ -1,4 +1,4 @@
-#include "tokenize/utf8.h"
+#include "core/utf8.h"
 
 #include <cstring>
 
