@@ -2,6 +2,9 @@
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 DEMO_ARGS ?=
+# CMake takes the directory's name from PWD. Reached by a symbolic link the checkout would have
+# another name, with which everything would be compiled again.
+export PWD := $(CURDIR)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test bench lint install asan ubsan tsan build deps models clean

@@ -7,7 +7,7 @@
 #
 # TESTS="core load" chooses other test programs.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd -P "$(dirname "$0")/.."
 
 preset=$1
 jobs=${2:-$(nproc)}

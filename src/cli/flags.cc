@@ -5,6 +5,8 @@
 #include "cli/io.h"
 #include "cli/text.h"
 #include "core/error.h"
+#include "core/nearest.h"
+#include "core/notes.h"
 #include "pith/reduction_spec.h"
 
 namespace pith::cli {
@@ -39,12 +41,12 @@ void ModelFlags::Declare(CLI::App& verb, bool required) {
 
 void DeclareEngine(CLI::App& verb, EngineOptions& engine) {
   verb.add_option("--device", engine.device, "Where to compute")
-      ->check(CLI::IsMember({"cpu", "reference", "cuda"}))
+      ->check(OneOf({"cpu", "reference", "cuda"}))
       ->type_name("")
       ->capture_default_str()
       ->group("Model");
   verb.add_option("--dtype", engine.dtype, "What matrix products read; f32 is the precise one")
-      ->check(CLI::IsMember({"f32", "bf16"}))
+      ->check(OneOf({"f32", "bf16"}))
       ->type_name("")
       ->capture_default_str()
       ->group("Model");
@@ -65,7 +67,7 @@ Engine LoadEngine(const std::string& model, const EngineOptions& options,
                   const std::string& tokenizer) {
   Engine loaded = Engine::Load(model, options, tokenizer);
   for (const std::string& warning : loaded.info().warnings) {
-    WriteError(StrCat("pith: warning: ", Printable(warning), "\n"));
+    WriteError(StrCat("pith: warning: ", warning, "\n"));
   }
   return loaded;
 }
@@ -73,6 +75,28 @@ Engine LoadEngine(const std::string& model, const EngineOptions& options,
 void DeclareBos(CLI::App& verb, bool& bos) {
   verb.add_flag("--bos", bos, "Put the end-of-text token before the text (off by default)")
       ->group("Model");
+}
+
+CLI::Validator OneOf(const std::vector<std::string>& names) {
+  std::string listed;
+  for (const std::string& name : names) listed += (listed.empty() ? "{" : ",") + name;
+  listed += "}";
+  const auto check = [names, listed](std::string& got) -> std::string {
+    if (std::ranges::find(names, got) != names.end()) return "";
+    return StrCat("got '", Excerpt(got), "', expected one of ", listed, DidYouMean(got, names));
+  };
+  return {check, listed};
+}
+
+void DeclareVerbose(CLI::App& verb) {
+  verb.add_flag_callback(
+          "-v,--verbose",
+          [] {
+            ListenToNotes(
+                [](const std::string& note) { WriteError(StrCat("pith: note: ", note, "\n")); });
+          },
+          "Say more on standard error, as what was skipped in a file")
+      ->group("Output");
 }
 
 void SeedFlag::Declare(CLI::App& verb) {
@@ -90,7 +114,7 @@ void ReductionFlags::Declare(CLI::App& verb) {
       ->type_name("L,...")
       ->group("Reduction");
   verb.add_option("--flops", flops, "What @N% counts: the blocks alone, or the head too")
-      ->check(CLI::IsMember({"blocks", "full"}))
+      ->check(OneOf({"blocks", "full"}))
       ->type_name("")
       ->capture_default_str()
       ->group("Reduction");

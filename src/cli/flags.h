@@ -14,6 +14,9 @@
 
 namespace pith::cli {
 
+// The value is one of `names`; else the error suggests the nearest.
+CLI::Validator OneOf(const std::vector<std::string>& names);
+
 // --device --dtype --threads
 void DeclareEngine(CLI::App& verb, EngineOptions& engine);
 

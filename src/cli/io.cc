@@ -63,12 +63,15 @@ std::string ReadAll(int fd, const std::string& name, const std::atomic<bool>& ca
 }  // namespace
 
 std::string ReadInput(const std::string& path, const std::atomic<bool>& cancel) {
-  if (path == "-") return ReadAll(STDIN_FILENO, "standard input", cancel);
+  if (path == "-") {
+    const std::string name = "standard input";
+    return WithoutByteOrderMark(ReadAll(STDIN_FILENO, name, cancel), name);
+  }
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) ThrowSystem(path, "open");
   const std::unique_ptr<const int, void (*)(const int*)> closer(&fd,
                                                                 [](const int* f) { ::close(*f); });
-  return ReadAll(fd, path, cancel);
+  return WithoutByteOrderMark(ReadAll(fd, path, cancel), path);
 }
 
 void CheckWritable(const std::string& path) {
@@ -94,9 +97,7 @@ void Output::Write(std::string_view text) {
   }
 }
 
-void Output::WriteJson(const OrderedJson& json) {
-  Write(json.dump(-1, ' ', false, OrderedJson::error_handler_t::replace) + "\n");
-}
+void Output::WriteJson(const OrderedJson& json) { Write(JsonText(json) + "\n"); }
 
 void Output::Commit() {
   if (file_) file_->Commit();
@@ -108,7 +109,9 @@ bool StdoutShowsColours() {
          !DumbTerminal();
 }
 
-void WriteError(std::string_view text) { static_cast<void>(WriteAll(STDERR_FILENO, text)); }
+void WriteError(std::string_view text) {
+  static_cast<void>(WriteAll(STDERR_FILENO, Printable(text, true)));
+}
 
 const std::atomic<bool>* CatchInterrupts() {
   struct sigaction action = {};
@@ -132,6 +135,11 @@ std::string TimeLeft(double seconds) {
   return StrCat(", ", minutes, ":", two_digits(whole % 60), " left");
 }
 
+// In place of the terminal's last line.
+void ShowLine(const std::string& text) {
+  static_cast<void>(WriteAll(STDERR_FILENO, StrCat("\r", text, "\033[K")));
+}
+
 }  // namespace
 
 ProgressBar::ProgressBar(std::string label, bool quiet)
@@ -148,14 +156,13 @@ void ProgressBar::Show(double share) {
   const std::string bar = std::string(full, '#') + std::string(kWidth - full, '.');
   const std::chrono::duration<double> spent = now - start_;
   const std::string left = bounded > 0 ? TimeLeft(spent.count() * (1 - bounded) / bounded) : "";
-  WriteError(
-      StrCat("\r", label_, " [", bar, "] ", static_cast<int>(bounded * 100), " %", left, "\033[K"));
+  ShowLine(StrCat(label_, " [", bar, "] ", static_cast<int>(bounded * 100), " %", left));
   shown_ = true;
   next_ = now + std::chrono::milliseconds(100);
 }
 
 void ProgressBar::Clear() {
-  if (std::exchange(shown_, false)) WriteError("\r\033[K");
+  if (std::exchange(shown_, false)) ShowLine("");
 }
 
 RunControl ProgressBar::Control(const std::atomic<bool>* cancel, double begin, double end) {

@@ -17,8 +17,8 @@ namespace pith::cli {
 // The reader of standard output went away (`pith … | head`): nobody is left to tell.
 struct OutputClosed {};
 
-// Reads a whole file or pipe, or standard input for "-". Throws kNotFound or kIo, kCorruptData
-// beyond 1 GiB, and kCancelled where Ctrl-C comes while it waits.
+// Reads a whole text file or pipe, or standard input for "-", less a byte-order mark. Throws
+// kNotFound or kIo, kCorruptData beyond 1 GiB, and kCancelled where Ctrl-C comes while it waits.
 std::string ReadInput(const std::string& path, const std::atomic<bool>& cancel);
 
 // Throws kIo or kNotFound unless a file can be written at `path`, so that a typing error costs no
@@ -43,7 +43,8 @@ class Output {
 // Standard output is a terminal, and NO_COLOR (no-color.org) is not set.
 bool StdoutShowsColours();
 
-// Messages for people. A standard error that cannot be written is not an error.
+// Messages for people, made printable (core/printable.h): whatever one quotes, and whoever put it
+// together, it cannot drive the terminal. A standard error that cannot be written is not an error.
 void WriteError(std::string_view text);
 
 // The first Ctrl-C raises the flag, the second ends the program.

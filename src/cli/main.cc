@@ -6,11 +6,13 @@
 #include <new>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "cli/io.h"
 #include "cli/ranks.h"
 #include "cli/verbs.h"
 #include "core/error.h"
+#include "core/nearest.h"
 #include "pith/version.h"
 
 namespace pith::cli {
@@ -48,12 +50,27 @@ int Fail(int code, const std::string& message) {
   return code;
 }
 
-std::string VerbNames(const CLI::App& app) {
-  std::string names;
+std::vector<std::string> VerbNames(const CLI::App& app) {
+  std::vector<std::string> names;
   for (const CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; })) {
-    names += (names.empty() ? "" : ", ") + verb->get_name();
+    names.push_back(verb->get_name());
   }
   return names;
+}
+
+std::vector<std::string> OptionNames(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  }
+  return names;
+}
+
+// For the first word that `verb` did not expect, as far as it may be an option.
+std::string OptionSuggestion(const CLI::App& verb) {
+  const std::vector<std::string> words = verb.remaining();
+  const std::string word = words.empty() ? "" : words.front().substr(0, words.front().find('='));
+  return word.starts_with('-') ? DidYouMean(word, OptionNames(verb)) : "";
 }
 
 // --help and --version come here too: CLI11 throws them. `first`: the first word, if any.
@@ -61,12 +78,19 @@ int ParseFailure(const CLI::App& app, const CLI::ParseError& error, std::string_
   if (error.get_exit_code() == 0) return app.exit(error);
   const auto verbs = app.get_subcommands();
   if (!verbs.empty()) {
-    return Fail(kExitUsage,
-                StrCat(error.what(), "\nSee pith ", verbs.front()->get_name(), " --help."));
+    constexpr size_t kLongest = 600;
+    const CLI::App& verb = *verbs.front();
+    return Fail(kExitUsage, StrCat(Excerpt(error.what(), kLongest), OptionSuggestion(verb),
+                                   "\nSee pith ", verb.get_name(), " --help."));
   }
+  std::vector<std::string> known = VerbNames(app);
+  std::string listed;
+  for (const std::string& name : known) listed += (listed.empty() ? "" : ", ") + name;
+  for (const std::string& name : OptionNames(app)) known.push_back(name);
   const std::string got =
-      first.empty() ? "no verb" : StrCat("unknown verb or option '", first, "'");
-  return Fail(kExitUsage, StrCat(got, ", expected one of ", VerbNames(app), "\nSee pith --help."));
+      first.empty() ? "no verb" : StrCat("unknown verb or option '", Excerpt(first), "'");
+  return Fail(kExitUsage, StrCat(got, ", expected one of ", listed, DidYouMean(first, known),
+                                 "\nSee pith --help."));
 }
 
 std::string CommandLine(int argc, char** argv) {

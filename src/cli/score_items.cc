@@ -23,7 +23,19 @@ TextPair ParseItem(std::string_view text, const std::string& source, int64_t lin
 
 }  // namespace
 
-std::vector<TextPair> ParseItems(std::string_view text, const std::string& source) {
+bool BadLines::Try(int64_t line, const std::function<void()>& read) {
+  try {
+    read();
+    return true;
+  } catch (const Error& error) {
+    if (strict_ || error.code() == ErrorCode::kCancelled) throw;
+    report_(error.what());
+    lines_.push_back(line);
+    return false;
+  }
+}
+
+std::vector<TextPair> ParseItems(std::string_view text, const std::string& source, BadLines& bad) {
   std::vector<TextPair> pairs;
   int64_t line = 0;
   while (!text.empty()) {
@@ -32,9 +44,10 @@ std::vector<TextPair> ParseItems(std::string_view text, const std::string& sourc
     text.remove_prefix(std::min(end + 1, text.size()));
     ++line;
     if (item.find_first_not_of(" \t\r") == item.npos) continue;
-    pairs.push_back(ParseItem(item, source, line));
+    bad.Try(line, [&] { pairs.push_back(ParseItem(item, source, line)); });
   }
-  Require(!pairs.empty(), ErrorCode::kCorruptData, source, ": no items, expected one a line");
+  Require(!pairs.empty(), ErrorCode::kCorruptData, source,
+          bad.lines().empty() ? ": no items, expected one a line" : ": no line holds an item");
   return pairs;
 }
 

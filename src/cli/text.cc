@@ -5,7 +5,6 @@
 #include <cstdio>
 
 #include "core/error.h"
-#include "core/utf8.h"
 
 namespace pith::cli {
 namespace {
@@ -13,22 +12,6 @@ namespace {
 // Code points, which is what most terminals give one cell each.
 size_t Width(std::string_view text) {
   return std::ranges::count_if(text, [](char c) { return (c & 0xC0) != 0x80; });
-}
-
-void AppendEscaped(unsigned char byte, std::string& out) {
-  if (byte == '\n') {
-    out += "\\n";
-  } else if (byte == '\t') {
-    out += "\\t";
-  } else {
-    constexpr char kHex[] = "0123456789ABCDEF";
-    out += {'\\', 'x', kHex[byte >> 4], kHex[byte & 15]};
-  }
-}
-
-// C0 and C1 control characters and DEL.
-bool IsControl(int32_t code_point) {
-  return code_point < 0x20 || (code_point >= 0x7F && code_point < 0xA0);
 }
 
 }  // namespace
@@ -59,25 +42,7 @@ std::string Grouped(int64_t value) {
   return out;
 }
 
-std::string Printable(std::string_view bytes, bool keep_newlines) {
-  std::string out;
-  while (!bytes.empty()) {
-    const Utf8Sequence sequence = NextUtf8(bytes);
-    const std::string_view part = bytes.substr(0, sequence.length);
-    bytes.remove_prefix(sequence.length);
-    const bool shown =
-        sequence.kind == Utf8Kind::kValid &&
-        (!IsControl(DecodeUtf8(part.data()).value) || (keep_newlines && part == "\n"));
-    if (shown) {
-      out += part;
-    } else {
-      for (const char byte : part) AppendEscaped(static_cast<unsigned char>(byte), out);
-    }
-  }
-  return out;
-}
-
-std::string Quoted(std::string_view bytes) { return StrCat("'", Printable(bytes), "'"); }
+std::string Quoted(std::string_view bytes) { return StrCat("'", Excerpt(bytes), "'"); }
 
 void Table::AddRow(std::vector<std::string> cells) {
   PITH_CHECK(cells.size() == columns_.size());

@@ -1,4 +1,4 @@
-// Text for people: numbers, tables, and bytes that are safe to show.
+// Text for people: numbers, tables, quoted bytes.
 #ifndef PITH_CLI_TEXT_H_
 #define PITH_CLI_TEXT_H_
 
@@ -14,10 +14,7 @@ std::string Percent(double share);                    // "29.8 %"
 std::string PerSecond(double count, double seconds);  // "812 tok/s", or "-" for no time at all
 std::string Grouped(int64_t value);                   // "12,582,912"
 
-// Control characters and bytes that are not UTF-8 become \n, \t or \x1B, so that a text cannot
-// drive the terminal that shows it. `keep_newlines` leaves line feeds as they are.
-std::string Printable(std::string_view bytes, bool keep_newlines = false);
-std::string Quoted(std::string_view bytes);  // 'printable'
+std::string Quoted(std::string_view bytes);  // 'an excerpt' (core/printable.h)
 
 enum class Align { kLeft, kRight };
 

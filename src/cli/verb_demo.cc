@@ -223,7 +223,7 @@ void AddDemo(CLI::App& app, Context& context) {
             ->capture_default_str();
         verb.add_option("--dtype", flags.engine.dtype, "f32 or bf16")
             ->capture_default_str()
-            ->check(CLI::IsMember({"f32", "bf16"}));
+            ->check(OneOf({"f32", "bf16"}));
       },
       RunDemo);
 }

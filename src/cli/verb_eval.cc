@@ -147,7 +147,7 @@ int RunRank(const EvalFlags& flags, const EvalOptions& options, const Ranks& ran
                                {"run", fingerprint},
                                {"limit", flags.task.limit},
                                {"rows", EvalRowsToJson(rows)}};
-  WriteWhole(directory / "results.json", results.dump(1) + "\n");
+  WriteWhole(directory / "results.json", JsonText(results, 1) + "\n");
   WriteWhole(directory / "results.csv", EvalRowsToCsv(rows));
   if (!flags.html.empty()) WriteWhole(flags.html, ToHtml(EvalPage(flags, engine, rows, context)));
   Output out("");

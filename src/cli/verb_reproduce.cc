@@ -118,7 +118,7 @@ class Reproduction {
     SortTables();
 
     const OrderedJson json = ReproduceJson(results_);
-    WriteWhole(directory / "results.json", json.dump(1) + "\n");
+    WriteWhole(directory / "results.json", JsonText(json, 1) + "\n");
     if (!flags_.html.empty()) {
       WriteWhole(flags_.html,
                  ToHtml(ReproduceReport(results_, kept_, ReportFooter(flags_.engine, context_))));
@@ -136,7 +136,7 @@ class Reproduction {
  private:
   void TellMissing() const {
     for (const MissingModel& model : models_.missing) {
-      WriteError(StrCat("pith: ", Printable(model.Describe()), "\n"));
+      WriteError(StrCat("pith: ", model.Describe(), "\n"));
     }
   }
 
@@ -250,7 +250,7 @@ void DeclareModels(CLI::App& verb, ReproduceFlags& flags) {
 void Declare(CLI::App& verb, ReproduceFlags& flags) {
   verb.add_option("tables", flags.tables, "table1 to table6, or all")
       ->required()
-      ->check(CLI::IsMember({"table1", "table2", "table3", "table4", "table5", "table6", "all"}))
+      ->check(OneOf({"table1", "table2", "table3", "table4", "table5", "table6", "all"}))
       ->type_name("T ...");
   DeclareModels(verb, flags);
   verb.add_option("--limit", flags.task.limit, "First items of a task only; 0: all")

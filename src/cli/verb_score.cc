@@ -24,6 +24,7 @@ struct ScoreFlags {
   TextFlags context;
   TextFlags continuation;
   std::string items;
+  bool strict = false;
   std::string scoring = "context";
   bool logprobs = false;
   bool bos = false;
@@ -46,8 +47,12 @@ ScoreOptions MakeOptions(const ScoreFlags& flags, const Engine& engine) {
 ScoreItem Encode(const ScoreFlags& flags, const Engine& engine, const std::string& context,
                  const std::string& continuation, const std::string& source) {
   ScoreItem item = engine.EncodePair(context, continuation, flags.bos);
-  Require(!item.continuation.empty(), ErrorCode::kInvalidArgument, source,
+  const auto code = flags.items.empty() ? ErrorCode::kInvalidArgument : ErrorCode::kCorruptData;
+  Require(!item.continuation.empty(), code, source,
           ": no tokens of its own after the context, expected at least one");
+  Require(!item.context.empty() || item.continuation.size() > 1, code, source,
+          ": one token after no context, expected two at least (the first is not predicted; --bos "
+          "puts one before it)");
   return item;
 }
 
@@ -76,6 +81,26 @@ int RunPair(const ScoreFlags& flags, const Context& context) {
   return kExitOk;
 }
 
+struct EncodedPair {
+  const TextPair* text;
+  ScoreItem item;
+};
+
+// Everything that a line can have wrong is found before anything is scored.
+std::vector<EncodedPair> EncodeAll(const ScoreFlags& flags, const Engine& engine,
+                                   std::span<const TextPair> pairs, const std::string& source,
+                                   BadLines& bad) {
+  std::vector<EncodedPair> encoded;
+  for (const TextPair& pair : pairs) {
+    bad.Try(pair.line, [&] {
+      encoded.push_back({&pair, Encode(flags, engine, pair.context, pair.continuation,
+                                       StrCat(source, ":", pair.line, ": continuation"))});
+    });
+  }
+  Require(!encoded.empty(), ErrorCode::kCorruptData, source, ": no line holds an item");
+  return encoded;
+}
+
 void PrintItem(const ScoreFlags& flags, const Engine& engine, const TextPair& pair,
                const ScoreResult& result, Output& output) {
   if (!flags.output.json) {
@@ -91,51 +116,63 @@ void PrintItem(const ScoreFlags& flags, const Engine& engine, const TextPair& pa
 
 // Results appear in the order of the items, group by group.
 void ScoreGroups(const ScoreFlags& flags, const Context& context, const Engine& engine,
-                 std::span<const TextPair> pairs, const std::string& source, ScoreSummary& summary,
-                 Output& output) {
+                 std::span<const EncodedPair> pairs, ScoreSummary& summary, Output& output) {
   ScoreOptions options = MakeOptions(flags, engine);
   ProgressBar bar("scoring", flags.output.quiet);
   for (size_t begin = 0; begin < pairs.size(); begin += kGroup) {
     const auto group = pairs.subspan(begin, std::min(kGroup, pairs.size() - begin));
     std::vector<ScoreItem> items;
-    for (const TextPair& pair : group) {
-      items.push_back(Encode(flags, engine, pair.context, pair.continuation,
-                             StrCat(source, ":", pair.line, ": continuation")));
-    }
+    for (const EncodedPair& pair : group) items.push_back(pair.item);
     const auto share = [&](size_t at) { return static_cast<double>(at) / pairs.size(); };
     options.control = bar.Control(context.cancel, share(begin), share(begin + group.size()));
     const std::vector<ScoreResult> results = engine.Score(items, options);
     bar.Clear();
     for (size_t i = 0; i < group.size(); ++i) {
-      PrintItem(flags, engine, group[i], results.at(i), output);
+      PrintItem(flags, engine, *group[i].text, results.at(i), output);
       summary.Add(results.at(i));
     }
   }
+}
+
+int FinishItems(const ScoreFlags& flags, const std::string& summary,
+                const std::vector<int64_t>& left_out, Output& output) {
+  if (!flags.output.json) {
+    output.Write("\n" + summary);
+  } else if (!left_out.empty()) {
+    output.WriteJson({{"left_out", left_out.size()}, {"lines_left_out", left_out}});
+  }
+  output.Commit();
+  if (flags.output.json && !flags.output.quiet) WriteError(summary);
+  if (left_out.empty()) return kExitOk;
+  WriteError(StrCat("pith: error: ", left_out.size(), left_out.size() == 1 ? " line" : " lines",
+                    " left out\n"));
+  return kExitFile;
 }
 
 int RunItems(const ScoreFlags& flags, const Context& context) {
   Require(!flags.context.given() && !flags.continuation.given(), ErrorCode::kInvalidArgument,
           "--items excludes --context and --continuation");
   const std::string source = flags.items == "-" ? "standard input" : flags.items;
-  const std::vector<TextPair> pairs = ParseItems(ReadInput(flags.items, *context.cancel), source);
+  BadLines bad(flags.strict, [](const std::string& message) {
+    WriteError(StrCat("pith: error: ", message, "\n"));
+  });
+  const std::vector<TextPair> pairs =
+      ParseItems(ReadInput(flags.items, *context.cancel), source, bad);
   CheckFlags(flags);  // a bad reduction costs no loading
   Output output(flags.output.output);
   const Engine engine = flags.model.Load();
+  const std::vector<EncodedPair> items = EncodeAll(flags, engine, pairs, source, bad);
   const Stopwatch watch;
   ScoreSummary summary;
   if (!flags.output.json) output.Write(ItemHeader());
   try {
-    ScoreGroups(flags, context, engine, pairs, source, summary, output);
+    ScoreGroups(flags, context, engine, items, summary, output);
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kCancelled) throw;
-    Throw(ErrorCode::kCancelled, "cancelled after ", summary.items(), " of ", pairs.size(),
+    Throw(ErrorCode::kCancelled, "cancelled after ", summary.items(), " of ", items.size(),
           " items", flags.output.output.empty() ? "" : "; " + flags.output.output + " not written");
   }
-  const std::string text = summary.ToText(watch.seconds());
-  if (!flags.output.json) output.Write("\n" + text);
-  output.Commit();
-  if (flags.output.json && !flags.output.quiet) WriteError(text);
-  return kExitOk;
+  return FinishItems(flags, summary.ToText(watch.seconds()), bad.lines(), output);
 }
 
 int RunScore(const ScoreFlags& flags, const Context& context) {
@@ -148,6 +185,8 @@ void Declare(CLI::App& verb, ScoreFlags& flags) {
   verb.add_option("--items", flags.items,
                   "JSON lines with \"context\", \"continuation\" and, if wanted, \"id\"")
       ->type_name("FILE");
+  verb.add_flag("--strict", flags.strict,
+                "Stop at the first bad line of --items, instead of leaving it out (exit code 3)");
   verb.add_option("--scoring", flags.scoring,
                   "context, survivors, published-tail or paper-first; see docs/scoring.md")
       ->type_name("MODE")

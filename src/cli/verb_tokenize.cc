@@ -41,8 +41,8 @@ std::vector<int32_t> ParseIds(std::string_view text, const std::string& source,
     int32_t id = -1;
     const auto [stop, error] = std::from_chars(word.begin(), word.end(), id);
     Require(error == std::errc() && stop == word.end() && id >= 0 && id < vocab_size,
-            ErrorCode::kInvalidArgument, source, ": id ", ids.size() + 1, ": got ",
-            Quoted(word.substr(0, 40)), ", expected a number of 0 … ", vocab_size - 1);
+            ErrorCode::kInvalidArgument, source, ": id ", ids.size() + 1, ": got ", Quoted(word),
+            ", expected a number of 0 … ", vocab_size - 1);
     ids.push_back(id);
     at = end;
   }

@@ -43,6 +43,9 @@ void AddEval(CLI::App& app, Context& context);
 void AddCalibrate(CLI::App& app, Context& context);
 void AddReproduce(CLI::App& app, Context& context);
 
+// --verbose: notes of the library (core/notes.h) on standard error.
+void DeclareVerbose(CLI::App& verb);
+
 // Declares a verb whose flags live in a `Flags`, as long as the verb does. `declare(verb, flags)`
 // adds the options; `run(flags, context)` does the work and returns an ExitCode. `examples` is
 // what --help shows last.
@@ -54,6 +57,7 @@ void AddVerb(CLI::App& app, Context& context, const std::string& name,
   verb->footer("Examples:\n" + examples);
   const auto flags = std::make_shared<Flags>();
   declare(*verb, *flags);
+  DeclareVerbose(*verb);
   verb->callback([&context, flags, run] {
     context.run = [&context, flags, run] { return run(*flags, context); };
   });

@@ -4,7 +4,10 @@
 
 #include <sstream>
 #include <string>
+#include <string_view>
+#include <type_traits>
 
+#include "core/printable.h"
 #include "pith/error.h"
 
 namespace pith {
@@ -17,9 +20,27 @@ std::string StrCat(const Parts&... parts) {
   return out.str();
 }
 
+// As StrCat, for what people read. A part that is no literal may hold what a file or a command line
+// said, so it is made printable, and cut where it is longer than any message of pith's own.
+template <class... Parts>
+std::string Message(const Parts&... parts) {
+  constexpr size_t kLongest = 600;
+  const auto shown = []<class Part>(const Part& part) -> decltype(auto) {
+    if constexpr (std::is_same_v<Part, char>) {
+      return Printable({&part, 1});
+    } else if constexpr (std::is_convertible_v<const Part&, std::string_view> &&
+                         !std::is_array_v<Part>) {
+      return Excerpt(part, kLongest);
+    } else {
+      return (part);
+    }
+  };
+  return StrCat(shown(parts)...);
+}
+
 template <class... Parts>
 [[noreturn]] void Throw(ErrorCode code, const Parts&... parts) {
-  throw Error(code, StrCat(parts...));
+  throw Error(code, Message(parts...));
 }
 
 // A user's mistake: throws `code` with the streamed parts unless `ok`.

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/notes.h"
 
 namespace pith {
 namespace {
@@ -86,6 +87,18 @@ std::string ReadFile(const std::filesystem::path& path, int64_t max_bytes) {
   }
   text.resize(done);
   return text;
+}
+
+std::string WithoutByteOrderMark(std::string text, std::string_view source) {
+  constexpr std::string_view kMark = "\xEF\xBB\xBF";
+  if (!text.starts_with(kMark)) return text;
+  text.erase(0, kMark.size());
+  Note(Message(source, ": skipped the byte-order mark at its start"));
+  return text;
+}
+
+std::string ReadTextFile(const std::filesystem::path& path, int64_t max_bytes) {
+  return WithoutByteOrderMark(ReadFile(path, max_bytes), path.string());
 }
 
 AtomicWriter::AtomicWriter(std::filesystem::path path) : path_(std::move(path)) {

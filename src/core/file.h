@@ -37,6 +37,12 @@ class MappedFile {
 // `max_bytes`.
 std::string ReadFile(const std::filesystem::path& path, int64_t max_bytes = int64_t{1} << 40);
 
+// `text` less a UTF-8 byte-order mark at its start, of which a note (core/notes.h) names `source`.
+std::string WithoutByteOrderMark(std::string text, std::string_view source);
+
+// ReadFile for text: WithoutByteOrderMark.
+std::string ReadTextFile(const std::filesystem::path& path, int64_t max_bytes);
+
 // Writes through a temporary file beside `path` and renames it at Commit(), so that `path` is
 // either the old file or the whole new one. Without Commit() the destructor removes the temporary.
 class AtomicWriter {

@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <limits>
 #include <set>
 #include <utility>
 #include <vector>
 
 #include "core/error.h"
+#include "core/utf8.h"
 
 namespace pith {
 namespace {
@@ -52,11 +54,6 @@ double NonFinite(std::string_view word) {
   return std::numeric_limits<double>::quiet_NaN();
 }
 
-std::string Shorten(std::string text) {
-  if (text.size() > 60) text = text.substr(0, 57) + "...";
-  return text;
-}
-
 }  // namespace
 
 Json ParseJson(std::string_view text, std::string_view source, int max_depth) {
@@ -69,7 +66,7 @@ Json ParseJson(std::string_view text, std::string_view source, int max_depth) {
     if (event == Event::object_end) keys.pop_back();
     if (event == Event::key) {
       Require(keys.back().insert(value.get<std::string>()).second, ErrorCode::kCorruptData, source,
-              ": JSON key \"", Shorten(value.get<std::string>()), "\" stands twice in one object");
+              ": JSON key \"", Excerpt(value.get<std::string>()), "\" stands twice in one object");
     }
     if (event == Event::value && value.is_string()) {
       const auto& string = value.get_ref<const std::string&>();
@@ -85,6 +82,25 @@ Json ParseJson(std::string_view text, std::string_view source, int max_depth) {
   } catch (const Json::exception& e) {
     Throw(ErrorCode::kCorruptData, source, ": not valid JSON: ", e.what());
   }
+}
+
+std::string JsonText(const OrderedJson& json, int indent) {
+  const std::string text = json.dump(indent, ' ', false, OrderedJson::error_handler_t::replace);
+  std::string out;
+  out.reserve(text.size());
+  for (size_t at = 0; at < text.size();) {
+    const CodePoint c = DecodeUtf8(&text[at]);
+    // Everything outside of strings is ASCII, and line feeds stand only there.
+    if (c.value != '\n' && IsUnsafeToShow(c.value)) {
+      char escape[8];
+      std::snprintf(escape, sizeof escape, "\\u%04x", static_cast<unsigned>(c.value));
+      out += escape;
+    } else {
+      out.append(text, at, c.length);
+    }
+    at += c.length;
+  }
+  return out;
 }
 
 JsonReader::JsonReader(const Json& object, std::string source, std::string path)
@@ -104,7 +120,7 @@ const Json& JsonReader::Field(const char* field) const {
 }
 
 void JsonReader::Fail(const char* field, std::string_view expected) const {
-  const std::string got = Has(field) ? Shorten(object_->find(field)->dump()) : "nothing";
+  const std::string got = Has(field) ? Excerpt(object_->find(field)->dump()) : "nothing";
   Throw(ErrorCode::kCorruptData, source_, ": ", path_, field, ": got ", got, ", expected ",
         expected);
 }

@@ -19,6 +19,10 @@ using OrderedJson = nlohmann::ordered_json;
 // than `max_depth` and on duplicate keys in one object.
 Json ParseJson(std::string_view text, std::string_view source, int max_depth = 64);
 
+// Writes JSON that is safe to show (core/printable.h): unsafe characters are escaped as \uXXXX,
+// bytes that are not UTF-8 become U+FFFD, infinities null. `indent` -1: one line.
+std::string JsonText(const OrderedJson& json, int indent = -1);
+
 // An object's field, read with a check of its type and range. Messages read
 // "FILE: FIELD: got VALUE, expected …". `object` must outlive the reader.
 class JsonReader {

@@ -39,8 +39,8 @@ std::string Unpack(const MappedFile& file, int64_t max_bytes) {
 }  // namespace
 
 std::string ReadDataFile(const std::filesystem::path& path, int64_t max_bytes) {
-  if (path.extension() != ".xz") return ReadFile(path, max_bytes);
-  return Unpack(MappedFile(path), max_bytes);
+  if (path.extension() != ".xz") return ReadTextFile(path, max_bytes);
+  return WithoutByteOrderMark(Unpack(MappedFile(path), max_bytes), path.string());
 }
 
 }  // namespace pith

@@ -1,4 +1,4 @@
-// Data files, compressed or not.
+// Data files of text, compressed or not.
 #ifndef PITH_CORE_XZ_H_
 #define PITH_CORE_XZ_H_
 
@@ -8,8 +8,9 @@
 
 namespace pith {
 
-// Reads a whole file, unpacking it where its name ends in ".xz". Throws kNotFound or kIo, and
-// kCorruptData for a damaged file or one that unpacks to more than `max_bytes`.
+// Reads a whole text file, unpacking it where its name ends in ".xz", less a byte-order mark.
+// Throws kNotFound or kIo, and kCorruptData for a damaged file or one that unpacks to more than
+// `max_bytes`.
 std::string ReadDataFile(const std::filesystem::path& path, int64_t max_bytes = int64_t{1} << 30);
 
 }  // namespace pith

@@ -68,9 +68,9 @@ void CheckVocabulary(const Tokenizer& tokenizer, const std::string& path, ModelI
           info->vocab_size - 1, ", the model's last embedding row");
   // Padding rounds up to a multiple of a few hundred at most.
   if (info->vocab_size - tokenizer.vocab_size() > 1024) {
-    info->warnings.push_back(StrCat(path, ": the tokenizer has ", tokenizer.vocab_size(),
-                                    " ids and the model ", info->vocab_size,
-                                    " embedding rows: do they belong together?"));
+    info->warnings.push_back(Message(path, ": the tokenizer has ", tokenizer.vocab_size(),
+                                     " ids and the model ", info->vocab_size,
+                                     " embedding rows: do they belong together?"));
   }
 }
 

@@ -1,3 +1,19 @@
+// Why a file of lines that only grows.
+//
+// An evaluation takes hours and ends in the middle: by Ctrl-C, by a full disk, by a machine that
+// goes away. What was scored must not be scored again, and what is read back must give the figures
+// to the last bit. So each item becomes one line when it is done, appended to a file of which no
+// byte is ever changed. Whatever happens, all lines but the last are whole, and a last one without
+// its end was never counted: it is cut off when the file is opened again.
+//
+// A line is worth something only beside lines that were made alike. The first line therefore holds
+// a fingerprint of all that the figures depend on, and a run that differs in any of it is refused
+// with the name of what differs, instead of mixing two runs in one table. An item carries a
+// checksum of the tokens that were scored as well, since its text may change behind its name.
+//
+// One process writes to a file and holds a lock on it. Where many work on one evaluation, each has
+// a file of its own and reads the others', so nobody waits and nothing needs a server. Then two may
+// have scored the same item; both got the same figures, and the first that is read counts.
 #include "eval/journal.h"
 
 #include <fcntl.h>
@@ -96,7 +112,7 @@ std::string Line(const OrderedJson& json, const std::filesystem::path& path) {
   } catch (const OrderedJson::exception&) {
     constexpr auto kReplace = OrderedJson::error_handler_t::replace;
     Throw(ErrorCode::kInvalidArgument, path.string(),
-          ": a name is not UTF-8: ", json.dump(-1, ' ', false, kReplace).substr(0, 400));
+          ": a name is not UTF-8: ", Excerpt(json.dump(-1, ' ', false, kReplace), 400));
   }
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "core/nearest.h"
 #include "eval/tasks/tasks.h"
 
 namespace pith {
@@ -38,11 +39,14 @@ std::vector<TaskInfo> ListTasks() {
 
 std::unique_ptr<Task> MakeTask(std::string_view name) {
   std::string known;
+  std::vector<std::string> names;
   for (const Entry& entry : Entries()) {
     if (entry.info.name == name) return entry.make();
-    known += (known.empty() ? "" : ", ") + entry.info.name;
+    names.push_back(entry.info.name);
+    known += (known.empty() ? "" : ", ") + names.back();
   }
-  Throw(ErrorCode::kInvalidArgument, "task: got '", name, "', expected one of ", known);
+  Throw(ErrorCode::kInvalidArgument, "task: got '", name, "', expected one of ", known,
+        DidYouMean(name, names));
 }
 
 }  // namespace pith

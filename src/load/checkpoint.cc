@@ -131,7 +131,7 @@ void Checkpoint::CheckFinite(std::string_view name, const StoredTensor& tensor) 
   const int64_t count = CountNonFinite(tensor, options_.threads);
   if (count == 0) return;
   warnings_[std::string(name)] =
-      StrCat(tensor.file, ": ", Quoted(name), ": ", count, " of ", *ElementCount(tensor.shape),
+      Message(tensor.file, ": ", Quoted(name), ": ", count, " of ", *ElementCount(tensor.shape),
              " weights are NaN or infinite");
 }
 

@@ -26,7 +26,7 @@ TensorTable OpenFile(const fs::path& path, CheckpointFiles& checkpoint) {
 
 // Tensor name -> file name, of {"metadata": ..., "weight_map": {...}}.
 std::map<std::string, std::string> ReadIndex(const fs::path& path) {
-  const Json json = ParseJson(ReadFile(path, kMaxIndexBytes), path.string(), 8);
+  const Json json = ParseJson(ReadTextFile(path, kMaxIndexBytes), path.string(), 8);
   const JsonReader map(JsonReader(json, path.string()).Field("weight_map"), path.string(),
                        "weight_map.");
   std::map<std::string, std::string> files;

@@ -109,10 +109,8 @@ std::vector<int32_t> ConfigFields::TokenIds(const char* key, int64_t vocab_size)
 }
 
 void ConfigFields::Unsupported(const char* key, std::string_view expected) {
-  std::string got = reader_.Field(key).dump();
-  if (got.size() > 60) got = got.substr(0, 57) + "...";
-  Throw(ErrorCode::kUnsupported, reader_.source(), ": ", path_, key, ": got ", got,
-        ", which is not supported; expected ", expected);
+  Throw(ErrorCode::kUnsupported, reader_.source(), ": ", path_, key, ": got ",
+        Excerpt(reader_.Field(key).dump()), ", which is not supported; expected ", expected);
 }
 
 void ConfigFields::Finish(
@@ -121,8 +119,8 @@ void ConfigFields::Finish(
     const bool known = read_.contains(key) || std::ranges::any_of(without_effect, [&](auto list) {
                          return std::ranges::find(list, key) != list.end();
                        });
-    Require(known, ErrorCode::kUnsupported, reader_.source(), ": ", path_,
-            std::string_view(key).substr(0, 60), ": this option is not known to pith");
+    Require(known, ErrorCode::kUnsupported, reader_.source(), ": ", path_, Excerpt(key),
+            ": this option is not known to pith");
   }
 }
 

@@ -56,7 +56,7 @@ ModelConfig ParseModelConfig(std::string_view json_text, const std::string& sour
 }
 
 ModelConfig LoadModelConfig(const std::filesystem::path& config_json) {
-  return ParseModelConfig(ReadFile(config_json, kMaxConfigBytes), config_json.string());
+  return ParseModelConfig(ReadTextFile(config_json, kMaxConfigBytes), config_json.string());
 }
 
 }  // namespace pith

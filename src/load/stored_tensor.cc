@@ -56,11 +56,6 @@ std::string ShapeText(std::span<const int64_t> shape) {
   return text + "]";
 }
 
-std::string Quoted(std::string_view name) {
-  constexpr size_t kLongest = 100;
-  std::string text = "\"";
-  for (const char c : name.substr(0, kLongest)) text += c >= ' ' && c <= '~' ? c : '?';
-  return text + (name.size() > kLongest ? "...\"" : "\"");
-}
+std::string Quoted(std::string_view name) { return StrCat('"', Excerpt(name), '"'); }
 
 }  // namespace pith

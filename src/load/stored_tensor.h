@@ -44,7 +44,7 @@ std::optional<int64_t> ElementCount(std::span<const int64_t> shape);
 // "[3, 4]".
 std::string ShapeText(std::span<const int64_t> shape);
 
-// A name from a hostile file, fit for a message: quoted, short, printable ASCII.
+// A name from a hostile file, fit for a message: quoted, short, printable.
 std::string Quoted(std::string_view name);
 
 // Reads an unsigned little-endian integer of sizeof(T) bytes. The caller has checked the range.

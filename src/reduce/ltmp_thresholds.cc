@@ -33,7 +33,7 @@ std::map<std::string, std::string> LtmpMeaning(const std::map<std::string, std::
 LtmpThresholds LtmpThresholds::Read(const std::filesystem::path& path) {
   constexpr int64_t kMaxBytes = 1 << 20;
   constexpr int64_t kMaxLayer = 1 << 20;
-  const Json json = ParseJson(ReadFile(path, kMaxBytes), path.string());
+  const Json json = ParseJson(ReadTextFile(path, kMaxBytes), path.string());
   const JsonReader reader(json, path.string());
   if (reader.String("format") != kFormat) reader.Fail("format", kFormat);
   LtmpThresholds thresholds;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/nearest.h"
 #include "pith/reduction.h"
 #include "reduce/policies/policies.h"
 
@@ -55,10 +56,13 @@ const Method& FindMethod(std::string_view name) {
   const auto it = std::ranges::find(methods, name, &Method::name);
   if (it != methods.end()) return *it;
   std::string known;
+  std::vector<std::string> names;
   for (const Method& method : methods) {
-    known += (known.empty() ? "" : ", ") + std::string(method.name);
+    names.emplace_back(method.name);
+    known += (known.empty() ? "" : ", ") + names.back();
   }
-  Throw(ErrorCode::kInvalidArgument, "reduction method: got '", name, "', expected one of ", known);
+  Throw(ErrorCode::kInvalidArgument, "reduction method: got '", name, "', expected one of ", known,
+        DidYouMean(name, names));
 }
 
 std::vector<std::string> FilesOf(const ReductionSpec& spec) {

@@ -112,7 +112,7 @@ ReductionSpec ReductionSpec::ParseOrRead(std::string_view text) {
   if (!text.starts_with('@')) return Parse(text);
   constexpr int64_t kMaxBytes = 1 << 16;
   constexpr std::string_view kBlanks = " \t\r\n";
-  const std::string content = WithoutComments(ReadFile(std::string(text.substr(1)), kMaxBytes));
+  const std::string content = WithoutComments(ReadTextFile(std::string(text.substr(1)), kMaxBytes));
   const size_t begin = std::min(content.find_first_not_of(kBlanks), content.size());
   const size_t end = content.find_last_not_of(kBlanks) + 1;
   try {

@@ -21,7 +21,7 @@ Unigrams::Unigrams(std::vector<double> counts) : counts_(std::move(counts)) {
 Unigrams Unigrams::Read(const std::filesystem::path& path) {
   constexpr int64_t kMaxBytes = int64_t{1} << 24;
   constexpr uint64_t kMaxCount = uint64_t{1} << 53;
-  const Json json = ParseJson(ReadFile(path, kMaxBytes), path.string());
+  const Json json = ParseJson(ReadTextFile(path, kMaxBytes), path.string());
   const JsonReader reader(json, path.string());
   const Json& list = reader.Field("counts");
   std::vector<double> counts;
@@ -30,7 +30,7 @@ Unigrams Unigrams::Read(const std::filesystem::path& path) {
     for (const Json& count : list) {
       if (!count.is_number_unsigned() || count.get<uint64_t>() > kMaxCount) {
         Throw(ErrorCode::kCorruptData, path.string(), ": counts[", counts.size(), "]: got ",
-              count.dump().substr(0, 40), ", expected a whole number from 0 to 2^53");
+              Excerpt(count.dump(), 40), ", expected a whole number from 0 to 2^53");
       }
       counts.push_back(static_cast<double>(count.get<uint64_t>()));
       total += counts.back();

@@ -11,15 +11,9 @@
 namespace pith {
 namespace {
 
-std::string Quoted(std::string_view text) {
-  constexpr size_t kShown = 60;
-  return StrCat('"', text.substr(0, kShown), text.size() > kShown ? "…" : "", '"');
-}
+std::string Quoted(std::string_view text) { return StrCat('"', Excerpt(text), '"'); }
 
-std::string Shown(const Json& value) {
-  const std::string text = value.dump(-1, ' ', true);
-  return text.size() > 60 ? text.substr(0, 60) + "..." : text;
-}
+std::string Shown(const Json& value) { return Excerpt(value.dump()); }
 
 // One object of the file. Fields that pith does not know are refused, since they may change ids.
 class Section {

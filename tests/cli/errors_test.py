@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import subprocess
 
 import support
@@ -47,6 +48,48 @@ class Errors(Case):
         self.fails(2, "tokenize", "--model", SMALL, "--decode", "--text", "1 2 99999999",
                    names=["id 3", "99999999"])
         self.fails(2, "tokenize", "--model", SMALL, "--decode", "--text", "1 -2", names=["-2"])
+
+    def test_suggestions(self):
+        generate = ("generate", "--model", SMALL, "--prompt", "a")
+        for wrong, meant in ((("--gredy",), "--greedy"), (("--top-K=4",), "--top-k"),
+                             (("--max-token", "3"), "--max-tokens"), (("--dtype", "bf61"), "bf16"),
+                             (("--device", "refrence"), "reference"),
+                             (("--reduce", "utcr@30%"), "utrc")):
+            self.fails(2, *generate, *wrong, names=[f"did you mean '{meant}'?"])
+        self.fails(2, "genrate", names=["did you mean 'generate'?"])
+        self.fails(2, "--verison", names=["did you mean '--version'?"])
+        self.fails(2, "eval", "--model", SMALL, "--tasks", "piqua", names=["did you mean 'piqa'?"])
+        self.assertNotIn("did you mean", self.fails(2, *generate, "--frobnicate"))
+
+    def test_byte_order_marks(self):
+        mark = b"\xef\xbb\xbf"
+        item = json.dumps({"context": "The cat", "continuation": " sat"}).encode()
+        config = pathlib.Path(SMALL, "config.json").read_bytes()
+        tokenizer = pathlib.Path(SMALL, "tokenizer.json").read_bytes()
+        model = self.folder / "marked"
+        model.mkdir()
+        (model / "model.safetensors").symlink_to(pathlib.Path(SMALL, "model.safetensors"))
+        (model / "config.json").write_bytes(mark + config)
+        (model / "tokenizer.json").write_bytes(mark + tokenizer)
+        items = ("score", "--json", "--items")
+        for args, file, content in (
+                (("tokenize", "--json", "--file"), "text", b"Hello"),
+                (("tokenize", "--json", "--decode", "--file"), "ids", b"510 12"),
+                (items, "items", item + b"\n")):
+            plain = run(*args, self.write(file, content), "--model", SMALL)
+            path = self.write(file + "-marked", mark + content)
+            marked = run(*args, path, "--model", model, "--verbose")
+            self.assertEqual(marked.returncode, 0, marked.stderr)
+            self.assertEqual(marked.stdout, plain.stdout)
+            self.assertIn(f"pith: note: {path}: skipped the byte-order mark", marked.stderr)
+            self.assertIn(f"{model}/tokenizer.json: skipped", marked.stderr)
+            self.assertNotIn("note", run(*args, path, "--model", model).stderr)
+        self.assertIn("config.json: skipped", run("info", "--model", model, "-v").stderr)
+        piped = run("tokenize", "--model", SMALL, "--file", "-", "-v", stdin="\ufeffHello")
+        self.assertIn("standard input: skipped", piped.stderr)
+        self.assertEqual(piped.stdout, run("tokenize", "--model", SMALL, "--text", "Hello").stdout)
+        reduce = self.write("reduce", mark + b"utrc@30%\n")
+        self.json("plan", "--model", SMALL, "--length", "100", "--reduce", f"@{reduce}", "--json")
 
     def test_sampling_values(self):
         for option, value in (("--temperature", "-1"), ("--temperature", "nan"), ("--top-p", "2"),
@@ -152,6 +195,30 @@ class Items(Case):
                 # Bit-identical whatever else is in the batch.
                 self.assertEqual({k: item[k] for k in alone}, alone)
 
+    def test_bad_texts_leave_the_rest(self):
+        """Found by the tokenizer: no tokens after the context, one token without a context."""
+        good = {"context": "The cat sat on", "continuation": " the mat"}
+        alone = run("score", "--model", SMALL, "--items", self.items(good, good), "--json")
+        path = self.items(good, {"context": "The", "continuation": " "},
+                          {"context": "", "continuation": "a"}, good)
+        done = run("score", "--model", SMALL, "--items", path, "--json")
+        self.assertEqual(done.returncode, 3)
+        self.assertIn(f"{path}:3: continuation", done.stderr)
+        *results, last = done.stdout.splitlines()
+        bad = json.loads(last)["lines_left_out"]
+        self.assertIn(3, bad)
+        self.assertEqual(json.loads(last)["left_out"], len(bad))
+        scored = [json.loads(line) for line in results]
+        self.assertEqual([s["line"] for s in scored if s["line"] in (1, 4)], [1, 4])
+        first = json.loads(alone.stdout.splitlines()[0])
+        self.assertEqual(scored[0], first)  # with the bits that it has without them
+        table = run("score", "--model", SMALL, "--items", path)
+        self.assertEqual(table.returncode, 3)
+        self.assertIn("left out", table.stderr)
+        self.assertNotIn("left out", table.stdout)
+        self.fails(3, "score", "--model", SMALL, "--items", path, "--json", "--strict",
+                   names=["continuation"])
+
     def test_table_and_output(self):
         path = self.items({"context": "a", "continuation": " b"},
                           {"context": "a", "continuation": " c"})
@@ -172,11 +239,21 @@ class Items(Case):
                            ('{"context": "a", "context": "c", "continuation": "b"}', "context"),
                            ("[" * 100000, "")):
             path = self.items(good, good, bad, good)
-            self.fails(3, "score", "--model", SMALL, "--items", path, "--json",
+            self.fails(3, "score", "--model", SMALL, "--items", path, "--json", "--strict",
                        names=[f"{path}:3", field])
+            done = run("score", "--model", SMALL, "--items", path, "--json")
+            self.assertEqual(done.returncode, 3, done.stderr)
+            self.assertIn(f"pith: error: {path}:3: ", done.stderr)
+            self.assertIn(field, done.stderr)
+            self.assertIn("1 line left out", done.stderr)
+            *results, last = [json.loads(line) for line in done.stdout.splitlines()]
+            self.assertEqual([result["line"] for result in results], [1, 2, 4])
+            self.assertEqual(last, {"left_out": 1, "lines_left_out": [3]})
         self.fails(3, "score", "--model", SMALL, "--items", self.write("none", "\n\n"),
                    names=["none"])
         self.fails(3, "score", "--model", SMALL, "--items", "-", stdin="nope\n",
                    names=["standard input:1"])
+        self.fails(3, "score", "--model", SMALL, "--items", self.items("nope", "{}"), "--strict",
+                   names=["items.jsonl:1"])
         latin1 = self.write("latin1", b'{"context": "\xe9", "continuation": "b"}\n')
         self.fails(3, "score", "--model", SMALL, "--items", latin1, names=["latin1:1"])

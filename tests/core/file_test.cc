@@ -15,6 +15,8 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/notes.h"
+#include "core/xz.h"
 #include "tests/load/checkpoint_builder.h"
 
 namespace pith {
@@ -173,6 +175,31 @@ TEST(AtomicWriter, AFailedRenameLeavesNothingBehind) {
   fs::create_directory(path);
   EXPECT_EQ(CodeOf(path, [&] { writer.Commit(); }), ErrorCode::kIo);
   EXPECT_EQ(Listing(dir.path()), std::vector<std::string>{"f"});
+}
+
+TEST(ReadTextFile, SkipsAByteOrderMarkAndSaysSo) {
+  const testing::TempDir dir;
+  std::vector<std::string> notes;
+  ListenToNotes([&](const std::string& note) { notes.push_back(note); });
+  const std::string path = (dir.path() / "f").string();
+  const auto read = [&](const std::string& content) {
+    AtomicWriter writer(path);
+    writer.Write(content);
+    writer.Commit();
+    const std::string text = ReadTextFile(path, 100);
+    EXPECT_EQ(ReadDataFile(path), text);
+    EXPECT_EQ(ReadFile(path), content) << "bytes stay bytes";
+    return text;
+  };
+  EXPECT_EQ(read("\xEF\xBB\xBF{}"), "{}");
+  EXPECT_EQ(notes,
+            std::vector<std::string>(2, path + ": skipped the byte-order mark at its start"));
+  for (const std::string text : {"", "a", "\xEF\xBB", "a\xEF\xBB\xBF"}) EXPECT_EQ(read(text), text);
+  EXPECT_EQ(read("\xEF\xBB\xBF\xEF\xBB\xBF"), "\xEF\xBB\xBF") << "one mark is skipped";
+  EXPECT_EQ(notes.size(), 4u);
+  ListenToNotes({});
+  EXPECT_EQ(read("\xEF\xBB\xBF"), "");
+  EXPECT_EQ(notes.size(), 4u);
 }
 
 }  // namespace

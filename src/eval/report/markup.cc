@@ -11,8 +11,9 @@ namespace pith {
 namespace {
 
 // XML 1.0 §2.2: of the control characters only tab, line feed and carriage return; no U+FFFE/F.
-bool IsXmlCharacter(int32_t c) {
-  return (c >= 0x20 || c == '\t' || c == '\n' || c == '\r') && c != 0xFFFE && c != 0xFFFF;
+// Nor what would show the page's own text in another order.
+bool IsPageCharacter(int32_t c) {
+  return c == '\t' || c == '\n' || c == '\r' || (!IsUnsafeToShow(c) && c != 0xFFFE && c != 0xFFFF);
 }
 
 std::string Trimmed(std::string number) {
@@ -48,7 +49,7 @@ std::string EscapeHtml(std::string_view text) {
         out += "&#39;";
         break;
       default:
-        if (IsXmlCharacter(point.value)) {
+        if (IsPageCharacter(point.value)) {
           out.append(valid, i, point.length);
         } else {
           out += kReplacementCharacter;

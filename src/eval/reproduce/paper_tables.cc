@@ -115,7 +115,7 @@ const PaperModel* FindPaperModel(std::string_view name) {
 std::span<const PaperColumn> PaperColumns() { return kColumns; }
 
 PaperTables PaperTables::Read(const std::filesystem::path& path) {
-  return Parse(ReadFile(path, kMaxFileBytes), path.string());
+  return Parse(ReadTextFile(path, kMaxFileBytes), path.string());
 }
 
 PaperTables PaperTables::Parse(std::string_view text, const std::string& source) {
