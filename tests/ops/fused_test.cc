@@ -130,7 +130,8 @@ void ExpectFusedStates(bool kernel, const States& fused, const States& compositi
   }
 }
 
-const std::vector<Segment> kSegments = SegmentsOf({5, 1, 70});
+// Without rows between them, which would be left as they are.
+const std::vector<Segment> kSegments = {{0, 5}, {5, 1}, {6, 70}};
 // The wanted rows, where not all are: of the first and of the last segment.
 const std::vector<int64_t> kWanted = {3, 4, RowsOf(kSegments) - 1};
 
