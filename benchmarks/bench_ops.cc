@@ -6,10 +6,18 @@
 #include <random>
 #include <vector>
 
+#include "ops/apply_plan.h"
 #include "ops/causal_conv1d.h"
+#include "ops/far_weights.h"
+#include "ops/far_write.h"
+#include "ops/importance.h"
 #include "ops/linear.h"
 #include "ops/log_softmax.h"
+#include "ops/match.h"
 #include "ops/norm.h"
+#include "ops/rows.h"
+#include "ops/scan_features.h"
+#include "ops/scan_importance.h"
 #include "ops/selective_scan.h"
 #include "ops/ssd.h"
 
@@ -208,6 +216,130 @@ void NormShapes(benchmark::internal::Benchmark* b) {
 }
 BENCHMARK(BM_AddNorm)->Apply(NormShapes)->UseRealTime();
 BENCHMARK(BM_Gate)->Apply(NormShapes)->UseRealTime();
+
+// Arguments: rows, d, threads.
+void BM_AddRows(benchmark::State& state) {
+  const int64_t rows = state.range(0), d = state.range(1);
+  std::vector<float> x = Values(rows * d);
+  const std::vector<float> h(rows * d, 0.0f);
+  const MatView<float> view(x.data(), rows, d);
+  for (auto _ : state) AddRows(Cpu(state.range(2)), view, {h.data(), rows, d}, view);
+  Rates(state, 1.0 * rows * d, 12.0 * rows * d);
+}
+void BM_RowImportance(benchmark::State& state) {
+  const int64_t rows = state.range(0), d = state.range(1);
+  const std::vector<float> y = Values(rows * d);
+  std::vector<float> out(rows);
+  for (auto _ : state) {
+    RowImportance(Cpu(state.range(2)), ImportanceKind::kClip, {y.data(), rows, d},
+                  {out.data(), rows});
+  }
+  Rates(state, 1.0 * rows * d, 4.0 * rows * d);
+}
+// Half of the rows against the other half.
+void BM_BestMatches(benchmark::State& state) {
+  const int64_t rows = state.range(0), d = state.range(1);
+  const std::vector<float> features = Values(rows * d);
+  std::vector<int32_t> sources, targets;
+  for (int32_t r = 0; r < rows; ++r) (r % 2 == 0 ? sources : targets).push_back(r);
+  for (auto _ : state) {
+    BestMatches(Cpu(state.range(2)), {features.data(), rows, d}, sources, targets, {});
+  }
+  Rates(state, 2.0 * rows * rows / 4 * d, 4.0 * rows * d);
+}
+// A third of the rows merge into their neighbours. Merged rows feed the next iteration, which costs
+// the same.
+void BM_ApplyPlan(benchmark::State& state) {
+  const int64_t rows = state.range(0), d = state.range(1);
+  std::vector<float> x = Values(rows * d);
+  Plan plan;
+  for (int32_t r = 0; r + 1 < rows; r += 3) plan.removed.push_back({r, r + 1, true, true});
+  for (auto _ : state) {
+    ApplyPlan(Cpu(state.range(2)), plan, Branch::kHidden, {x.data(), rows, d});
+  }
+  Rates(state, 1.0 * rows * d, 8.0 * rows * d);
+}
+void SiteShapes(benchmark::internal::Benchmark* b) {
+  b->Args({512, 768, 1})->Args({512, 768, 2})->Args({2048, 1536, 2});
+}
+BENCHMARK(BM_AddRows)->Apply(SiteShapes)->UseRealTime();
+BENCHMARK(BM_RowImportance)->Apply(SiteShapes)->UseRealTime();
+BENCHMARK(BM_BestMatches)->Apply(SiteShapes)->UseRealTime();
+BENCHMARK(BM_ApplyPlan)->Apply(SiteShapes)->UseRealTime();
+
+// Arguments: units, d_state, rows, threads. The kind with the most exponentials.
+void BM_ScanImportance(benchmark::State& state) {
+  const int64_t rows = state.range(2);
+  const ScanShape shape{.units = state.range(0), .d_state = state.range(1)};
+  const std::vector<float> x = Values(rows * shape.units * 64), dt = Values(rows * shape.units);
+  const std::vector<float> b = Values(rows * shape.d_state), a = Values(shape.units, -2, -1);
+  std::vector<float> features(rows * shape.row_width()), out(rows);
+  for (auto _ : state) {
+    ScanFeatures(Cpu(state.range(3)), {.shape = shape,
+                                       .dt = {dt.data(), rows, shape.units},
+                                       .dt_bias = {a.data(), shape.units},
+                                       .x = {x.data(), rows, shape.units * 64},
+                                       .b = {b.data(), rows, shape.d_state},
+                                       .c = {b.data(), rows, shape.d_state},
+                                       .out = {features.data(), rows, shape.row_width()}});
+    ScanImportance(Cpu(state.range(3)), {.kind = ImportanceKind::kFinalState,
+                                         .shape = shape,
+                                         .a = {a.data(), shape.units},
+                                         .rows = {features.data(), rows, shape.row_width()},
+                                         .importance = {out.data(), rows}});
+  }
+  Rates(state, 2.0 * rows * shape.units * (shape.d_state + 64), 4.0 * rows * shape.units * 64);
+}
+BENCHMARK(BM_ScanImportance)->Args({24, 128, 512, 1})->Args({24, 128, 512, 2})->UseRealTime();
+
+// Arguments: d_model, heads, far rows, share of the writes that are made in percent, threads.
+void BM_FarWrite(benchmark::State& state) {
+  constexpr int64_t kDim = 64, kStates = 128;
+  const int64_t d = state.range(0), heads = state.range(1), far = state.range(2);
+  const int64_t channels = heads * kDim + 2 * kStates;
+  const FarRegion region{.far = far, .chunk = 64};
+  const int64_t chunks = CountChunks(region);
+  const std::vector<float> rows = Values(far * d), w = Values(channels * d);
+  const std::vector<float> conv = Values(4 * channels), dt = Values(far * heads);
+  const std::vector<float> a = Values(heads, -1, -0.1f);
+  std::vector<float> weight(heads * far), decay(heads), b(far * kStates), conv_state(3 * channels);
+  std::vector<float> ssm_state(heads * kStates * kDim);
+  std::vector<double> chunk_decay(heads * chunks), chunk_mass(heads * chunks);
+  std::vector<uint8_t> needed(heads * chunks);
+  for (int64_t i = 0; i < heads * chunks; ++i) needed[i] = i * 37 % 100 < state.range(3);
+  for (auto _ : state) {
+    FarWeights(Cpu(state.range(4)), {.region = region,
+                                     .dt = {dt.data(), far, heads},
+                                     .dt_bias = {a.data(), heads},
+                                     .a = {a.data(), heads},
+                                     .weight = {weight.data(), heads, far},
+                                     .decay = {decay.data(), heads},
+                                     .chunk_decay = chunk_decay,
+                                     .chunk_mass = chunk_mass});
+    FarWrite(Cpu(state.range(4)), {.region = region,
+                                   .n_heads = heads,
+                                   .head_dim = kDim,
+                                   .n_groups = 1,
+                                   .d_state = kStates,
+                                   .rows = {rows.data(), far, d},
+                                   .w = {DType::kF32, w.data(), channels, d},
+                                   .conv_weight = conv.data(),
+                                   .weight = {weight.data(), heads, far},
+                                   .decay = {decay.data(), heads},
+                                   .needed = needed,
+                                   .b = {b.data(), far, kStates},
+                                   .conv_state = conv_state.data(),
+                                   .ssm_state = ssm_state.data()});
+  }
+  const double written =
+      heads * kDim * (d + 4.0 + kStates) * static_cast<double>(state.range(3)) / 100;
+  Rates(state, 2.0 * far * (written + kStates * (d + 4.0)), 4.0 * far * d);
+}
+BENCHMARK(BM_FarWrite)
+    ->Args({384, 12, 1024, 100, 1})
+    ->Args({384, 12, 1024, 30, 2})
+    ->Args({768, 24, 1024, 100, 2})
+    ->UseRealTime();
 
 // Arguments: vocab, rows, threads.
 void BM_ScoreLabels(benchmark::State& state) {

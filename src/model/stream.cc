@@ -9,7 +9,7 @@
 #include "ops/rows.h"
 #include "ops/scan_features.h"
 #include "ops/scan_importance.h"
-#include "reduce/apply.h"
+#include "ops/apply_plan.h"
 
 namespace pith {
 namespace {

@@ -26,7 +26,8 @@ size_t Workspace::ChunkBytes() const {
 
 size_t Workspace::StreamBytes() const {
   return stream_x.bytes() + stream_h.bytes() + features.bytes() + scores.bytes() +
-         far_normed.bytes() + far_dt.bytes() + far_b.bytes();
+         far_normed.bytes() + far_dt.bytes() + far_weight.bytes() + far_decay.bytes() +
+         far_b.bytes();
 }
 
 }  // namespace pith

@@ -31,9 +31,11 @@ struct Workspace {
   MatOwner<float> features;   // [tokens, width of what rows are matched on]
   BufferOwner<float> scores;  // [tokens] importance
   // Per far region, only under skim.
-  MatOwner<float> far_normed;  // [far, d_model]
-  MatOwner<float> far_dt;      // [far, n_heads] Δ as in_proj gives it
-  MatOwner<float> far_b;       // [far, n_groups · d_state] after the convolution
+  MatOwner<float> far_normed;    // [far, d_model]
+  MatOwner<float> far_dt;        // [far, n_heads] Δ as in_proj gives it
+  MatOwner<float> far_weight;    // [n_heads, far] how much of a row's write is left at the end
+  BufferOwner<float> far_decay;  // [n_heads] and of the state before
+  MatOwner<float> far_b;         // [far, n_groups · d_state] after the convolution
 
   void Reserve(const ModelConfig& config, int64_t rows);
   size_t ChunkBytes() const;

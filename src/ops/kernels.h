@@ -7,16 +7,20 @@
 
 #include "core/exec.h"
 #include "core/tensor.h"
+#include "ops/apply_plan.h"
 #include "ops/causal_conv1d.h"
+#include "ops/far_weights.h"
+#include "ops/far_write.h"
+#include "ops/fused.h"
 #include "ops/importance.h"
 #include "ops/log_softmax.h"
+#include "ops/match.h"
 #include "ops/norm.h"
 #include "ops/rows.h"
 #include "ops/scan_features.h"
 #include "ops/scan_importance.h"
 #include "ops/selective_scan.h"
 #include "ops/ssd.h"
-#include "ops/state_write.h"
 
 namespace pith {
 
@@ -34,7 +38,6 @@ struct Kernels {
   void (*ssd)(const Exec&, const SsdArgs&);
   void (*ssd_step)(const Exec&, const SsdArgs&);
   void (*selective_scan)(const Exec&, const SelectiveScanArgs&);
-  void (*state_write)(const Exec&, const StateWriteArgs&);
   void (*score_labels)(const Exec&, MatView<const float> logits, std::span<const int32_t> labels,
                        std::span<LabelScore> out);
   void (*copy_rows)(const Exec&, MatView<const float> in, MatView<float> out);
@@ -45,6 +48,15 @@ struct Kernels {
                          VecView<float> importance);
   void (*scan_features)(const Exec&, const ScanFeaturesArgs&);
   void (*scan_importance)(const Exec&, const ScanImportanceArgs&);
+  void (*best_matches)(const Exec&, const MatchArgs&);
+  void (*apply_plan)(const Exec&, const Plan&, Branch branch, MatView<float> rows);
+  void (*far_weights)(const Exec&, const FarWeightsArgs&);
+  void (*far_write)(const Exec&, const FarWriteArgs&);
+  // Null where the backend has no kernel of its own: fused.cc then composes the others.
+  void (*norm_linear)(const Exec&, const NormLinearArgs&) = nullptr;
+  void (*linear_add)(const Exec&, const LinearAddArgs&) = nullptr;
+  void (*conv_ssd_gate)(const Exec&, const ConvSsdGateArgs&) = nullptr;
+  void (*scan_gate)(const Exec&, const ScanGateArgs&) = nullptr;
 };
 
 // Null where this build lacks the backend.

@@ -11,8 +11,8 @@ namespace pith {
 // x and out may be strided, and must not overlap.
 //
 // Precision kF32: products of f32 activations and widened weights, f32 sums. kBF16: activations and
-// weights rounded to bf16, f32 sums. A row's result does not depend on the number of rows, on the
-// other rows or on the number of threads, to the last bit.
+// weights rounded to bf16, f32 sums. A row's result does not depend on the number of rows or on the
+// other rows, to the last bit.
 void Linear(const Exec& exec, MatView<const float> x, const WeightView& w, const float* bias,
             MatView<float> out);
 

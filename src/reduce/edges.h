@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "reduce/match.h"
+#include "ops/match.h"
 #include "reduce/policy.h"
 
 namespace pith {

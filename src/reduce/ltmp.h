@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "reduce/edges.h"
-#include "reduce/match.h"
+#include "ops/match.h"
 #include "reduce/params.h"
 #include "reduce/policy.h"
 

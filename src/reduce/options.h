@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "reduce/match.h"
+#include "ops/match.h"
 #include "reduce/params.h"
 #include "reduce/policy.h"
 #include "reduce/registry.h"

@@ -10,7 +10,7 @@
 #include "core/exec.h"
 #include "core/tensor.h"
 #include "ops/importance.h"
-#include "reduce/plan.h"
+#include "ops/plan.h"
 #include "reduce/unigrams.h"
 
 namespace pith {

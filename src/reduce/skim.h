@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "load/model_config.h"
+#include "ops/far_region.h"
 #include "reduce/params.h"
 #include "reduce/spec.h"
 
@@ -25,13 +26,6 @@ struct Horizon {
                                // share of the head's total in its layer
 };
 
-// The roles in a context of some length: its first `far` tokens are far, in chunks of `chunk`
-// counted back from the last far token (the first chunk may be short).
-struct FarRegion {
-  int64_t far = 0;
-  int64_t chunk = 64;
-};
-
 class Skim {
  public:
   // Reads the method's keys (registry.cc lists them). Throws kInvalidArgument; for Mamba-1 also
@@ -40,6 +34,7 @@ class Skim {
 
   bool full(int64_t layer) const { return full_[layer]; }
   const Horizon& horizon() const { return horizon_; }
+  // The roles in a context of `tokens`: its first `far` ones are far.
   FarRegion Region(int64_t tokens) const;
 
   // Share of the blocks' work saved in a context of `tokens` where all pairs are written, and where

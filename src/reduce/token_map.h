@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "reduce/plan.h"
+#include "ops/plan.h"
 
 namespace pith {
 

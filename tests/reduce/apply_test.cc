@@ -1,6 +1,6 @@
 // The row mover and the token map, against literal examples and against each other. Values are
 // small integers, so sums are exact and means have one rounding: everything compares bit by bit.
-#include "reduce/apply.h"
+#include "ops/apply_plan.h"
 
 #include <gtest/gtest.h>
 

@@ -1,7 +1,7 @@
 // What every method's plans must be (laws 2-4): exactly as many rows as asked for, in order, none
 // of them protected, targets kept and unprotected, the same for the same sequence whatever the
 // number of threads. And the literal plans of the content-free controls.
-#include "reduce/plan.h"
+#include "ops/plan.h"
 
 #include <gtest/gtest.h>
 

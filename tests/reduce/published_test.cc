@@ -8,7 +8,7 @@
 #include <cmath>
 #include <functional>
 
-#include "reduce/apply.h"
+#include "ops/apply_plan.h"
 #include "reduce/reducer.h"
 #include "reduce/registry.h"
 #include "tests/reduce/test_site.h"

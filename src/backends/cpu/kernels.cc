@@ -14,7 +14,6 @@ const Kernels* CpuKernels() {
       .ssd = cpu::Ssd,
       .ssd_step = cpu::SsdStep,
       .selective_scan = cpu::SelectiveScan,
-      .state_write = cpu::StateWrite,
       .score_labels = cpu::ScoreLabels,
       .copy_rows = cpu::CopyRows,
       .add_rows = cpu::AddRows,
@@ -23,6 +22,10 @@ const Kernels* CpuKernels() {
       .row_importance = cpu::RowImportance,
       .scan_features = cpu::ScanFeatures,
       .scan_importance = cpu::ScanImportance,
+      .best_matches = cpu::BestMatches,
+      .apply_plan = cpu::ApplyPlan,
+      .far_weights = cpu::FarWeights,
+      .far_write = cpu::FarWrite,
   };
   return &kKernels;
 }

@@ -3,8 +3,8 @@
 #define HWY_TARGET_INCLUDE "backends/cpu/state_write.cc"
 #include <hwy/foreach_target.h>
 // Highway wants its headers after foreach_target.h.
-#include "backends/cpu/kernels.h"
 #include "backends/cpu/math-inl.h"
+#include "backends/cpu/state_write.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace pith::cpu::HWY_NAMESPACE {
@@ -17,13 +17,12 @@ inline constexpr int kTileVectors = kLanes >= 16 ? 4 : 2;
 template <int kStates, int kVectors, class Tag>
 HWY_INLINE void WriteTile(Tag d, const StateWriteArgs& args, int64_t n, int64_t p) {
   constexpr int64_t kWidth = hn::MaxLanes(Tag());
-  const hn::Vec<Tag> decay = hn::Set(d, args.decay);
   float* const cells = args.state + n * args.x.cols + p;
   hn::Vec<Tag> sums[kStates][kVectors];
 #pragma GCC unroll 16
   for (int i = 0; i < kStates; ++i) {
     for (int j = 0; j < kVectors; ++j) {
-      sums[i][j] = hn::Mul(decay, hn::LoadU(d, cells + i * args.x.cols + j * kWidth));
+      sums[i][j] = hn::LoadU(d, cells + i * args.x.cols + j * kWidth);
     }
   }
   for (int64_t t = 0; t < args.x.rows; ++t) {
@@ -72,9 +71,7 @@ namespace pith::cpu {
 
 HWY_EXPORT(RunStateWrite);
 
-void StateWrite(const Exec& /*exec*/, const StateWriteArgs& args) {
-  HWY_DYNAMIC_DISPATCH(RunStateWrite)(args);
-}
+void StateWrite(const StateWriteArgs& args) { HWY_DYNAMIC_DISPATCH(RunStateWrite)(args); }
 
 }  // namespace pith::cpu
 #endif

@@ -16,7 +16,6 @@ const Kernels* ReferenceKernels() {
       .ssd = reference::Ssd,
       .ssd_step = reference::Ssd,
       .selective_scan = reference::SelectiveScan,
-      .state_write = reference::StateWrite,
       .score_labels = reference::ScoreLabels,
       .copy_rows = reference::CopyRows,
       .add_rows = reference::AddRows,
@@ -25,6 +24,10 @@ const Kernels* ReferenceKernels() {
       .row_importance = reference::RowImportance,
       .scan_features = reference::ScanFeatures,
       .scan_importance = reference::ScanImportance,
+      .best_matches = reference::BestMatches,
+      .apply_plan = reference::ApplyPlan,
+      .far_weights = reference::FarWeights,
+      .far_write = reference::FarWrite,
   };
   return &kKernels;
 }

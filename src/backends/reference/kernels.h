@@ -19,7 +19,6 @@ void Gate(const Exec& exec, const GateArgs& args);
 void CausalConv1d(const Exec& exec, const CausalConv1dArgs& args);
 void Ssd(const Exec& exec, const SsdArgs& args);
 void SelectiveScan(const Exec& exec, const SelectiveScanArgs& args);
-void StateWrite(const Exec& exec, const StateWriteArgs& args);
 void ScoreLabels(const Exec& exec, MatView<const float> logits, std::span<const int32_t> labels,
                  std::span<LabelScore> out);
 void CopyRows(const Exec& exec, MatView<const float> in, MatView<float> out);
@@ -30,6 +29,10 @@ void RowImportance(const Exec& exec, ImportanceKind kind, MatView<const float> a
                    VecView<float> importance);
 void ScanFeatures(const Exec& exec, const ScanFeaturesArgs& args);
 void ScanImportance(const Exec& exec, const ScanImportanceArgs& args);
+void BestMatches(const Exec& exec, const MatchArgs& args);
+void ApplyPlan(const Exec& exec, const Plan& plan, Branch branch, MatView<float> rows);
+void FarWeights(const Exec& exec, const FarWeightsArgs& args);
+void FarWrite(const Exec& exec, const FarWriteArgs& args);
 
 inline double Silu(double v) { return v / (1 + std::exp(-v)); }
 

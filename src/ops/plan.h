@@ -1,8 +1,9 @@
 // What a policy decides for one sequence at one site.
-#ifndef PITH_REDUCE_PLAN_H_
-#define PITH_REDUCE_PLAN_H_
+#ifndef PITH_OPS_PLAN_H_
+#define PITH_OPS_PLAN_H_
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 namespace pith {
@@ -16,14 +17,15 @@ enum class MergeRule : uint8_t {
 };
 
 // Rows are indices into the sequence's current rows. A removed row is gone from the site on. Where
-// it has a target, the branches in which it merges average it into the target before it goes (A8).
-// Both branches lose the same rows, so they stay aligned (A10).
+// it has a target, the branches in which it merges average it into the target before it goes.
+// Both branches lose the same rows, so they stay aligned.
 struct Plan {
   struct Removed {
     int32_t row = 0;
     int32_t target = -1;          // a row that is kept; −1: pruned in both branches
     bool merge_hidden = false;    // in the hidden branch h
     bool merge_residual = false;  // in the residual branch x
+    bool MergesIn(bool hidden) const { return hidden ? merge_hidden : merge_residual; }
     bool operator==(const Removed&) const = default;
   };
   std::vector<Removed> removed;  // strictly increasing rows
@@ -40,6 +42,10 @@ Plan PrunePlan(const std::vector<int32_t>& rows);
 // targets kept rows, a target exactly where a branch merges, weights as described above.
 void CheckPlan(const Plan& plan, int64_t rows);
 
+// What a plan makes of how many tokens each row stands for, on the host [rows]: a target's number
+// grows by those of the rows that merge into it in either branch; the survivors close up.
+void ApplyPlanToSizes(const Plan& plan, std::span<float> sizes);
+
 }  // namespace pith
 
-#endif  // PITH_REDUCE_PLAN_H_
+#endif  // PITH_OPS_PLAN_H_

@@ -1,17 +1,17 @@
-#include "reduce/apply.h"
+#include "ops/apply_plan.h"
 
-#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <vector>
 
+#include "backends/cpu/kernels.h"
 #include "core/parallel.h"
 
-namespace pith {
+namespace pith::cpu {
 namespace {
 
 bool Merges(const Plan::Removed& removed, Branch branch) {
-  return branch == Branch::kHidden ? removed.merge_hidden : removed.merge_residual;
+  return removed.MergesIn(branch == Branch::kHidden);
 }
 
 // How many rows merge into each in one branch.
@@ -79,8 +79,6 @@ void Compact(const Plan& plan, MatView<float> rows) {
 }  // namespace
 
 void ApplyPlan(const Exec& exec, const Plan& plan, Branch branch, MatView<float> rows) {
-  CheckPlan(plan, rows.rows);
-  if (plan.removed.empty()) return;
   const bool any_merge =
       std::ranges::any_of(plan.removed, [&](const auto& r) { return Merges(r, branch); });
   const std::vector<int32_t> members =
@@ -88,7 +86,7 @@ void ApplyPlan(const Exec& exec, const Plan& plan, Branch branch, MatView<float>
   const MergeRule rule = branch == Branch::kHidden ? plan.hidden_rule : plan.residual_rule;
   // Columns are independent: each slice goes through all rows on one thread.
   constexpr int64_t kSlice = 256;
-  ParallelFor(exec.threads, (rows.cols + kSlice - 1) / kSlice, [&](int64_t s) {
+  ParallelFor(exec.threads, CeilDiv(rows.cols, kSlice), [&](int64_t s) {
     const int64_t begin = s * kSlice;
     const MatView<float> slice = rows.Cols(begin, std::min(kSlice, rows.cols - begin));
     if (any_merge) {
@@ -98,14 +96,4 @@ void ApplyPlan(const Exec& exec, const Plan& plan, Branch branch, MatView<float>
   });
 }
 
-void ApplyPlanToSizes(const Plan& plan, std::span<float> sizes) {
-  const auto rows = static_cast<int64_t>(sizes.size());
-  CheckPlan(plan, rows);
-  if (plan.removed.empty()) return;
-  for (const Plan::Removed& r : plan.removed) {
-    if (r.target >= 0) sizes[r.target] += sizes[r.row];
-  }
-  Compact(plan, {sizes.data(), rows, 1});
-}
-
-}  // namespace pith
+}  // namespace pith::cpu

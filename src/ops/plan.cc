@@ -1,4 +1,4 @@
-#include "reduce/plan.h"
+#include "ops/plan.h"
 
 #include <algorithm>
 #include <cmath>
@@ -45,6 +45,22 @@ void CheckPlan(const Plan& plan, int64_t rows) {
     PITH_CHECK(!std::ranges::binary_search(plan.removed, r.target, {}, &Plan::Removed::row));
   }
   CheckWeights(plan, rows);
+}
+
+void ApplyPlanToSizes(const Plan& plan, std::span<float> sizes) {
+  CheckPlan(plan, static_cast<int64_t>(sizes.size()));
+  for (const Plan::Removed& r : plan.removed) {
+    if (r.target >= 0) sizes[r.target] += sizes[r.row];
+  }
+  size_t kept = 0;
+  auto next = plan.removed.begin();
+  for (size_t row = 0; row < sizes.size(); ++row) {
+    if (next != plan.removed.end() && next->row == static_cast<int64_t>(row)) {
+      ++next;
+    } else {
+      sizes[kept++] = sizes[row];
+    }
+  }
 }
 
 }  // namespace pith

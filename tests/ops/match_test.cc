@@ -1,0 +1,136 @@
+// BestMatches against the reference.
+//
+// Bound: a unit row's entries are rounded once, and a cosine of n products is summed in f32: with
+// Σ|u v| ≤ 1 for unit rows, it errs by at most (n + 4) · 2⁻²⁴. A target may differ from the
+// reference's only where the two cosines are as near as that.
+#include "ops/match.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "tests/ops/ops_testing.h"
+
+namespace pith {
+namespace {
+
+using namespace ops_testing;
+
+struct Problem {
+  Strided features;
+  std::vector<int32_t> sources, targets;
+
+  // Every other row from `first` on is a source.
+  Problem(uint32_t seed, int64_t rows, int64_t cols) : features(rows, cols) {
+    Random random(seed);
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t c = 0; c < cols; ++c) features.view().Row(r)[c] = random.Uniform(-1, 1);
+      (random.Uniform(0, 1) < 0.5f ? sources : targets).push_back(static_cast<int32_t>(r));
+    }
+  }
+  std::vector<Match> Run(const Exec& exec, const MatchRange& range = {}) const {
+    return BestMatches(exec, features.view(), sources, targets, range);
+  }
+  double Cosine(int32_t a, int32_t b) const {
+    double dot = 0, aa = 0, bb = 0;
+    for (int64_t c = 0; c < features.view().cols; ++c) {
+      const double x = features.At(a, c), y = features.At(b, c);
+      dot += x * y;
+      aa += x * x;
+      bb += y * y;
+    }
+    return dot / std::sqrt(aa * bb);
+  }
+};
+
+bool InRange(int32_t source, int32_t target, const MatchRange& range) {
+  if (range.forward_only && target < source) return false;
+  return range.window == 0 || std::abs(target - source) <= range.window;
+}
+
+class MatchTest : public CpuTest {};
+
+TEST_F(MatchTest, AgreesWithReference) {
+  for (const int64_t cols : {1, 3, 16, 33, 255, 256, 257, 600}) {
+    for (const int64_t rows : {2, 3, 25, 64, 130, 301}) {
+      for (const MatchRange& range :
+           {MatchRange{}, MatchRange{true, 0}, MatchRange{false, 5}, MatchRange{true, 40}}) {
+        SCOPED_TRACE(StrCat(rows, " × ", cols, ", window ", range.window));
+        const Problem problem(static_cast<uint32_t>(rows * 47 + cols), rows, cols);
+        const std::vector<Match> expected = problem.Run(kReference, range);
+        const std::vector<Match> actual = problem.Run(Cpu(1), range);
+        EXPECT_EQ(problem.Run(Cpu(3), range), actual);
+        const double bound = static_cast<double>(cols + 4) * kRounding;
+        for (size_t i = 0; i < actual.size(); ++i) {
+          ASSERT_EQ(actual[i].target < 0, expected[i].target < 0);
+          if (actual[i].target < 0) continue;
+          ASSERT_TRUE(InRange(problem.sources[i], actual[i].target, range));
+          ASSERT_NEAR(actual[i].similarity, expected[i].similarity, bound);
+          const double cosine = problem.Cosine(problem.sources[i], actual[i].target);
+          ASSERT_GE(cosine, expected[i].similarity - 2 * bound);
+        }
+      }
+    }
+  }
+}
+
+// The reference finds the largest cosine, and says so by its definition.
+TEST(Match, TakesTheLargestInRange) {
+  for (const MatchRange& range : {MatchRange{}, MatchRange{true, 0}, MatchRange{true, 7}}) {
+    const Problem problem(5, 40, 9);
+    const std::vector<Match> best = problem.Run(kReference, range);
+    for (size_t i = 0; i < best.size(); ++i) {
+      double largest = -2;
+      for (const int32_t target : problem.targets) {
+        if (!InRange(problem.sources[i], target, range)) continue;
+        largest = std::max(largest, problem.Cosine(problem.sources[i], target));
+      }
+      EXPECT_EQ(best[i].target < 0, largest < -1.5);
+      if (best[i].target >= 0) EXPECT_NEAR(best[i].similarity, largest, 2 * kRounding);
+    }
+  }
+}
+
+std::vector<Exec> Backends() {
+  std::vector<Exec> backends = {kReference};
+  if (CpuKernels() != nullptr) backends.insert(backends.end(), {Cpu(1), Cpu(2)});
+  return backends;
+}
+
+// Equal rows tie, whatever tile or panel they fall into, and the first one is taken.
+TEST(Match, TheFirstOfEqualsIsTaken) {
+  for (const Exec& exec : Backends()) {
+    Problem problem(11, 200, 300);
+    for (const int32_t target : problem.targets) {
+      for (int64_t c = 0; c < 300; ++c) problem.features.view().Row(target)[c] = float(c % 7 - 3);
+    }
+    for (const Match& match : problem.Run(exec)) EXPECT_EQ(match.target, problem.targets[0]);
+  }
+}
+
+TEST(Match, RowsWithoutADirectionHaveCosineZero) {
+  constexpr float kInf = std::numeric_limits<float>::infinity();
+  constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+  const std::vector<float> rows = {1, 0, 0, 0, kNaN, 1, -1, 0, kInf, 0, 0, 2};
+  const std::vector<int32_t> sources = {0, 1, 2}, targets = {3, 4, 5};
+  for (const Exec& exec : Backends()) {
+    const std::vector<Match> best = BestMatches(exec, {rows.data(), 6, 2}, sources, targets, {});
+    // Of row 0: −1, 0 by infinity, 0 by a right angle. Rows 1 and 2: 0 with all.
+    EXPECT_EQ(best, (std::vector<Match>{{4, 0}, {3, 0}, {3, 0}}));
+  }
+}
+
+TEST(Match, ACallersMistakeIsFound) {
+  const std::vector<float> rows(8, 1);
+  const MatView<const float> view(rows.data(), 4, 2);
+  const auto run = [&](std::vector<int32_t> sources, std::vector<int32_t> targets) {
+    BestMatches(kReference, view, sources, targets, {});
+  };
+  EXPECT_NO_THROW(run({0, 2}, {1, 3}));
+  EXPECT_THROW(run({2, 0}, {1}), Error);
+  EXPECT_THROW(run({0}, {4}), Error);
+  EXPECT_THROW(run({-1}, {1}), Error);
+  EXPECT_THROW(run({0, 1}, {1, 2}), Error);
+}
+
+}  // namespace
+}  // namespace pith
