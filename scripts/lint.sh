@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# All checks that need no test run: formatting, sizes, include direction, and clang-tidy on what
-# changed (on everything without a base commit, or with LINT_ALL=1). Needs a configured build/cpu.
+# All checks that need no test run: formatting, sizes, include direction, no arithmetic above
+# src/ops, and clang-tidy on what changed (on everything without a base commit, or with LINT_ALL=1).
+# Needs a configured build/cpu.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,6 +10,7 @@ git ls-files --cached --others --exclude-standard -- '*.h' '*.cc' '*.cu' |
   xargs clang-format-16 --dry-run -Werror
 tools/check_sizes.py
 tools/check_layers.py
+tools/check_arithmetic.py
 
 # Where this branch left origin/main or, on main itself, the commit before.
 base() {
