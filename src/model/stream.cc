@@ -5,11 +5,11 @@
 #include <utility>
 
 #include "core/error.h"
+#include "ops/apply_plan.h"
 #include "ops/importance.h"
 #include "ops/rows.h"
 #include "ops/scan_features.h"
 #include "ops/scan_importance.h"
-#include "ops/apply_plan.h"
 
 namespace pith {
 namespace {

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "reduce/edges.h"
 #include "ops/match.h"
+#include "reduce/edges.h"
 #include "reduce/params.h"
 #include "reduce/policy.h"
 

@@ -1,10 +1,10 @@
-// A reduction is asked for as a share of the work, but is done in whole rows at a few sites. Between
-// the two stands one number, the keep ratio at each site. The work that a keep ratio saves falls as
-// the ratio grows, so the ratio that saves a wanted share is found by bisection. It is then turned
-// into integers: each site aims at a power of the ratio times the context's length, not at a share
-// of the rows that happen to reach it. Rounding errors then do not add up from site to site, and what
-// a site could not remove, because too few of its rows may go, the next ones make up for. What the
-// integers really save is computed from them, once they are known.
+// A reduction is asked for as a share of the work, but is done in whole rows at a few sites.
+// Between the two stands one number, the keep ratio at each site. The work that a keep ratio saves
+// falls as the ratio grows, so the ratio that saves a wanted share is found by bisection. It is
+// then turned into integers: each site aims at a power of the ratio times the context's length, not
+// at a share of the rows that happen to reach it. Rounding errors then do not add up from site to
+// site, and what a site could not remove, because too few of its rows may go, the next ones make up
+// for. What the integers really save is computed from them, once they are known.
 #include "reduce/schedule.h"
 
 #include <algorithm>
