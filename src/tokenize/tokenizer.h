@@ -1,4 +1,5 @@
-// Text to token ids and back, as tokenizer.json says: byte-level BPE.
+// Text to token ids and back, as tokenizer.json says: normalizer, pre-tokenizer, model (byte-pair
+// encoding), and on the way back the decoder.
 #ifndef PITH_TOKENIZE_TOKENIZER_H_
 #define PITH_TOKENIZE_TOKENIZER_H_
 
@@ -29,10 +30,12 @@ class Tokenizer {
   // thread.
   std::vector<int32_t> Encode(std::string_view utf8) const;
 
-  // The bytes of all tokens, which are UTF-8 if the ids come from Encode and are all there. An id
-  // without a token (models round their vocabulary up) gives nothing; a negative one throws
-  // kInvalidArgument. `skip_special` leaves special tokens out.
+  // The bytes of all tokens, as the file's decoder says, which are UTF-8 if the ids come from
+  // Encode and are all there: bytes that make no character stay as they are. An id without a token
+  // (models round their vocabulary up) gives nothing; a negative one throws kInvalidArgument.
+  // `skip_special` leaves special tokens out.
   std::string Decode(std::span<const int32_t> ids, bool skip_special = false) const;
+  // Those of one token within a text.
   std::string TokenBytes(int32_t id) const;
 
   // Highest id + 1, added tokens included; ids below may be unused.
@@ -46,7 +49,10 @@ class Tokenizer {
 
  private:
   struct Impl;
+  friend class StreamDecoder;
   explicit Tokenizer(std::shared_ptr<const Impl> impl);
+  // Whether there is such a token; `first`: whether a text begins with it.
+  bool AppendToken(int32_t id, bool first, std::string& bytes) const;
   std::shared_ptr<const Impl> impl_;
 };
 
@@ -55,16 +61,20 @@ class Tokenizer {
 // in all equals ReplaceInvalidUtf8(Decode(ids)). Not thread-safe.
 class StreamDecoder {
  public:
-  explicit StreamDecoder(Tokenizer tokenizer, bool skip_special = false);
+  // `continues`: the ids go on a text that was there before, so that the first token keeps the
+  // blank which some tokenizers put before a text and take away again.
+  explicit StreamDecoder(Tokenizer tokenizer, bool skip_special = false, bool continues = false);
+  StreamDecoder(StreamDecoder&&) noexcept;
+  StreamDecoder& operator=(StreamDecoder&&) noexcept;
+  ~StreamDecoder();
 
   std::string Push(int32_t id);
   // The end of the text: what was held back, as U+FFFD.
   std::string Finish();
 
  private:
-  Tokenizer tokenizer_;
-  bool skip_special_;
-  std::string held_;
+  struct State;
+  std::unique_ptr<State> state_;
 };
 
 }  // namespace pith
