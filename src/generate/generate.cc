@@ -16,7 +16,9 @@ namespace {
 class TextOutput {
  public:
   TextOutput(const Tokenizer& tokenizer, const GenerateOptions& options)
-      : decoder_(tokenizer), filter_(options.stop), options_(options) {}
+      : decoder_(tokenizer, /*skip_special=*/false, /*continues=*/true),
+        filter_(options.stop),
+        options_(options) {}
 
   void Push(int32_t id) { Emit(filter_.Push(decoder_.Push(id))); }
   void Finish() {
