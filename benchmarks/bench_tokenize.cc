@@ -2,10 +2,11 @@
 // the median of the repeats in MB (10^6 bytes of UTF-8) per second, and the best per second of CPU
 // time, which a busy machine disturbs less.
 //
-//   bench_tokenize TOKENIZER_JSON TEXT_FILE [repeats=5] [whole|paragraphs|ids]
+//   bench_tokenize TOKENIZER_JSON TEXT_FILE [repeats=5] [whole|paragraphs|ids|each]
 //
 // whole: one Encode of all the text; paragraphs: one Encode per stretch between blank lines, in
-// turn; ids: no timing, prints {"ids": [...]} for tools/tokenizer_parity.py.
+// turn. Without timing, for tools/tokenizer_parity.py: ids prints {"ids": [...]}; each takes a file
+// with a JSON array of texts and prints their ids, and the texts that these decode to.
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
@@ -18,6 +19,7 @@
 
 #include "core/file.h"
 #include "core/json.h"
+#include "core/utf8.h"
 #include "pith/error.h"
 #include "tokenize/tokenizer.h"
 
@@ -42,6 +44,16 @@ int Run(const std::string& tokenizer_path, const std::string& text_path, int rep
   const std::string text = pith::ReadFile(text_path);
   if (mode == "ids") {
     std::cout << pith::Json{{"ids", tokenizer.Encode(text)}} << "\n";
+    return 0;
+  }
+  if (mode == "each") {
+    pith::Json ids = pith::Json::array(), decoded = pith::Json::array();
+    for (const pith::Json& item : pith::ParseJson(text, text_path)) {
+      ids.push_back(tokenizer.Encode(item.get<std::string>()));
+      decoded.push_back(
+          pith::ReplaceInvalidUtf8(tokenizer.Decode(ids.back().get<std::vector<int32_t>>())));
+    }
+    std::cout << pith::Json{{"ids", ids}, {"texts", decoded}} << "\n";
     return 0;
   }
   const auto parts = mode == "paragraphs" ? Paragraphs(text) : std::vector<std::string_view>{text};
@@ -79,9 +91,10 @@ int Run(const std::string& tokenizer_path, const std::string& text_path, int rep
 int main(int argc, char** argv) {
   const int repeats = argc > 3 ? std::atoi(argv[3]) : 5;
   const std::string mode = argc > 4 ? argv[4] : "whole";
-  if (argc < 3 || repeats < 1 || (mode != "whole" && mode != "paragraphs" && mode != "ids")) {
+  if (argc < 3 || repeats < 1 ||
+      (mode != "whole" && mode != "paragraphs" && mode != "ids" && mode != "each")) {
     std::cerr
-        << "usage: bench_tokenize TOKENIZER_JSON TEXT_FILE [repeats] [whole|paragraphs|ids]\n";
+        << "usage: bench_tokenize TOKENIZER_JSON TEXT_FILE [repeats] [whole|paragraphs|ids|each]\n";
     return 2;
   }
   try {

@@ -8,7 +8,7 @@ packages=(
   libdnnl-dev ocl-icd-opencl-dev     # matrix products (oneDNN asks for OpenCL when it is found)
   libhwy-dev                         # SIMD
   nlohmann-json3-dev libcli11-dev    # JSON, command line
-  libpcre2-dev libutf8proc-dev       # tokenizer: regular expressions, Unicode
+  libonig-dev libutf8proc-dev        # tokenizer: regular expressions, Unicode
   liblzma-dev xz-utils               # shipped models and data
   libopenmpi-dev openmpi-bin         # pith eval on several machines
   libgtest-dev libbenchmark-dev

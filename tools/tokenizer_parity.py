@@ -3,6 +3,7 @@
 
     tokenizer_parity.py compare --tokenizer A/tokenizer.json --tokenizer B/tokenizer.json --text BOOKS.txt.xz
     tokenizer_parity.py code-points
+    tokenizer_parity.py kinds --each 'bench_tokenize {tokenizer} {file} 1 each'
     tokenizer_parity.py golden --neox gpt-neox-20b.tokenizer.json --shipped models/X/tokenizer.json
 
 compare: books (--text), code, translations and manuals that this machine has installed, long runs
@@ -10,10 +11,13 @@ compare: books (--text), code, translations and manuals that this machine has in
     bytes and tokens compared and the first difference; the exit status is 1 if there is one.
 code-points: every Unicode code point, alone and in contexts that show how words are cut and how
     text is normalised, through a small tokenizer whose merges make each cut visible.
-golden: writes tests/tokenize/golden_ids.json, which tests/tokenize/golden_test.cc reads, and the
-    cut-down tokenizer that it needs.
+kinds: small tokenizers of every kind that published models ship (tokenizer_kinds.py), trained here,
+    on --texts generated strings each: ids, and the text that they decode to. --kind picks some.
+golden: writes tests/tokenize/golden_ids.json, which tests/tokenize/golden_test.cc reads, the
+    cut-down tokenizer that it needs, and kinds.json.xz, which kinds_test.cc reads.
 
 --command is how ids are had from pith; it must print {"ids": [...]} for {tokenizer} and {file}.
+--each is the same for {file} with an array of texts: {"ids": [[...], ...], "texts": [...]}.
 """
 import argparse
 import gzip
@@ -31,9 +35,11 @@ import unicodedata
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 import tokenizers  # noqa: E402
+import tokenizer_kinds  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "tokenize" / "golden_ids.json"
+GOLDEN_KINDS = ROOT / "tests" / "tokenize" / "kinds.json.xz"
 SHORT_NEOX = ROOT / "tests" / "tokenize" / "short-neox.tokenizer.json"
 
 
@@ -84,9 +90,11 @@ PIECES = ["<|endoftext|>", "<|padding|>", "<|endoftext", "|>", "\u1112\u1161\u11
           "the", "The", "ing", " and", "I'm", "don't", "WE'LL", "12", "3.14", "0x1F", "a_b", "->", "...", "!!", "=" * 17, "a" * 60]
 
 
-def nasty(rng):
+def nasty(rng, more=()):
     """One string of 1 to 40 pieces that tokenizers get wrong."""
     def piece():
+        if more and rng.randrange(5) == 0:
+            return rng.choice(more)
         kind = rng.randrange(8)
         if kind < 4:
             return rng.choice((PIECES, CONTRACTIONS, BLANKS, MARKS)[kind])
@@ -167,6 +175,51 @@ def compare(args):
     return good
 
 
+def kind_results(spec, texts):
+    """The package's ids of each text, and what they decode to; None where the package itself fails,
+    as it does on an added token that lies within blanks which the one before it has taken."""
+    tokenizer = tokenizers.Tokenizer.from_str(json.dumps(spec))
+    tokenizer.no_truncation()
+
+    def encode(text):
+        try:
+            return tokenizer.encode(text, add_special_tokens=False).ids
+        except BaseException as error:  # its panics are no Exceptions
+            if type(error).__name__ != "PanicException":
+                raise
+            return None
+    ids = [encode(text) for text in texts]
+    return tokenizer, ids, [i and tokenizer.decode(i, skip_special_tokens=False) for i in ids]
+
+
+def kinds(args):
+    good = True
+    training = tokenizer_kinds.training_texts(ROOT, nasty)
+    rng = random.Random(17)
+    texts = [nasty(rng, tokenizer_kinds.PIECES) for _ in range(args.texts)]
+    with tempfile.TemporaryDirectory() as folder:
+        files = {name: pathlib.Path(folder) / name for name in ("tokenizer", "file")}
+        files["file"].write_text(json.dumps(texts))
+        for kind in args.kind or tokenizer_kinds.KINDS:
+            spec = tokenizer_kinds.build(kind, training)
+            files["tokenizer"].write_text(json.dumps(spec))
+            tokenizer, ids, decoded = kind_results(spec, texts)
+            words = [w.format(**files) for w in shlex.split(args.each)]
+            got = json.loads(subprocess.run(words, check=True, stdout=subprocess.PIPE).stdout)
+            wrong = [i for i in range(len(texts)) if ids[i] is not None and got["ids"][i] != ids[i]]
+            # This version of the package decodes an added token to its normalised form.
+            changed = {t["id"] for t in spec["added_tokens"] if t["normalized"]} if spec["normalizer"] else set()
+            wrong_text = [i for i in range(len(texts)) if ids[i] and not changed & set(ids[i]) and got["texts"][i] != decoded[i]]
+            good &= not wrong and not wrong_text
+            print(f"{kind}: {len(texts)} texts, {sum(len(i) for i in ids if i)} tokens, {len(wrong)} with other ids, {len(wrong_text)} decode otherwise, "
+                  f"{ids.count(None)} beyond the package", flush=True)
+            for i in wrong[:args.show]:
+                report(f"  text {i} {ascii(texts[i])}", texts[i].encode(), ids[i], got["ids"][i], tokenizer)
+            for i in wrong_text[:args.show]:
+                print(f"  text {i}: package {ascii(decoded[i])}\n  pith {ascii(got['texts'][i])}")
+    return good
+
+
 def byte_chars():
     printable = [b for b in range(256) if 33 <= b <= 126 or (b >= 161 and b != 173)]
     rest = [b for b in range(256) if b not in printable]
@@ -233,21 +286,45 @@ def golden(args):
     out = {"package": f"tokenizers {tokenizers.__version__}", "strings": strings, "ids": ids}
     GOLDEN.write_text(json.dumps(out, separators=(",", ":")) + "\n")
     print(f"{GOLDEN}: {GOLDEN.stat().st_size} bytes, {len(strings)} strings")
+    golden_kinds()
     return True
+
+
+def golden_kinds():
+    """Tokenizers of every kind with the package's answers, in one packed file."""
+    training = tokenizer_kinds.training_texts(ROOT, nasty)
+    rng = random.Random(23)
+    texts = ["", " ", "a", "Hello, world!", " two  blanks ", "1234567 + 12.5", "<s>after", "e\u0301\u00b2\u180e"]
+    texts += [nasty(rng, tokenizer_kinds.PIECES)[:60] for _ in range(100)]
+    out = {"package": f"tokenizers {tokenizers.__version__}", "texts": texts, "kinds": {}}
+    for kind in tokenizer_kinds.KINDS:
+        spec = tokenizer_kinds.build(kind, training)
+        _, ids, decoded = kind_results(spec, texts)
+        normalized = {t["id"] for t in spec["added_tokens"] if t["normalized"]} if spec["normalizer"] else set()
+        decoded = [None if normalized & set(i or [0]) else text for i, text in zip(ids, decoded)]
+        out["kinds"][kind] = {"tokenizer": spec, "ids": ids, "decoded": decoded}
+    packed = lzma.compress(json.dumps(out, separators=(",", ":")).encode(), preset=9 | lzma.PRESET_EXTREME)
+    GOLDEN_KINDS.write_bytes(packed)
+    print(f"{GOLDEN_KINDS}: {len(packed)} bytes, {len(texts)} texts, {len(out['kinds'])} kinds")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=("compare", "code-points", "golden"))
+    parser.add_argument("action", choices=("compare", "code-points", "kinds", "golden"))
     parser.add_argument("--tokenizer", action="append", default=[], help="tokenizer.json; may be repeated")
     parser.add_argument("--text", action="append", default=[], help="book text, plain or .xz; may be repeated")
     parser.add_argument("--megabytes", type=float, default=2.0, help="size of one part; books and translations have two")
     parser.add_argument("--command", default="pith tokenize --tokenizer {tokenizer} --file {file} --json")
+    parser.add_argument("--each", default="bench_tokenize {tokenizer} {file} 1 each")
+    parser.add_argument("--kind", action="append", default=[], help="a kind of tokenizer_kinds.py; may be repeated")
+    parser.add_argument("--texts", type=int, default=10_000, help="generated strings for each kind")
+    parser.add_argument("--show", type=int, default=3, help="differences to print for each kind")
     parser.add_argument("--neox")
     parser.add_argument("--shipped")
     args = parser.parse_args()
     print(f"tokenizers {tokenizers.__version__}, Python's Unicode {unicodedata.unidata_version}")
-    sys.exit(0 if {"compare": compare, "code-points": code_points, "golden": golden}[args.action](args) else 1)
+    actions = {"compare": compare, "code-points": code_points, "kinds": kinds, "golden": golden}
+    sys.exit(0 if actions[args.action](args) else 1)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-// Text to token ids and back, as tokenizer.json says: byte-level BPE.
+// Text to token ids and back, as tokenizer.json says: normalizer, pre-tokenizer, model (byte-pair
+// encoding), and on the way back the decoder.
 #ifndef PITH_TOKENIZER_H_
 #define PITH_TOKENIZER_H_
 
@@ -12,6 +13,8 @@
 #include <vector>
 
 namespace pith {
+
+class StreamDecoder;
 
 // Const and thread-safe after loading; copies share the tables. Ids equal those of the `tokenizers`
 // package (encode with add_special_tokens=False).
@@ -29,10 +32,12 @@ class Tokenizer {
   // thread.
   std::vector<int32_t> Encode(std::string_view utf8) const;
 
-  // The bytes of all tokens, which are UTF-8 if the ids come from Encode and are all there. An id
-  // without a token (models round their vocabulary up) gives nothing; a negative one throws
-  // kInvalidArgument. `skip_special` leaves special tokens out.
+  // The bytes of all tokens, as the file's decoder says, which are UTF-8 if the ids come from
+  // Encode and are all there: bytes that make no character stay as they are. An id without a token
+  // (models round their vocabulary up) gives nothing; a negative one throws kInvalidArgument.
+  // `skip_special` leaves special tokens out.
   std::string Decode(std::span<const int32_t> ids, bool skip_special = false) const;
+  // Those of one token within a text.
   std::string TokenBytes(int32_t id) const;
 
   // Highest id + 1, added tokens included; ids below may be unused.
@@ -46,7 +51,10 @@ class Tokenizer {
 
  private:
   struct Impl;
+  friend class StreamDecoder;
   explicit Tokenizer(std::shared_ptr<const Impl> impl);
+  // Whether there is such a token; `first`: whether a text begins with it.
+  bool AppendToken(int32_t id, bool first, std::string& bytes) const;
   std::shared_ptr<const Impl> impl_;
 };
 

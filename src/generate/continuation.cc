@@ -20,7 +20,7 @@ Continuation::Continuation(const Tokenizer& tokenizer, std::span<const int32_t> 
     : options_(options),
       end_of_text_(end_of_text),
       sampler_(options.sampling, vocab_size),
-      decoder_(tokenizer),
+      decoder_(tokenizer, /*skip_special=*/false, /*continues=*/true),
       filter_(options.stop) {
   constexpr int64_t kMostReserved = 1 << 16;
   result_.ids.reserve(std::clamp<int64_t>(options.max_tokens, 0, kMostReserved));

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -55,6 +56,26 @@ class MergeTable {
   size_t mask_;
 };
 
+// What a file says of its model.
+struct BpeSpec {
+  std::string source;                    // the file's name, for messages
+  StringMap<int32_t> vocab;              // tokens as they are spelt in the file
+  std::vector<Merge> merges;             // by rank
+  std::optional<std::string> unk_token;  // stands for a character that has no token
+  bool fuse_unk = false;                 // one for a run of such characters
+  bool byte_fallback = false;  // such a character becomes its bytes, spelt "<0xE9>", if it can
+  bool ignore_merges = false;  // a word that is in the vocabulary is not merged
+  std::string prefix;          // of each character but a word's first, in the vocabulary
+  std::string suffix;          // of a word's last
+};
+
+// What a word's text is.
+enum class WordText {
+  kCharacters,      // characters of the vocabulary
+  kByteCharacters,  // the same, each standing for a byte (see byte_level.h)
+  kBytes,           // the bytes themselves: the fast way for byte-level vocabularies
+};
+
 // One thread's memory for Bpe: a cache of short words, and what a long word's merges need. Serves
 // any number of Bpe objects in turn. 2 MiB once used.
 class BpeScratch {
@@ -73,22 +94,22 @@ class BpeScratch {
   };
   static constexpr size_t kCacheSize = size_t{1} << 15;
 
-  // A doubly linked list over the word's bytes; a symbol that was merged away has length 0.
+  // A doubly linked list over the word's first symbols; a symbol that was merged away has length 0.
   struct Symbol {
     int32_t id;
     uint32_t previous, next;  // kEnd at the edges
-    uint32_t length;
+    uint32_t length;          // in first symbols
   };
   struct Candidate {
     int32_t rank;
     uint32_t left;    // index of the left symbol
-    uint32_t length;  // of both, in bytes: tells candidates that are out of date
+    uint32_t length;  // of both: tells candidates that are out of date
     int32_t merged;
   };
 
   std::vector<CachedWord> cache_;
-  std::vector<int32_t> short_ids_;
-  std::vector<int32_t> short_ranks_;
+  std::vector<int32_t> ids_;
+  std::vector<int32_t> ranks_;
   std::vector<Symbol> symbols_;
   std::vector<Candidate> heap_;
 };
@@ -96,24 +117,43 @@ class BpeScratch {
 // Const and thread-safe after construction.
 class Bpe {
  public:
-  // `byte_ids`: the token of each single byte, or -1 for a byte that never occurs in UTF-8.
-  // `whole_words` (by bytes, not by byte-level characters): words found here are not merged.
-  Bpe(const std::vector<Merge>& merges, const std::array<int32_t, 256>& byte_ids,
-      StringMap<int32_t> whole_words);
+  // With `text` kBytes every byte that occurs in UTF-8 needs a token, and there must be neither
+  // prefix nor suffix: see TakesBytes.
+  Bpe(const BpeSpec& spec, WordText text);
 
-  // Appends the ids of `word` (UTF-8 bytes): pairs are merged by rank, equal ranks from the left.
-  // O(n log n) in the word's length.
+  // Whether words can be given as bytes.
+  static bool TakesBytes(const BpeSpec& spec);
+
+  // Appends the ids of `word`: pairs are merged by rank, equal ranks from the left. O(n log n) in
+  // the word's length. Throws kCorruptData where unk_token is needed and has no id.
   void EncodeWord(std::string_view word, BpeScratch& scratch, std::vector<int32_t>& out) const;
 
  private:
+  static constexpr int32_t kNone = -1;
+
   void Merge(std::string_view word, BpeScratch& scratch, std::vector<int32_t>& out) const;
-  void MergeShort(std::string_view word, BpeScratch& scratch, std::vector<int32_t>& out) const;
-  void MergeLong(std::string_view word, BpeScratch& scratch, std::vector<int32_t>& out) const;
+  void MergeShort(BpeScratch& scratch, std::vector<int32_t>& out) const;
+  void MergeLong(BpeScratch& scratch, std::vector<int32_t>& out) const;
+  // The ids of the word's characters, before any merge.
+  void AppendCharacters(std::string_view word, std::vector<int32_t>& ids) const;
+  int32_t CharacterId(std::string_view character, bool first, bool last) const;
+  // Whether the bytes of `spelling` have tokens; appends them if all have.
+  bool AppendFallback(std::string_view spelling, std::vector<int32_t>& ids) const;
+  // `character` with prefix and suffix.
+  std::string Spelling(std::string_view character, bool first, bool last) const;
+  int32_t UnknownId() const;
 
   uint32_t owner_;  // tells cached words of different objects apart
   MergeTable table_;
-  std::array<int32_t, 256> byte_ids_;
-  StringMap<int32_t> whole_words_;
+  bool bytes_;
+  std::array<int32_t, 256> byte_ids_;  // kBytes: of each byte. Else: of each code point below 256
+  std::unordered_map<int32_t, int32_t> character_ids_;  // of other code points
+  StringMap<int32_t> strings_;  // words that are not merged; with an affix, the vocabulary
+  bool ignore_merges_, affixes_, fuse_unk_, byte_fallback_;
+  std::array<int32_t, 256> fallback_ids_;
+  std::optional<std::string> unk_token_;
+  int32_t unk_id_ = kNone;
+  std::string prefix_, suffix_, source_;
 };
 
 }  // namespace pith

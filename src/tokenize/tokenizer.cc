@@ -1,7 +1,6 @@
 #include "tokenize/tokenizer.h"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include "core/error.h"
@@ -9,10 +8,8 @@
 #include "core/xz.h"
 #include "tokenize/added_tokens.h"
 #include "tokenize/bpe.h"
-#include "tokenize/byte_level.h"
-#include "tokenize/pretokenize.h"
+#include "tokenize/gpt2_words.h"
 #include "tokenize/tokenizer_json.h"
-#include "tokenize/unicode.h"
 
 namespace pith {
 namespace {
@@ -20,47 +17,24 @@ namespace {
 constexpr std::string_view kEndOfText[] = {"<|endoftext|>", "</s>",       "<|end_of_text|>",
                                            "<|im_end|>",    "<|eot_id|>", "<eos>"};
 
-std::array<int32_t, 256> ByteIds(const TokenizerSpec& spec) {
-  std::array<int32_t, 256> ids;
-  for (int byte = 0; byte < 256; ++byte) {
-    const auto it = spec.vocab.find(ByteLevelChar(static_cast<uint8_t>(byte)));
-    ids[byte] = it == spec.vocab.end() ? -1 : it->second;
-    const bool occurs_in_utf8 = byte < 0xC0 || (byte >= 0xC2 && byte <= 0xF4);
-    Require(ids[byte] >= 0 || !occurs_in_utf8, ErrorCode::kUnsupported, spec.source,
-            ": model.vocab: no token for the byte ", byte, " (\"",
-            ByteLevelChar(static_cast<uint8_t>(byte)),
-            "\"), pith supports byte-level vocabularies");
-  }
-  return ids;
-}
-
-StringMap<int32_t> WholeWords(const TokenizerSpec& spec) {
-  StringMap<int32_t> words;
-  if (!spec.ignore_merges) return words;
-  for (const auto& [token, id] : spec.vocab) {
-    const std::string bytes = ByteLevelDecode(token);
-    std::string spelt;
-    for (const char byte : bytes) spelt += ByteLevelChar(static_cast<uint8_t>(byte));
-    if (spelt == token) words.emplace(bytes, id);
-  }
-  return words;
-}
-
 AddedTokenMatcher MatcherOf(const TokenizerSpec& spec, bool normalized) {
   std::vector<AddedToken> tokens;
-  std::string buffer;
   for (AddedToken token : spec.added_tokens) {
     if (token.normalized != normalized) continue;
-    if (normalized && spec.nfc) token.content = std::string(NormalizeNfc(token.content, buffer));
-    tokens.push_back(std::move(token));
+    std::string buffer;
+    if (normalized) token.content = std::string(spec.normalizers.Apply(token.content, buffer));
+    if (!token.content.empty()) tokens.push_back(std::move(token));
   }
   return AddedTokenMatcher(std::move(tokens));
 }
 
-struct Stage {
-  PreTokenizerStage spec;
-  std::optional<SplitRegex> regex;  // Split
-};
+// The form in which words reach the model.
+WordText WordTextOf(TokenizerSpec& spec) {
+  PreTokenizers& pre = spec.pre_tokenizers;
+  if (pre.last && Bpe::TakesBytes(spec.model)) return WordText::kBytes;
+  pre.SpellOutLast();
+  return pre.byte_level ? WordText::kByteCharacters : WordText::kCharacters;
+}
 
 }  // namespace
 
@@ -68,44 +42,47 @@ struct Tokenizer::Impl {
   explicit Impl(TokenizerSpec spec);
 
   // A stretch of text without added tokens of the first kind (those matched before normalisation).
-  void EncodeText(std::string_view text, BpeScratch& scratch, std::vector<int32_t>& out) const;
-  // One piece, to be cut by stages[stage] and those after it.
-  void EncodePiece(std::string_view piece, size_t stage, BpeScratch& scratch,
+  void EncodeText(Piece piece, BpeScratch& scratch, std::vector<int32_t>& out) const;
+  // One piece, to be cut by pre_tokenizers.steps[step] and those after it.
+  void EncodePiece(Piece piece, size_t step, BpeScratch& scratch, std::vector<int32_t>& out) const;
+  void EncodeBytes(std::string_view piece, const ByteLevelOptions& options, BpeScratch& scratch,
                    std::vector<int32_t>& out) const;
 
-  bool nfc;
   AddedTokenMatcher raw_added, normalized_added;
-  std::vector<Stage> stages;
+  Normalizers normalizers;
   Bpe bpe;
+  PreTokenizers pre_tokenizers;
+  TokenDecoder decoder;
   StringMap<int32_t> token_ids;
-  std::string bytes;              // of all tokens, by id
-  std::vector<uint32_t> offsets;  // [vocab_size + 1] into `bytes`
-  std::vector<bool> special;      // [vocab_size]
+  std::vector<const std::string*> names;  // [vocab_size] keys of token_ids; null: no token
+  std::string bytes;                      // of all tokens, by id
+  std::vector<uint32_t> offsets;          // [vocab_size + 1] into `bytes`
+  std::vector<bool> special;              // [vocab_size]
   std::optional<int32_t> end_of_text;
 };
 
 Tokenizer::Impl::Impl(TokenizerSpec spec)
-    : nfc(spec.nfc),
-      raw_added(MatcherOf(spec, false)),
+    : raw_added(MatcherOf(spec, false)),
       normalized_added(MatcherOf(spec, true)),
-      bpe(spec.merges, ByteIds(spec), WholeWords(spec)),
-      token_ids(std::move(spec.vocab)) {
-  for (PreTokenizerStage& stage : spec.stages) {
-    Stage& added = stages.emplace_back(Stage{std::move(stage), std::nullopt});
-    if (!added.spec.byte_level) added.regex.emplace(added.spec.pattern, spec.source);
-  }
+      normalizers(std::move(spec.normalizers)),
+      bpe(spec.model, WordTextOf(spec)),
+      pre_tokenizers(std::move(spec.pre_tokenizers)),
+      decoder(std::move(spec.decoder)),
+      token_ids(std::move(spec.model.vocab)) {
   for (const AddedToken& token : spec.added_tokens) token_ids[token.content] = token.id;
 
   int32_t highest = 0;
   for (const auto& [token, id] : token_ids) highest = std::max(highest, id);
   offsets.assign(static_cast<size_t>(highest) + 2, 0);
-  std::vector<const std::string*> by_id(static_cast<size_t>(highest) + 1, nullptr);
-  for (const auto& [token, id] : token_ids) by_id[id] = &token;
-  for (size_t id = 0; id < by_id.size(); ++id) {
-    if (by_id[id] != nullptr) bytes += ByteLevelDecode(*by_id[id]);
+  names.assign(static_cast<size_t>(highest) + 1, nullptr);
+  for (const auto& [token, id] : token_ids) names[id] = &token;
+  for (size_t id = 0; id < names.size(); ++id) {
+    if (names[id] != nullptr) bytes += decoder.Bytes(*names[id], /*first=*/false);
+    Require(bytes.size() <= UINT32_MAX, ErrorCode::kUnsupported, spec.model.source,
+            ": decoder: the tokens have more than 4 GiB of text");
     offsets[id + 1] = static_cast<uint32_t>(bytes.size());
   }
-  special.assign(by_id.size(), false);
+  special.assign(names.size(), false);
   for (const AddedToken& token : spec.added_tokens) {
     if (token.special) special[token.id] = true;
   }
@@ -116,29 +93,37 @@ Tokenizer::Impl::Impl(TokenizerSpec spec)
   }
 }
 
-void Tokenizer::Impl::EncodeText(std::string_view text, BpeScratch& scratch,
+void Tokenizer::Impl::EncodeText(Piece piece, BpeScratch& scratch,
                                  std::vector<int32_t>& out) const {
   std::string buffer;
-  if (nfc) text = NormalizeNfc(text, buffer);
+  const std::string_view text = normalizers.Apply(piece.text, buffer);
   normalized_added.Split(
-      text, [&](std::string_view piece) { EncodePiece(piece, 0, scratch, out); },
+      text,
+      [&](std::string_view part) {
+        EncodePiece({part, piece.starts_text && part.data() == text.data()}, 0, scratch, out);
+      },
       [&](int32_t id) { out.push_back(id); });
 }
 
-void Tokenizer::Impl::EncodePiece(std::string_view piece, size_t stage, BpeScratch& scratch,
+void Tokenizer::Impl::EncodePiece(Piece piece, size_t step, BpeScratch& scratch,
                                   std::vector<int32_t>& out) const {
-  const Stage& current = stages[stage];
-  if (!current.spec.byte_level) {
-    return current.regex->Split(
-        piece, [&](std::string_view part) { EncodePiece(part, stage + 1, scratch, out); });
+  if (step < pre_tokenizers.steps.size()) {
+    return pre_tokenizers.steps[step]->Cut(
+        piece, [&](Piece part) { EncodePiece(part, step + 1, scratch, out); });
   }
+  if (pre_tokenizers.last) return EncodeBytes(piece.text, *pre_tokenizers.last, scratch, out);
+  bpe.EncodeWord(piece.text, scratch, out);
+}
+
+void Tokenizer::Impl::EncodeBytes(std::string_view piece, const ByteLevelOptions& options,
+                                  BpeScratch& scratch, std::vector<int32_t>& out) const {
   std::string prefixed;
-  if (current.spec.add_prefix_space && !piece.starts_with(' ')) {
+  if (options.add_prefix_space && !piece.starts_with(' ')) {
     prefixed.append(" ").append(piece);
     piece = prefixed;
   }
   while (!piece.empty()) {
-    const size_t length = current.spec.use_regex ? FirstGpt2Word(piece) : piece.size();
+    const size_t length = options.use_regex ? FirstGpt2Word(piece) : piece.size();
     bpe.EncodeWord(piece.substr(0, length), scratch, out);
     piece.remove_prefix(length);
   }
@@ -164,7 +149,10 @@ std::vector<int32_t> Tokenizer::Encode(std::string_view utf8) const {
   std::vector<int32_t> ids;
   ids.reserve(utf8.size() / 4);
   impl_->raw_added.Split(
-      utf8, [&](std::string_view text) { impl_->EncodeText(text, scratch, ids); },
+      utf8,
+      [&](std::string_view text) {
+        impl_->EncodeText({text, text.data() == utf8.data()}, scratch, ids);
+      },
       [&](int32_t id) { ids.push_back(id); });
   return ids;
 }
@@ -176,11 +164,28 @@ std::string Tokenizer::TokenBytes(int32_t id) const {
   return impl_->bytes.substr(begin, impl_->offsets[id + 1] - begin);
 }
 
+bool Tokenizer::AppendToken(int32_t id, bool first, std::string& bytes) const {
+  Require(id >= 0, ErrorCode::kInvalidArgument, "token id: got ", id, ", expected at least 0");
+  if (id >= vocab_size() || impl_->names[id] == nullptr) return false;
+  if (first) {
+    bytes += impl_->decoder.Bytes(*impl_->names[id], first);
+    return true;
+  }
+  const uint32_t begin = impl_->offsets[id];
+  bytes += impl_->decoder.between();
+  bytes.append(impl_->bytes, begin, impl_->offsets[id + 1] - begin);
+  return true;
+}
+
 std::string Tokenizer::Decode(std::span<const int32_t> ids, bool skip_special) const {
   std::string bytes;
+  bool first = true;
   for (const int32_t id : ids) {
-    if (!skip_special || !IsSpecial(id)) bytes += TokenBytes(id);
+    if (skip_special && IsSpecial(id)) continue;
+    if (AppendToken(id, first, bytes)) first = false;
   }
+  TokenDecoder::FrontState front;
+  impl_->decoder.StripFront(front, bytes);
   return bytes;
 }
 
@@ -198,26 +203,43 @@ bool Tokenizer::IsSpecial(int32_t id) const {
 
 std::optional<int32_t> Tokenizer::end_of_text() const { return impl_->end_of_text; }
 
-StreamDecoder::StreamDecoder(Tokenizer tokenizer, bool skip_special)
-    : tokenizer_(std::move(tokenizer)), skip_special_(skip_special) {}
+struct StreamDecoder::State {
+  Tokenizer tokenizer;
+  bool skip_special;
+  bool first;                        // whether no token has come yet, of the whole text
+  bool whole;                        // whether the text begins here
+  TokenDecoder::FrontState front{};  // what has been taken from its front
+  std::string held{};
+
+  // Hands out `count` bytes of what is held.
+  std::string Release(size_t count) {
+    std::string text = ReplaceInvalidUtf8(std::string_view(held).substr(0, count));
+    held.erase(0, count);
+    if (whole) tokenizer.impl_->decoder.StripFront(front, text);
+    return text;
+  }
+};
+
+StreamDecoder::StreamDecoder(Tokenizer tokenizer, bool skip_special, bool continues)
+    : state_(std::make_unique<State>(
+          State{std::move(tokenizer), skip_special, !continues, !continues})) {}
+StreamDecoder::StreamDecoder(StreamDecoder&&) noexcept = default;
+StreamDecoder& StreamDecoder::operator=(StreamDecoder&&) noexcept = default;
+StreamDecoder::~StreamDecoder() = default;
 
 std::string StreamDecoder::Push(int32_t id) {
-  held_ += tokenizer_.Decode({&id, 1}, skip_special_);
+  State& state = *state_;
+  if (state.skip_special && state.tokenizer.IsSpecial(id)) return "";
+  if (state.tokenizer.AppendToken(id, state.first, state.held)) state.first = false;
   size_t whole = 0;  // bytes that no later byte can change
-  while (whole < held_.size()) {
-    const Utf8Sequence next = NextUtf8(std::string_view(held_).substr(whole));
+  while (whole < state.held.size()) {
+    const Utf8Sequence next = NextUtf8(std::string_view(state.held).substr(whole));
     if (next.kind == Utf8Kind::kIncomplete) break;
     whole += next.length;
   }
-  std::string text = ReplaceInvalidUtf8(std::string_view(held_).substr(0, whole));
-  held_.erase(0, whole);
-  return text;
+  return state.Release(whole);
 }
 
-std::string StreamDecoder::Finish() {
-  std::string text = ReplaceInvalidUtf8(held_);
-  held_.clear();
-  return text;
-}
+std::string StreamDecoder::Finish() { return state_->Release(state_->held.size()); }
 
 }  // namespace pith

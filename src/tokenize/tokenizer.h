@@ -14,16 +14,20 @@ namespace pith {
 // in all equals ReplaceInvalidUtf8(Decode(ids)). Not thread-safe.
 class StreamDecoder {
  public:
-  explicit StreamDecoder(Tokenizer tokenizer, bool skip_special = false);
+  // `continues`: the ids go on a text that was there before, so that the first token keeps the
+  // blank which some tokenizers put before a text and take away again.
+  explicit StreamDecoder(Tokenizer tokenizer, bool skip_special = false, bool continues = false);
+  StreamDecoder(StreamDecoder&&) noexcept;
+  StreamDecoder& operator=(StreamDecoder&&) noexcept;
+  ~StreamDecoder();
 
   std::string Push(int32_t id);
   // The end of the text: what was held back, as U+FFFD.
   std::string Finish();
 
  private:
-  Tokenizer tokenizer_;
-  bool skip_special_;
-  std::string held_;
+  struct State;
+  std::unique_ptr<State> state_;
 };
 
 }  // namespace pith

@@ -1,10 +1,9 @@
-// Unicode properties and normalisation, in the versions that the `tokenizers` package uses.
+// Properties of code points, in the versions of Unicode that the `tokenizers` package uses.
 #ifndef PITH_TOKENIZE_UNICODE_H_
 #define PITH_TOKENIZE_UNICODE_H_
 
 #include <cstdint>
 #include <string>
-#include <string_view>
 
 namespace pith {
 
@@ -13,17 +12,25 @@ namespace pith {
 enum class CharClass : uint8_t { kOther, kLetter, kNumber, kSpace };
 
 CharClass ClassOf(int32_t code_point);
+inline bool IsSpace(int32_t code_point) { return ClassOf(code_point) == CharClass::kSpace; }
 
 // \w of Unicode's regular expressions (UTS #18): alphabetic, mark, decimal digit, connector
 // punctuation or join control.
 bool IsWordChar(int32_t code_point);
 
-// Normalisation form C of valid UTF-8. Returns `text` itself where it is already normalised and a
-// view of `buffer` elsewhere. O(n log n) at worst, on runs of combining marks.
-//
-// The package's tables are Unicode 9.0's, so that marks which got a combining class later keep
-// their place, and so do they here: models have been trained on ids made in that way.
-std::string_view NormalizeNfc(std::string_view text, std::string& buffer);
+// Numbers of Unicode 17.0.
+bool IsNumeric(int32_t code_point);
+// ASCII's punctuation, symbols among it, and general category P of Unicode 8.0.
+bool IsPunctuation(int32_t code_point);
+// General category M of Unicode 9.0.
+bool IsMark(int32_t code_point);
+
+// Appends the lower case of `code_point` (Unicode 17.0, full mapping, without context).
+void AppendLowercase(int32_t code_point, std::string& out);
+
+// An older code point with the same properties where `code_point` is newer than Unicode 14.0, which
+// the installed libraries may not know; else `code_point` itself. Of equal length in UTF-8.
+int32_t StandIn(int32_t code_point);
 
 }  // namespace pith
 

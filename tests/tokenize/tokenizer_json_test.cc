@@ -43,37 +43,46 @@ void ExpectEditsRefused(const std::vector<Edit>& edits, ErrorCode code) {
 }
 
 TEST(TokenizerJson, UnsupportedIsNamed) {
-  const Json lowercase = {{"type", "Lowercase"}};
   const Json level = {{"type", "ByteLevel"}, {"add_prefix_space", false}};
-  const Json split = {{"type", "Split"}, {"pattern", {{"Regex", "a"}}}, {"behavior", "Removed"}};
+  const Json fuse = {{"type", "Fuse"}};
+  const auto sequence = [](const char* list, const std::vector<Json>& parts) {
+    return Json{{"type", "Sequence"}, {list, Json::array_t(parts)}};
+  };
+  const Json split = {{"type", "Split"}, {"pattern", {{"Regex", "a"}}}, {"behavior", "Away"}};
+  const Json strip = {{"type", "Strip"}, {"content", " "}, {"start", 0}, {"stop", 1}};
+  const Json replace = {{"type", "Replace"}, {"pattern", {{"String", "a"}}}, {"content", "b"}};
   ExpectEditsRefused(
       {{"/version", "2.0", {"version", "2.0"}},
-       {"/truncation", {{"max_length", 5}}, {"truncation", "max_length"}},
-       {"/padding", {{"strategy", "x"}}, {"padding", "strategy"}},
        {"/surprise", 1, {"surprise"}},
-       {"/normalizer", lowercase, {"normalizer.type", "Lowercase"}},
-       {"/normalizer", {{"type", "Sequence"}, {"normalizers", {lowercase}}}, {"Lowercase"}},
-       {"/pre_tokenizer", nullptr, {"pre_tokenizer"}},
-       {"/pre_tokenizer", {{"type", "Whitespace"}}, {"pre_tokenizer.type", "Whitespace"}},
+       {"/normalizer", {{"type", "Nmt"}}, {"normalizer.type", "Nmt", "\"NFKC\""}},
+       {"/normalizer", {{"type", "Precompiled"}}, {"normalizer.type", "Precompiled"}},
+       {"/normalizer",
+        sequence("normalizers", {sequence("normalizers", {{{"type", "Odd"}}})}),
+        {"normalizer.normalizers[0].normalizers[0].type", "Odd"}},
+       {"/normalizer", {{"type", "NFC"}, {"extra", 1}}, {"normalizer.extra"}},
+       {"/pre_tokenizer", {{"type", "UnicodeScripts"}}, {"pre_tokenizer.type", "\"Digits\""}},
        {"/pre_tokenizer/extra", 1, {"pre_tokenizer.extra"}},
-       {"/pre_tokenizer", {{"type", "Sequence"}, {"pretokenizers", {level, level}}}, {"ByteLevel"}},
        {"/pre_tokenizer",
-        {{"type", "Sequence"}, {"pretokenizers", {split, level}}},
-        {"pretokenizers[0].behavior", "Removed"}},
+        sequence("pretokenizers", {split, level}),
+        {"pretokenizers[0].behavior", "Away", "\"Removed\""}},
        {"/pre_tokenizer",
-        {{"type", "Sequence"}, {"pretokenizers", Json::array()}},
-        {"pre_tokenizer"}},
+        {{"type", "Metaspace"}, {"replacement", "_"}, {"prepend_scheme", "last"}},
+        {"pre_tokenizer.prepend_scheme", "last"}},
        {"/post_processor", {{"type", "Other"}}, {"post_processor.type", "Other"}},
-       {"/decoder", nullptr, {"decoder"}},
-       {"/decoder/type", "WordPiece", {"decoder.type", "WordPiece"}},
+       {"/decoder/type", "WordPiece", {"decoder.type", "WordPiece", "\"Fuse\""}},
+       {"/decoder", sequence("decoders", {fuse, strip}), {"decoder.decoders[1].stop", "1"}},
+       {"/decoder", sequence("decoders", {fuse, replace}), {"decoder.decoders[1].type", "Replace"}},
        {"/model/type", "Unigram", {"model.type", "Unigram"}},
        {"/model/dropout", 0.1, {"model.dropout", "0.1"}},
-       {"/model/unk_token", "<unk>", {"model.unk_token", "<unk>"}},
-       {"/model/end_of_word_suffix", "</w>", {"model.end_of_word_suffix"}},
-       {"/model/continuing_subword_prefix", "##", {"model.continuing_subword_prefix"}},
-       {"/model/byte_fallback", true, {"model.byte_fallback"}},
        {"/model/strange", 1, {"model.strange"}}},
       ErrorCode::kUnsupported);
+}
+
+TEST(TokenizerJson, PaddingAndTruncationAreIgnored) {
+  Json json = SmallTokenizer();
+  json["truncation"] = {{"direction", "Right"}, {"max_length", 1}, {"stride", 0}};
+  json["padding"] = {{"strategy", {{"Fixed", 9}}}, {"pad_id", 0}};
+  EXPECT_EQ(Load(json).Encode("abc."), (std::vector<int32_t>{257, '.'}));
 }
 
 TEST(TokenizerJson, ContradictionsAreNamed) {
@@ -108,6 +117,31 @@ TEST(TokenizerJson, ContradictionsAreNamed) {
        {"/added_tokens/0", Added(1 << 22, "<x>", {}), {"added_tokens[0].id"}},
        {"/added_tokens/0", Added(300, "", {}), {"added_tokens[0].content"}},
        {"/added_tokens/0", Added(300, long_content, {}), {"added_tokens[0].content"}},
+       {"/padding", 3, {"padding"}},
+       {"/truncation", "no", {"truncation"}},
+       {"/model/continuing_subword_prefix", "##", {"model.merges[0]", "prefix"}},
+       {"/model/end_of_word_suffix", 7, {"model.end_of_word_suffix"}},
+       {"/model/unk_token", std::string(70000, 'x'), {"model.unk_token", "65536 bytes"}},
+       {"/decoder/type", 1, {"decoder.type"}},
+       {"/normalizer", {{"type", "Prepend"}}, {"normalizer.prepend"}},
+       {"/normalizer",
+        {{"type", "Replace"}, {"pattern", {{"Regex", "("}}}, {"content", ""}},
+        {"normalizer.pattern.Regex", "parenthesis"}},
+       {"/normalizer",
+        {{"type", "Replace"}, {"pattern", {{"Regex", "a"}, {"String", "a"}}}, {"content", ""}},
+        {"normalizer.pattern", "either"}},
+       {"/pre_tokenizer",
+        {{"type", "Metaspace"}, {"replacement", "__"}},
+        {"pre_tokenizer.replacement", "one character"}},
+       {"/pre_tokenizer",
+        {{"type", "Metaspace"},
+         {"replacement", "_"},
+         {"prepend_scheme", "first"},
+         {"add_prefix_space", false}},
+        {"pre_tokenizer.add_prefix_space"}},
+       {"/pre_tokenizer",
+        {{"type", "Sequence"}, {"pretokenizers", 1}},
+        {"pre_tokenizer.pretokenizers"}},
        {"/normalizer", "NFC", {"normalizer"}},
        {"/normalizer", Json::object(), {"normalizer.type"}},
        {"/pre_tokenizer/add_prefix_space", 1, {"add_prefix_space"}}},
