@@ -1,4 +1,4 @@
-// One importance a row, from its activations (Eq. 5 and its alternatives).
+// One importance a row, from its activations (docs/reductions.md, "Importance and matching").
 #ifndef PITH_REDUCE_IMPORTANCE_H_
 #define PITH_REDUCE_IMPORTANCE_H_
 

@@ -16,8 +16,8 @@ enum class MergeRule : uint8_t {
 };
 
 // Rows are indices into the sequence's current rows. A removed row is gone from the site on. Where
-// it has a target, the branches in which it merges average it into the target before it goes (A8).
-// Both branches lose the same rows, so they stay aligned (A10).
+// it has a target, the branches in which it merges average it into the target before it goes.
+// Both branches lose the same rows, so they stay aligned.
 struct Plan {
   struct Removed {
     int32_t row = 0;
