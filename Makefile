@@ -13,7 +13,7 @@ help:                  ## what each target does
 	@sed -n 's/^\([a-z ]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 24
 
 demo: build models     ## read real text with token reduction (DEMO_ARGS="--full" runs more)
-	build/cpu/pith demo $(DEMO_ARGS)
+	build/cpu/pith demo --fresh $(DEMO_ARGS)
 
 test: build models     ## build and run every test
 	ctest --test-dir build/cpu --output-on-failure -j $(JOBS)

@@ -10,15 +10,9 @@
 namespace pith::cli {
 namespace {
 
-// With its standard error, both times `scale`.
-std::string Loss(const Estimate& loss, double scale, int digits) {
-  return StrCat(loss.value < 0 ? "" : "+", Fixed(scale * loss.value, digits), " ± ",
-                Fixed(scale * loss.standard_error, digits));
-}
-
 std::vector<std::string> Cells(const CandidateCost& cost) {
-  return {Percent(cost.realised), Loss(cost.nll, 1, 4),
-          cost.recall ? Loss(*cost.recall, 100, 2) : "-"};
+  return {Percent(cost.realised), LossText(cost.nll, 1, 4),
+          cost.recall ? LossText(*cost.recall, 100, 2) : "-"};
 }
 
 }  // namespace

@@ -35,13 +35,13 @@ ReportTable ContinuationTable(const OrderedJson& list) {
 }
 
 ReportSection SurvivalSection(const Engine& engine, const std::string& name,
-                              std::span<const ScoreItem> windows, bool all,
+                              std::span<const TaskItem> windows, bool all,
                               const std::atomic<bool>* cancel) {
   ReportSection section{name + ": what survives of the prompt", {}};
   const auto add = [&](const char* reduce, size_t count) {
     std::vector<std::vector<int32_t>> contexts;
-    for (const ScoreItem& window : windows.first(std::min(count, windows.size()))) {
-      contexts.push_back(window.context);
+    for (const TaskItem& window : windows.first(std::min(count, windows.size()))) {
+      contexts.push_back(window.requests[0].context);
     }
     section.blocks.emplace_back(
         KeptPositions(engine, contexts, engine.Compile(reduce), {.cancel = cancel}));

@@ -10,8 +10,8 @@
 
 #include "cli/verbs.h"
 #include "core/json.h"
-#include "eval/compare.h"
 #include "eval/report/report.h"
+#include "eval/task.h"
 #include "pith/engine.h"
 
 namespace pith::cli {
@@ -25,7 +25,7 @@ ReportTable ContinuationTable(const OrderedJson& list);
 // Which tenths of the contexts survive: utrc@30% on a few windows, and, with `all`, the methods
 // that look at no text on one of them.
 ReportSection SurvivalSection(const Engine& engine, const std::string& name,
-                              std::span<const ScoreItem> windows, bool all,
+                              std::span<const TaskItem> windows, bool all,
                               const std::atomic<bool>* cancel);
 
 // What skim wrote of a document's first 4096 tokens, and a short passage token by token under

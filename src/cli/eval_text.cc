@@ -5,6 +5,7 @@
 
 #include "cli/text.h"
 #include "core/error.h"
+#include "eval/report/eval_sections.h"
 
 namespace pith::cli {
 namespace {
@@ -12,52 +13,6 @@ namespace {
 bool IsKey(std::string_view part) {
   const size_t equals = part.find('=');
   return !part.starts_with('@') && equals != part.npos && part.find(':') > equals;
-}
-
-std::string PlusMinus(const Estimate& estimate, bool sign) {
-  if (estimate.n == 0) return "-";
-  return StrCat(sign && estimate.value >= 0 ? "+" : "", Fixed(estimate.value, 4), " ± ",
-                Fixed(estimate.standard_error, 4));
-}
-
-const EvalFigure& Headline(const EvalRow& row) {
-  const auto headline = std::ranges::find_if(
-      row.figures, [](const EvalFigure& figure) { return figure.metric.headline; });
-  PITH_CHECK(headline != row.figures.end());
-  return *headline;
-}
-
-// In mode `context` every label is scored and every item counts.
-std::string TaskTable(std::span<const EvalRow> rows) {
-  const bool whole = rows.front().scoring == ScoringMode::kContext;
-  std::vector<Table::Column> columns = {
-      {"reduction", Align::kLeft}, {"wanted"}, {"realised"}, {"total"}, {"n"}};
-  if (!whole) columns.insert(columns.end(), {{"left out"}, {"pairs"}, {"coverage"}});
-  for (const EvalFigure& figure : rows.front().figures) {
-    columns.push_back({figure.metric.name + " ± s.e."});
-    columns.push_back({"to dense ± s.e."});
-  }
-  columns.insert(columns.end(), {{"tok/s"}, {"peak MiB"}});
-  Table table(columns);
-  for (const EvalRow& row : rows) {
-    const EvalFigure& headline = Headline(row);
-    std::vector<std::string> cells = {row.method, row.wanted ? Percent(*row.wanted) : "-",
-                                      Percent(row.realised), Percent(row.realised_total),
-                                      std::to_string(headline.estimate.n)};
-    if (!whole) {
-      cells.push_back(std::to_string(row.left_out));
-      cells.push_back(headline.difference ? std::to_string(headline.difference->n) : "-");
-      cells.push_back(Percent(row.Coverage()));
-    }
-    for (const EvalFigure& figure : row.figures) {
-      cells.push_back(PlusMinus(figure.estimate, false));
-      cells.push_back(figure.difference ? PlusMinus(*figure.difference, true) : "-");
-    }
-    cells.push_back(row.context_seconds > 0 ? Fixed(row.TokensPerSecond(), 0) : "-");
-    cells.push_back(row.peak_memory ? std::to_string(*row.peak_memory >> 20) : "-");
-    table.AddRow(std::move(cells));
-  }
-  return table.ToString();
 }
 
 // "sites 5+7+9: utrc@10%, evit@20%", a line for each list of layers; they are the same for all
@@ -108,7 +63,7 @@ std::string EvalTables(std::span<const EvalRow> rows) {
     const auto count = static_cast<size_t>(end - rows.begin());
     out += StrCat(out.empty() ? "" : "\n", rows.front().task, ", ", Grouped(rows.front().items),
                   " items, scoring ", ScoringModeName(rows.front().scoring), "\n",
-                  TaskTable(rows.first(count)));
+                  TextOf(EvalTable(rows.first(count))));
     rows = rows.subspan(count);
   }
   return out + sites;

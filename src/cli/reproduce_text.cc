@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstdio>
+#include <utility>
 
 #include "cli/text.h"
 #include "core/error.h"
@@ -29,19 +30,10 @@ std::string FigureCell(const ReproduceFigure& figure, bool percent) {
   return cell;
 }
 
-std::string EstimateCell(const Estimate& estimate, int digits, double unit) {
-  return StrCat(Fixed(unit * estimate.value, digits), " ± ",
-                Fixed(unit * estimate.standard_error, digits));
-}
-
-std::string Text(const Cells& cells) {
-  std::vector<Table::Column> columns;
-  for (const std::string& name : cells.front()) {
-    columns.push_back({name, columns.empty() ? Align::kLeft : Align::kRight});
-  }
-  Table table(columns);
-  for (size_t r = 1; r < cells.size(); ++r) table.AddRow(cells[r]);
-  return table.ToString();
+std::string Text(Cells cells) {
+  ReportTable table{.columns = std::move(cells.front())};
+  table.rows.assign(cells.begin() + 1, cells.end());
+  return TextOf(table);
 }
 
 std::string JoinNames(const std::vector<std::string>& names) {
@@ -72,8 +64,9 @@ Cells LongCells(const ReproduceLong& result) {
       {"method", "wanted", "realised", "nats a token", "realised on recall", "answers right, %"}};
   for (const ReproduceLongRow& row : result.rows) {
     cells.push_back({row.row.name, Percent(row.row.wanted), Percent(row.realised_text),
-                     EstimateCell(row.nll, 4, 1), Percent(row.realised_recall),
-                     EstimateCell(row.recall, 1, 100)});
+                     PlusMinus(row.nll.value, row.nll.standard_error, 4),
+                     Percent(row.realised_recall),
+                     PlusMinus(100 * row.recall.value, 100 * row.recall.standard_error, 1)});
   }
   return cells;
 }

@@ -1,8 +1,7 @@
 #include "cli/text.h"
 
 #include <algorithm>
-#include <cmath>
-#include <cstdio>
+#include <utility>
 
 #include "core/error.h"
 
@@ -16,30 +15,10 @@ size_t Width(std::string_view text) {
 
 }  // namespace
 
-std::string Fixed(double value, int digits) {
-  if (!std::isfinite(value)) return "-";
-  char buffer[512];
-  const int length = std::snprintf(buffer, sizeof buffer, "%.*f", digits, value);
-  return std::string(buffer, length);
-}
-
-std::string Percent(double share) { return Fixed(100 * share, 1) + " %"; }
-
 std::string PerSecond(double count, double seconds) {
   if (!(seconds > 0)) return "-";
   const double rate = count / seconds;
   return Fixed(rate, rate < 100 ? 1 : 0) + " tok/s";
-}
-
-std::string Grouped(int64_t value) {
-  const std::string digits = std::to_string(value);
-  std::string out;
-  for (size_t i = 0; i < digits.size(); ++i) {
-    const bool first = i == 0 || (i == 1 && value < 0);
-    if (!first && (digits.size() - i) % 3 == 0) out += ',';
-    out += digits[i];
-  }
-  return out;
 }
 
 std::string Quoted(std::string_view bytes) { return StrCat("'", Excerpt(bytes), "'"); }
@@ -70,6 +49,16 @@ std::string Table::ToString(bool header) const {
   if (header) add_row([&](size_t c) -> const std::string& { return columns_[c].name; });
   for (const auto& row : rows_) add_row([&](size_t c) -> const std::string& { return row[c]; });
   return out;
+}
+
+std::string TextOf(const ReportTable& table) {
+  std::vector<Table::Column> columns;
+  for (const std::string& name : table.columns) {
+    columns.push_back({name, columns.empty() ? Align::kLeft : Align::kRight});
+  }
+  Table text(std::move(columns));
+  for (const std::vector<std::string>& row : table.rows) text.AddRow(row);
+  return text.ToString();
 }
 
 }  // namespace pith::cli

@@ -7,12 +7,12 @@
 #include <string_view>
 #include <vector>
 
+#include "core/numbers.h"
+#include "eval/report/report.h"
+
 namespace pith::cli {
 
-std::string Fixed(double value, int digits);
-std::string Percent(double share);                    // "29.8 %"
 std::string PerSecond(double count, double seconds);  // "812 tok/s", or "-" for no time at all
-std::string Grouped(int64_t value);                   // "12,582,912"
 
 std::string Quoted(std::string_view bytes);  // 'an excerpt' (core/printable.h)
 
@@ -34,6 +34,9 @@ class Table {
   std::vector<Column> columns_;
   std::vector<std::vector<std::string>> rows_;
 };
+
+// A page's table for the terminal, without title and note.
+std::string TextOf(const ReportTable& table);
 
 // "name  value" lines, aligned.
 class Fields {

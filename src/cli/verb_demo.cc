@@ -1,4 +1,5 @@
-// pith demo: the shipped models on shipped text, dense and reduced, side by side.
+// pith demo: a preset of pith eval. The shipped models on shipped text and made-up facts, dense and
+// reduced, with both tasks in one table; what it shows beside are continuations and maps.
 #include <filesystem>
 #include <span>
 #include <sstream>
@@ -6,23 +7,24 @@
 #include <vector>
 
 #include "cli/demo_report.h"
+#include "cli/demo_rows.h"
 #include "cli/eval_run.h"
 #include "cli/flags.h"
 #include "cli/io.h"
 #include "cli/text.h"
 #include "cli/verbs.h"
 #include "core/error.h"
-#include "eval/compare.h"
 #include "eval/data.h"
+#include "eval/fingerprint.h"
 #include "eval/report/eval_sections.h"
 #include "eval/report/html.h"
+#include "eval/runner.h"
+#include "eval/text_windows.h"
 #include "pith/version.h"
 
 namespace pith::cli {
 namespace {
 
-constexpr int64_t kContext = 1792;
-constexpr int64_t kTail = 256;
 constexpr int64_t kPromptTokens = 1500;
 constexpr int64_t kShownTokens = 40;
 
@@ -35,6 +37,7 @@ struct DemoFlags {
   int64_t windows = 16;
   int64_t contexts = 6;
   bool full = false;
+  bool fresh = false;
   bool quiet = false;
 };
 
@@ -92,32 +95,31 @@ OrderedJson ShowContinuations(const Engine& engine, const std::string& document,
   return list;
 }
 
-// (b) and (c): the table of one model.
-std::vector<CompareRow> ShowTable(const Engine& engine, const CompareSet& set,
-                                  const std::vector<std::string>& reductions,
-                                  const DemoFlags& flags, const Context& context, Output& out) {
-  std::vector<CompareRow> rows;
-  {
-    ProgressBar bar("comparing", flags.quiet);
-    const double part = 1.0 / static_cast<double>(reductions.size());
-    for (size_t i = 0; i < reductions.size(); ++i) {
-      const double begin = static_cast<double>(i) * part;
-      rows.push_back(Compare(engine, set, engine.Compile(reductions[i]),
-                             bar.Control(context.cancel, begin, begin + part)));
-    }
-  }
-  out.Write(FormatTable(rows));
-  out.Write("\n");
-  return rows;
+// The tasks as pith eval has them, each with its own number of items.
+std::vector<EvalTask> LoadDemoTasks(const Engine& engine, TaskOptions options,
+                                    const DemoFlags& flags) {
+  options.limit = flags.windows;
+  std::vector<EvalTask> tasks = LoadTasks(engine, {"perplexity"}, options);
+  options.limit = flags.contexts;
+  tasks.push_back(std::move(LoadTasks(engine, {"recall"}, options).at(0)));
+  return tasks;
+}
+
+// Out of "out/demo.json" for the model "m": "out/demo.m.journal.jsonl".
+std::filesystem::path JournalOf(const DemoFlags& flags, const std::string& model) {
+  return std::filesystem::path(flags.output).replace_extension(model + ".journal.jsonl");
 }
 
 // The page's sections of one model. Ctrl-C counts here too: its maps read prompts.
-void AddSections(const Engine& engine, const std::string& name, const CompareSet& set,
-                 std::span<const CompareRow> rows, const OrderedJson& continuations,
+void AddSections(const Engine& engine, const std::string& name, std::span<const EvalTask> tasks,
+                 std::span<const EvalRow> rows, const OrderedJson& continuations,
                  const std::string& document, const Context& context, Report& page) {
-  page.sections.push_back({name, CompareBlocks(rows)});
+  for (ReportSection& section : EvalSections(rows)) {
+    section.heading = name + ": " + section.heading;
+    page.sections.push_back(std::move(section));
+  }
   const bool first = !continuations.empty();
-  page.sections.push_back(SurvivalSection(engine, name, set.windows, first, context.cancel));
+  page.sections.push_back(SurvivalSection(engine, name, tasks[0].items, first, context.cancel));
   if (!first) return;
   const std::vector<int32_t> ids = engine.Tokenize(document, true);
   page.sections.push_back(SkimSection(engine, name, ids, context.cancel));
@@ -125,72 +127,75 @@ void AddSections(const Engine& engine, const std::string& name, const CompareSet
   page.sections.push_back({name + ": continuations", {ContinuationTable(continuations)}});
 }
 
-CompareSet LoadSet(const Engine& engine, const std::vector<std::string>& documents,
-                   std::vector<RecallItem> contexts, const DemoFlags& flags) {
-  Require(static_cast<int64_t>(contexts.size()) >= flags.contexts, ErrorCode::kInvalidArgument,
-          "contexts: got ", flags.contexts, ", expected at most ", contexts.size());
-  contexts.resize(flags.contexts);
-  return {.windows = MakeWindows(engine, documents, flags.windows, kContext, kTail),
-          .recall = MakeRecall(engine, contexts)};
+std::string Explanation(std::span<const EvalTask> tasks, const TaskOptions& options) {
+  size_t questions = 0;
+  for (const TaskItem& item : tasks[1].items) questions += item.requests.size();
+  return StrCat(
+      tasks[0].items.size(), " windows of ", options.context + options.tail,
+      " tokens of held-out text: the first ", options.context,
+      " are read under the reduction,\nthe last ", options.tail,
+      " are read whole and scored (tail NLL, nats a token; the difference to dense is paired).\n",
+      tasks[1].items.size(), " contexts of about ", options.context,
+      " tokens with made-up facts in them, ", questions,
+      " questions, each asked alone after its\ncontext: answers with every token right, answer "
+      "tokens right. realised: work saved over the\ncontext. tok/s: reading contexts; "
+      "peak: resident, weights included. All with the separator in front.\n\n");
 }
 
-std::string Explanation(const DemoFlags& flags, size_t questions) {
-  return StrCat(
-      flags.windows, " windows of ", kContext + kTail, " tokens of held-out text: the first ",
-      kContext, " are read under the reduction,\nthe last ", kTail,
-      " are read whole and scored (tail NLL, nats a token; the difference to dense is paired).\n",
-      flags.contexts, " contexts of about ", kContext, " tokens with made-up facts in them, ",
-      questions,
-      " questions, each asked alone after its\ncontext: answers with every token right, answer "
-      "tokens right. realised: fewer block FLOPs over the\ncontext. tok/s: reading contexts; "
-      "peak: resident, weights included. All with the separator in front.\n\n");
+// One model: its table on the screen, its figures in `report`, its sections on the page.
+void RunModel(const std::string& name, const DemoFlags& flags, const TaskOptions& options,
+              const Context& context, OrderedJson& report, Report& page, Output& out) {
+  const bool first = report["models"].empty();
+  const std::filesystem::path directory = std::filesystem::path(flags.models) / name;
+  const Engine engine = Engine::Load(directory, flags.engine);
+  out.Write(StrCat("── ", name, " ── ", engine.info().description, "\n\n"));
+  OrderedJson& entry = report["models"][name];
+  const std::vector<EvalTask> tasks = LoadDemoTasks(engine, options, flags);
+  const std::string document = ReadDocuments(TextPath(options)).at(0);
+  if (first) {
+    entry["continuations"] = ShowContinuations(engine, document, context, out);
+    page.summary = Explanation(tasks, options);
+    out.Write(page.summary);
+  }
+  Journal journal(JournalOf(flags, name),
+                  Fingerprint(engine, flags.engine, directory, {}, options, ScoringMode::kContext),
+                  flags.fresh);
+  ProgressBar bar("comparing", flags.quiet);
+  const EvalOptions eval{.methods = first ? Mamba2Reductions() : Mamba1Reductions(),
+                         .control = bar.Control(context.cancel)};
+  const std::vector<EvalRow> rows =
+      Resumable(bar, journal, flags.fresh, [&] { return Evaluate(engine, tasks, eval, journal); });
+  bar.Clear();
+  const std::vector<DemoRow> table = DemoRows(engine, rows, options.context);
+  out.Write(DemoTable(table) + "\n");
+  entry["rows"] = DemoJson(table, tasks, journal);
+  AddSections(engine, name, tasks, rows, entry.value("continuations", OrderedJson::array()),
+              document, context, page);
 }
 
 int RunDemo(DemoFlags flags, const Context& context) {
   if (flags.full) flags.windows = flags.contexts = 64;
-  const std::filesystem::path models(flags.models);
-  const std::filesystem::path data(flags.data);
   for (const std::string& file : {flags.output, flags.html}) PrepareFile(file);
-  const auto documents = ReadDocuments(data / "text" / "heldout-1mb.txt.xz");
-  const auto contexts = ReadRecall(data / "recall" / "recall-1.8k.jsonl.xz");
+  const TaskOptions options{.data = flags.data, .bos = true};
   Output out("");
   const Stopwatch watch;
-  OrderedJson report = {{"build", BuildDescription()},
-                        {"device", flags.engine.device},
-                        {"dtype", flags.engine.dtype},
-                        {"context_tokens", kContext},
-                        {"tail_tokens", kTail},
-                        {"scoring", "context"},
-                        {"bos", true},
-                        {"models", OrderedJson::object()}};
+  OrderedJson report = {
+      {"build", BuildDescription()}, {"device", flags.engine.device},
+      {"dtype", flags.engine.dtype}, {"context_tokens", options.context},
+      {"tail_tokens", options.tail}, {"scoring", ScoringModeName(ScoringMode::kContext)},
+      {"bos", options.bos},          {"models", OrderedJson::object()}};
   Report page{.title = "pith demo: long prompts, dense and reduced",
               .footer = ReportFooter(flags.engine, context)};
   for (const char* name : {"pith-27m-mamba2", "pith-13m-mamba1"}) {
-    const bool first = report["models"].empty();
-    const Engine engine = Engine::Load(models / name, flags.engine);
-    out.Write(StrCat("── ", name, " ── ", engine.info().description, "\n\n"));
-    OrderedJson& entry = report["models"][name];
-    const CompareSet set = LoadSet(engine, documents, contexts, flags);
-    if (first) {
-      entry["continuations"] = ShowContinuations(engine, documents[0], context, out);
-      page.summary = Explanation(flags, set.recall.items.size());
-      out.Write(page.summary);
-    }
-    const auto rows = ShowTable(engine, set, first ? Mamba2Reductions() : Mamba1Reductions(), flags,
-                                context, out);
-    entry["rows"] = RowsToJson(rows, set.recall.depths);
-    AddSections(engine, name, set, rows, entry.value("continuations", OrderedJson::array()),
-                documents[0], context, page);
+    RunModel(name, flags, options, context, report, page, out);
   }
   report["seconds"] = watch.seconds();
   Output file(flags.output);
   file.WriteJson(report);
   file.Commit();
-  Output html(flags.html);
-  html.Write(ToHtml(page));
-  html.Commit();
-  out.Write(StrCat("Measured in ", Fixed(watch.seconds(), 0), " s; every figure is in ",
-                   flags.output, ";\nopen ", flags.html, " in a browser: tables, plots, maps.\n"));
+  WriteWhole(flags.html, ToHtml(page));
+  out.Write(StrCat("Done in ", Fixed(watch.seconds(), 0), " s; every figure is in ", flags.output,
+                   ";\nopen ", flags.html, " in a browser: tables, plots, maps.\n"));
   return kExitOk;
 }
 
@@ -218,6 +223,7 @@ void AddDemo(CLI::App& app, Context& context) {
             ->capture_default_str()
             ->check(CLI::Range(1, 1000));
         verb.add_flag("--full", flags.full, "64 windows and 64 contexts");
+        verb.add_flag("--fresh", flags.fresh, "Start anew: empty the journals that are there");
         verb.add_flag("--quiet", flags.quiet, "No progress bar");
         verb.add_option("--threads", flags.engine.threads, "Threads; 0: all processors")
             ->capture_default_str();

@@ -76,6 +76,9 @@ struct CalibrationSource {
   std::string recall;  // likewise; empty: without
 };
 
+// A loss with its standard error, both times `scale`.
+std::string LossText(const Estimate& loss, double scale, int digits);
+
 // docs/calibration.md has the fields.
 OrderedJson CalibrationToJson(const Calibration& calibration, const CalibrationSource& source);
 // A file for `--reduce @FILE`: lines of comment, then the spec.

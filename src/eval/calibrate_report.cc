@@ -1,24 +1,12 @@
 // What a calibration leaves behind: JSON, the file for --reduce, and a page.
 #include <cmath>
-#include <iomanip>
 #include <sstream>
 
+#include "core/numbers.h"
 #include "eval/calibrate.h"
 
 namespace pith {
 namespace {
-
-std::string Number(double value, int digits, bool sign = false) {
-  std::ostringstream out;
-  if (sign && !(value < 0)) out << '+';
-  out << std::fixed << std::setprecision(digits) << value;
-  return out.str();
-}
-
-std::string PlusMinus(const Estimate& loss, double scale, int digits) {
-  return Number(scale * loss.value, digits, true) + " ± " +
-         Number(scale * loss.standard_error, digits);
-}
 
 std::string Plain(double value) {
   std::ostringstream out;
@@ -39,10 +27,10 @@ OrderedJson ToJson(const CandidateCost& cost) {
 
 // "36.9 % saved, text +0.0021 ± 0.0010 nats (n = 8), recall −0.5 ± 0.2 points (n = 8)".
 std::string Figures(const CandidateCost& cost) {
-  std::string text = Number(100 * cost.realised, 1) + " % saved, text " +
-                     PlusMinus(cost.nll, 1, 4) + " nats (n = " + std::to_string(cost.nll.n) + ")";
+  std::string text = Fixed(100 * cost.realised, 1) + " % saved, text " + LossText(cost.nll, 1, 4) +
+                     " nats (n = " + std::to_string(cost.nll.n) + ")";
   if (cost.recall) {
-    text += ", answer tokens lost " + PlusMinus(*cost.recall, 100, 2) +
+    text += ", answer tokens lost " + LossText(*cost.recall, 100, 2) +
             " points (n = " + std::to_string(cost.recall->n) + ")";
   }
   return text;
@@ -83,6 +71,10 @@ ReportPlot Plot(const Calibration& calibration, bool recall) {
 }
 
 }  // namespace
+
+std::string LossText(const Estimate& loss, double scale, int digits) {
+  return PlusMinus(scale * loss.value, scale * loss.standard_error, digits, true);
+}
 
 OrderedJson CalibrationToJson(const Calibration& calibration, const CalibrationSource& source) {
   OrderedJson trials = OrderedJson::array();
@@ -131,9 +123,9 @@ Report CalibrationReport(const Calibration& calibration, const CalibrationSource
   table.columns.insert(table.columns.end(), {"within budget", "chosen"});
   for (size_t i = 0; i < calibration.search.trials.size(); ++i) {
     const Trial& trial = calibration.search.trials[i];
-    std::vector<std::string> row = {trial.spec, Number(100 * trial.cost.realised, 1),
-                                    PlusMinus(trial.cost.nll, 1, 4)};
-    if (recall) row.push_back(PlusMinus(*trial.cost.recall, 100, 2));
+    std::vector<std::string> row = {trial.spec, Fixed(100 * trial.cost.realised, 1),
+                                    LossText(trial.cost.nll, 1, 4)};
+    if (recall) row.push_back(LossText(*trial.cost.recall, 100, 2));
     row.emplace_back(trial.within ? "yes" : "no");
     row.emplace_back(calibration.search.chosen == i ? "chosen" : "");
     table.rows.push_back(std::move(row));

@@ -61,29 +61,6 @@ std::vector<RecallItem> ReadRecall(const std::filesystem::path& path) {
   return items;
 }
 
-std::vector<ScoreItem> MakeWindows(const Engine& engine, const std::vector<std::string>& documents,
-                                   int64_t count, int64_t context, int64_t tail) {
-  const int64_t text = context + tail - 1;  // the end-of-text token comes first
-  std::vector<std::vector<int32_t>> tokens;
-  for (const std::string& document : documents) tokens.push_back(engine.Tokenize(document));
-  std::vector<ScoreItem> windows;
-  for (int64_t turn = 0; static_cast<int64_t>(windows.size()) < count; ++turn) {
-    const size_t before = windows.size();
-    for (const std::vector<int32_t>& ids : tokens) {
-      if (static_cast<int64_t>(windows.size()) == count) break;
-      if (static_cast<int64_t>(ids.size()) < (turn + 1) * text) continue;
-      const auto begin = ids.begin() + turn * text;
-      ScoreItem window{.context = engine.Tokenize("", true), .continuation = {}};
-      window.context.insert(window.context.end(), begin, begin + context - 1);
-      window.continuation.assign(begin + context - 1, begin + text);
-      windows.push_back(std::move(window));
-    }
-    Require(windows.size() > before, ErrorCode::kInvalidArgument, "windows: got ", count,
-            ", expected at most ", before, ", what the text holds of ", context + tail, " tokens");
-  }
-  return windows;
-}
-
 RecallSet MakeRecall(const Engine& engine, const std::vector<RecallItem>& contexts) {
   RecallSet set;
   for (const RecallItem& item : contexts) {

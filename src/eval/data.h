@@ -28,12 +28,6 @@ struct RecallItem {
 // One JSON object a line; plain or .xz. Throws kCorruptData naming file, line and field.
 std::vector<RecallItem> ReadRecall(const std::filesystem::path& path);
 
-// `count` windows of `context` + `tail` tokens each, with the end-of-text token first, taken in
-// turn from the documents that hold enough of them, never overlapping. Throws kInvalidArgument
-// where the documents hold fewer.
-std::vector<ScoreItem> MakeWindows(const Engine& engine, const std::vector<std::string>& documents,
-                                   int64_t count, int64_t context, int64_t tail);
-
 // Each question alone after its context: the text read is context + prompt + answer, byte for byte.
 struct RecallSet {
   std::vector<ScoreItem> items;        // continuation: prompt and answer

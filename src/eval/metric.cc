@@ -72,4 +72,18 @@ Estimate EstimateDifference(const Metric& metric, std::span<const Share> items,
   return {a.value - b.value, StandardError(squares, a.n), a.n};
 }
 
+Estimate MeanOf(std::span<const Estimate> estimates) {
+  Estimate mean;
+  double squares = 0;
+  for (const Estimate& estimate : estimates) {
+    mean.value += estimate.value;
+    mean.n += estimate.n;
+    squares += estimate.standard_error * estimate.standard_error;
+  }
+  const auto k = static_cast<double>(estimates.size());
+  mean.value /= k;
+  mean.standard_error = std::sqrt(squares) / k;
+  return mean;
+}
+
 }  // namespace pith

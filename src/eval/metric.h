@@ -41,6 +41,9 @@ Estimate EstimateMetric(const Metric& metric, std::span<const Share> items);
 Estimate EstimateDifference(const Metric& metric, std::span<const Share> items,
                             std::span<const Share> base);
 
+// The mean of estimates from independent samples, as of several tasks: √Σ s.e.² / k.
+Estimate MeanOf(std::span<const Estimate> estimates);
+
 }  // namespace pith
 
 #endif  // PITH_EVAL_METRIC_H_

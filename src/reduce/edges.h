@@ -36,7 +36,7 @@ Plan MergePlan(const std::vector<Edge>& edges);
 // Leaves the `count` most similar edges, in row order; of equals the lower rows.
 void KeepMostSimilar(std::vector<Edge>& edges, int64_t count);
 
-// Which removed rows are pruned before others (A6).
+// Which removed rows are pruned before others.
 enum class PruneOrder : uint8_t { kLeastImportant, kLeastSimilar, kMostSimilar, kRandom };
 
 // Edges in row order come out in the order in which they are pruned: first those without a target,
@@ -44,7 +44,7 @@ enum class PruneOrder : uint8_t { kLeastImportant, kLeastSimilar, kMostSimilar, 
 void SortForPruning(PruneOrder order, uint64_t key, std::vector<Edge>& edges);
 
 // How many of `edges` removed rows a branch prunes and does not merge:
-// edges − floor((1 − q) · edges) (A7).
+// edges − floor((1 − q) · edges).
 int64_t PrunedEdges(double q, int64_t edges);
 
 }  // namespace pith

@@ -1,11 +1,10 @@
-// Texts and questions for comparisons: hand-written files are read or refused by line and field;
-// windows share no token; a recall item's ids spell its text to the byte.
+// Texts and questions: hand-written files are read or refused by line and field; a recall item's
+// ids spell its text to the byte.
 
 #include "eval/data.h"
 
 #include <gtest/gtest.h>
 
-#include <set>
 #include <string>
 #include <vector>
 
@@ -72,50 +71,6 @@ TEST_F(DataFile, RecallErrorsNameFileLineAndField) {
     EXPECT_TRUE(message.starts_with(path.string() + ":3: ")) << message;
     EXPECT_NE(message.find(field), std::string::npos) << field << " missing: " << message;
   }
-}
-
-// No merges: every byte of these documents is a token, and no byte stands twice.
-class Windows : public ::testing::Test {
- protected:
-  Windows() {
-    for (char c = '!'; c <= '~'; ++c) documents_[c > 'P' ? 1 : 0] += c;
-  }
-  Engine engine_ = testing::LoadTiny({}, testing::TinyOptions(), testing::TinyTokenizer({}));
-  Texts documents_ = {"", "", "short"};
-};
-
-TEST_F(Windows, NeverOverlapAndBeginWithEndOfText) {
-  constexpr int64_t kContext = 8;
-  constexpr int64_t kTail = 4;
-  // 48 and 46 tokens hold 4 windows of 11 each; the short document none.
-  for (const int64_t count : {0, 1, 5, 8}) {
-    const auto windows = MakeWindows(engine_, documents_, count, kContext, kTail);
-    ASSERT_EQ(std::ssize(windows), count);
-    std::set<int32_t> seen;
-    for (const ScoreItem& window : windows) {
-      ASSERT_EQ(std::ssize(window.context), kContext);
-      ASSERT_EQ(std::ssize(window.continuation), kTail);
-      EXPECT_EQ(window.context[0], kEndOfText);
-      Ids text(window.context.begin() + 1, window.context.end());
-      text.insert(text.end(), window.continuation.begin(), window.continuation.end());
-      const std::string piece = engine_.Detokenize(text);
-      EXPECT_TRUE(documents_[0].find(piece) != std::string::npos ||
-                  documents_[1].find(piece) != std::string::npos)
-          << piece;
-      for (const int32_t id : text) EXPECT_TRUE(seen.insert(id).second) << "token " << id;
-    }
-  }
-  const std::string message =
-      ErrorOf([&] { MakeWindows(engine_, documents_, 9, kContext, kTail); });
-  EXPECT_NE(message.find("got 9, expected at most 8"), std::string::npos) << message;
-}
-
-// Every document gives its first window before any gives its second.
-TEST_F(Windows, TakesDocumentsInTurn) {
-  const auto windows = MakeWindows(engine_, documents_, 3, 8, 4);
-  EXPECT_EQ(windows[0].context[1], documents_[0][0]);
-  EXPECT_EQ(windows[1].context[1], documents_[1][0]);
-  EXPECT_EQ(windows[2].context[1], documents_[0][11]);
 }
 
 TEST(Recall, IdsSpellContextPromptAndAnswer) {

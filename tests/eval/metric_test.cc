@@ -92,5 +92,15 @@ TEST(EstimateDifference, PairsItemsThatCountOnBothSides) {
   EXPECT_TRUE(std::isnan(EstimateDifference(kMean, none, items).value));
 }
 
+// Independent samples: (.4 + .5) / 2 with √(.03² + .04²) / 2.
+TEST(MeanOf, ErrorsAddUpInSquares) {
+  const std::vector<Estimate> estimates = {{0.4, 0.03, 7}, {0.5, 0.04, 5}};
+  const Estimate mean = MeanOf(estimates);
+  EXPECT_DOUBLE_EQ(mean.value, 0.45);
+  EXPECT_DOUBLE_EQ(mean.standard_error, 0.025);
+  EXPECT_EQ(mean.n, 12);
+  EXPECT_TRUE(std::isnan(MeanOf({}).value));
+}
+
 }  // namespace
 }  // namespace pith

@@ -2,11 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <iomanip>
 #include <optional>
-#include <sstream>
 
 #include "core/error.h"
+#include "core/numbers.h"
 
 namespace pith {
 namespace {
@@ -15,22 +14,11 @@ constexpr const char* kRealisedLabel = "realised reduction of block FLOPs, %";
 constexpr const char* kPairedNote =
     "Bars: standard error of the paired difference to dense, on the same items.";
 
-std::string Fixed(double value, int digits, bool sign = false) {
-  if (!std::isfinite(value)) return "–";
-  std::ostringstream out;
-  out << std::fixed << std::setprecision(digits) << (sign ? std::showpos : std::noshowpos) << value;
-  std::string text = out.str();
-  const bool zero = text.find_first_of("123456789") == text.npos;
-  if (text[0] == '-') text.replace(0, 1, zero ? (sign ? "+" : "") : "−");
+// As a page sets it: a real minus.
+std::string Typeset(std::string text) {
+  if (text.starts_with('-') && text.size() > 1) text.replace(0, 1, "−");
   return text;
 }
-
-std::string WithError(double value, double error, int digits, bool sign = false) {
-  if (!std::isfinite(value)) return "–";
-  return StrCat(Fixed(value, digits, sign), " ± ", Fixed(error, digits));
-}
-
-std::string PercentCell(double share) { return Fixed(100 * share, 1) + " %"; }
 
 // One method's value for a plot.
 struct MethodPoint {
@@ -77,36 +65,32 @@ MethodPoint PointOf(const EvalRow& row, const EvalFigure& figure) {
   return {row.method, row.realised, figure.estimate.value, spread.standard_error};
 }
 
-// A perplexity in the thousands needs no fourth digit after the point.
-int DigitsFor(double value) { return std::abs(value) < 10 ? 4 : std::abs(value) < 1000 ? 2 : 1; }
-
-ReportTable TaskTable(std::span<const EvalRow> rows) {
-  ReportTable table{.columns = {"reduction", "realised", "n"}};
-  for (const EvalFigure& figure : rows.front().figures) {
-    table.columns.push_back(figure.metric.name + " ± s.e.");
-    table.columns.emplace_back("to dense ± s.e.");
-    table.note +=
-        StrCat(table.note.empty() ? "" : "; ", figure.metric.name, ": ", figure.metric.meaning);
+std::vector<std::string> TableCells(const EvalRow& row, bool whole) {
+  const EvalFigure* const headline = Headline(row);
+  std::vector<std::string> cells = {
+      row.method, row.wanted ? Percent(*row.wanted) : "-", Percent(row.realised),
+      Percent(row.realised_total),
+      std::to_string(headline != nullptr ? headline->estimate.n : row.items)};
+  if (!whole) {
+    const bool paired = headline != nullptr && headline->difference;
+    cells.push_back(std::to_string(row.left_out));
+    cells.push_back(paired ? std::to_string(headline->difference->n) : "-");
+    cells.push_back(Percent(row.Coverage()));
   }
-  table.columns.emplace_back("tokens/s");
-  table.note += ". n: items; differences are paired.";
-  for (const EvalRow& row : rows) {
-    const EvalFigure* headline = Headline(row);
-    std::vector<std::string> cells = {
-        row.method, PercentCell(row.realised),
-        std::to_string(headline != nullptr ? headline->estimate.n : row.items)};
-    for (const EvalFigure& figure : row.figures) {
-      const int digits = DigitsFor(figure.estimate.value);
-      cells.push_back(WithError(figure.estimate.value, figure.estimate.standard_error, digits));
-      cells.push_back(
-          figure.difference && row.method != "none"
-              ? WithError(figure.difference->value, figure.difference->standard_error, digits, true)
-              : "–");
+  const auto add = [&](const Estimate& estimate, bool sign) {
+    cells.push_back(PlusMinus(estimate.value, estimate.standard_error, 4, sign));
+  };
+  for (const EvalFigure& figure : row.figures) {
+    add(figure.estimate, false);
+    if (figure.difference) {
+      add(*figure.difference, true);
+    } else {
+      cells.emplace_back("-");
     }
-    cells.push_back(row.context_seconds > 0 ? Fixed(row.TokensPerSecond(), 0) : "–");
-    table.rows.push_back(std::move(cells));
   }
-  return table;
+  cells.push_back(row.context_seconds > 0 ? Fixed(row.TokensPerSecond(), 0) : "-");
+  cells.push_back(row.peak_memory ? std::to_string(*row.peak_memory >> 20) : "-");
+  return cells;
 }
 
 // Every metric of which more is better counts what was right.
@@ -115,7 +99,7 @@ std::optional<double> WholeOf(const Metric& metric) {
 }
 
 ReportSection TaskSection(std::span<const EvalRow> rows) {
-  ReportSection section{rows.front().task, {TaskTable(rows)}};
+  ReportSection section{rows.front().task, {EvalTable(rows)}};
   const EvalFigure* first = Headline(rows.front());
   if (first == nullptr) return section;
   std::vector<MethodPoint> points;
@@ -131,12 +115,18 @@ bool IsAccuracy(const EvalFigure* figure) {
   return figure != nullptr && figure->metric.name.starts_with("acc");
 }
 
-// Tasks are independent samples: the variance of a mean of k is Σ s.e.² / k².
+// One method over several tasks, which are independent samples.
 struct MeanAccuracy {
-  MethodPoint point;
-  double difference = 0;
-  double own_error = 0;  // of the value; the point holds that of the difference
-  size_t tasks = 0;
+  std::string method;
+  double realised = 0;
+  std::vector<Estimate> values;
+  std::vector<Estimate> differences;
+
+  // Its error is that of the difference to dense where there is a dense row.
+  MethodPoint Point() const {
+    const double error = MeanOf(differences.empty() ? values : differences).standard_error;
+    return {method, realised / static_cast<double>(values.size()), MeanOf(values).value, error};
+  }
 };
 
 std::vector<MeanAccuracy> MeanAccuracies(std::span<const EvalRow> rows) {
@@ -144,24 +134,11 @@ std::vector<MeanAccuracy> MeanAccuracies(std::span<const EvalRow> rows) {
   for (const EvalRow& row : rows) {
     const EvalFigure* figure = Headline(row);
     if (!IsAccuracy(figure)) continue;
-    auto mean = std::ranges::find(
-        means, row.method, [](const MeanAccuracy& m) -> const auto& { return m.point.method; });
-    if (mean == means.end()) mean = means.insert(mean, {.point = {.method = row.method}});
-    const MethodPoint point = PointOf(row, *figure);
-    mean->point.realised += point.realised;
-    mean->point.value += point.value;
-    mean->point.error += point.error * point.error;
-    mean->difference += figure->difference ? figure->difference->value : NAN;
-    mean->own_error += figure->estimate.standard_error * figure->estimate.standard_error;
-    ++mean->tasks;
-  }
-  for (MeanAccuracy& mean : means) {
-    const auto k = static_cast<double>(mean.tasks);
-    mean.point.realised /= k;
-    mean.point.value /= k;
-    mean.point.error = std::sqrt(mean.point.error) / k;
-    mean.difference /= k;
-    mean.own_error = std::sqrt(mean.own_error) / k;
+    auto mean = std::ranges::find(means, row.method, &MeanAccuracy::method);
+    if (mean == means.end()) mean = means.insert(mean, {.method = row.method});
+    mean->realised += row.realised;
+    mean->values.push_back(figure->estimate);
+    if (figure->difference) mean->differences.push_back(*figure->difference);
   }
   return means;
 }
@@ -181,13 +158,16 @@ std::optional<ReportSection> MeanSection(std::span<const EvalRow> rows) {
                     .note = StrCat("Unweighted mean over ", names, ".")};
   std::vector<MethodPoint> points;
   for (const MeanAccuracy& mean : MeanAccuracies(rows)) {
-    if (mean.tasks != tasks) continue;
-    points.push_back(mean.point);
-    table.rows.push_back({mean.point.method, PercentCell(mean.point.realised),
-                          WithError(mean.point.value, mean.own_error, 4),
-                          mean.point.method == "none"
-                              ? "–"
-                              : WithError(mean.difference, mean.point.error, 4, true)});
+    if (mean.values.size() != tasks) continue;
+    points.push_back(mean.Point());
+    const Estimate value = MeanOf(mean.values);
+    const Estimate difference = MeanOf(mean.differences);
+    table.rows.push_back(
+        {mean.method, Percent(points.back().realised),
+         PlusMinus(value.value, value.standard_error, 4),
+         mean.method == "none"
+             ? "–"
+             : Typeset(PlusMinus(difference.value, difference.standard_error, 4, true))});
   }
   return ReportSection{"Mean accuracy",
                        {table, AgainstRealised(StrCat("Mean accuracy over ", tasks, " tasks"),
@@ -206,6 +186,21 @@ std::string MethodFamily(std::string_view method) {
   return StrCat(method.substr(0, at), method.substr(end + 1));
 }
 
+ReportTable EvalTable(std::span<const EvalRow> rows) {
+  const bool whole = rows.front().scoring == ScoringMode::kContext;
+  ReportTable table{.columns = {"reduction", "wanted", "realised", "total", "n"}};
+  if (!whole) table.columns.insert(table.columns.end(), {"left out", "pairs", "coverage"});
+  for (const EvalFigure& figure : rows.front().figures) {
+    table.columns.push_back(figure.metric.name + " ± s.e.");
+    table.columns.emplace_back("to dense ± s.e.");
+    table.note += StrCat(figure.metric.name, ": ", figure.metric.meaning, "; ");
+  }
+  table.columns.insert(table.columns.end(), {"tok/s", "peak MiB"});
+  table.note += "realised: over the context; total: in all; n: items; differences are paired.";
+  for (const EvalRow& row : rows) table.rows.push_back(TableCells(row, whole));
+  return table;
+}
+
 std::vector<ReportSection> EvalSections(std::span<const EvalRow> rows) {
   std::vector<ReportSection> sections;
   if (auto mean = MeanSection(rows)) sections.push_back(std::move(*mean));
@@ -217,35 +212,6 @@ std::vector<ReportSection> EvalSections(std::span<const EvalRow> rows) {
     rows = rows.subspan(count);
   }
   return sections;
-}
-
-std::vector<ReportBlock> CompareBlocks(std::span<const CompareRow> rows) {
-  PITH_CHECK(!rows.empty());
-  ReportTable table{
-      .columns = {"reduction", "realised", "rows left", "tail NLL", "to dense ± s.e.", "answers",
-                  "to dense ± s.e.", "answer tokens", "tokens/s", "speed", "peak MiB"},
-      .note =
-          "tail NLL: nats per token of the tails; answers: share with every token right; "
-          "differences are paired; speed: tokens/s over dense."};
-  std::vector<MethodPoint> nll;
-  std::vector<MethodPoint> answers;
-  for (const CompareRow& row : rows) {
-    const Paired nll_difference = PairedDifference(row.nll, rows[0].nll);
-    const Paired answer_difference = PairedDifference(row.answers, rows[0].answers);
-    table.rows.push_back(
-        {row.reduce, PercentCell(row.realised), PercentCell(row.rows_left), Fixed(row.MeanNll(), 4),
-         WithError(nll_difference.mean, nll_difference.standard_error, 4, true),
-         PercentCell(row.AnswersRight()),
-         WithError(100 * answer_difference.mean, 100 * answer_difference.standard_error, 1, true),
-         PercentCell(row.AnswerTokensRight()), Fixed(row.tokens_per_second, 0),
-         Fixed(row.tokens_per_second / rows[0].tokens_per_second, 2) + "×",
-         row.peak_memory ? std::to_string(*row.peak_memory >> 20) : "–"});
-    nll.push_back({row.reduce, row.realised, row.MeanNll(), nll_difference.standard_error});
-    answers.push_back({row.reduce, row.realised, 100 * row.AnswersRight(),
-                       100 * answer_difference.standard_error});
-  }
-  return {table, AgainstRealised("Recall of facts", "answers right, %", answers, 100),
-          AgainstRealised("Language modelling", "tail NLL, nats per token", nll, std::nullopt)};
 }
 
 }  // namespace pith

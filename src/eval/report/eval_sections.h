@@ -1,4 +1,4 @@
-// Sections of a report from the rows of an evaluation or a comparison.
+// Sections of a report from the rows of an evaluation.
 #ifndef PITH_EVAL_REPORT_EVAL_SECTIONS_H_
 #define PITH_EVAL_REPORT_EVAL_SECTIONS_H_
 
@@ -7,7 +7,6 @@
 #include <string_view>
 #include <vector>
 
-#include "eval/compare.h"
 #include "eval/report/report.h"
 #include "eval/runner.h"
 
@@ -17,15 +16,15 @@ namespace pith {
 // method make one line; every kind of skim is `skim`.
 std::string MethodFamily(std::string_view method);
 
+// The table of one task's rows, for a page and for the terminal. In scoring mode `context` every
+// label is scored and every item counts; the other modes get columns for what was left out.
+ReportTable EvalTable(std::span<const EvalRow> rows);
+
 // A section for each task: its table, and its headline metric against the realised reduction. Where
 // there are several tasks with an accuracy, first the mean of those accuracies. Rows of a task
 // follow each other. Error bars are standard errors of the paired difference to dense where there
 // is a dense row, else of the value.
 std::vector<ReportSection> EvalSections(std::span<const EvalRow> rows);
-
-// One model's comparison: its table, answers and tail NLL against the realised reduction. rows[0]
-// is dense.
-std::vector<ReportBlock> CompareBlocks(std::span<const CompareRow> rows);
 
 }  // namespace pith
 

@@ -29,20 +29,17 @@ std::optional<double> PaperValue(const GridRow& row, std::string_view field) {
   return found == row.paper->values.end() ? std::nullopt : std::optional(found->second);
 }
 
-// The tasks' items differ, so that errors of the mean add up in squares.
+// The tasks' items differ.
 ReproduceFigure Average(const GridRow& row, std::span<const ReproduceFigure> figures) {
-  ReproduceFigure average{.paper = PaperValue(row, kAverage)};
-  double squares = 0;
-  int count = 0;
+  std::vector<Estimate> shares;
   for (size_t c = 0; c < figures.size(); ++c) {
     if (!PaperColumns()[c].percent) continue;
-    average.value += figures[c].value;
-    squares += figures[c].standard_error * figures[c].standard_error;
-    ++count;
+    shares.push_back({figures[c].value, figures[c].standard_error});
   }
-  average.value /= count;
-  average.standard_error = std::sqrt(squares) / count;
-  return average;
+  const Estimate mean = MeanOf(shares);
+  return {.value = mean.value,
+          .standard_error = mean.standard_error,
+          .paper = PaperValue(row, kAverage)};
 }
 
 ReproduceRow MakeRow(const GridRow& row, std::span<const EvalRow> rows) {
