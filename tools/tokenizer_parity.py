@@ -226,13 +226,13 @@ def byte_chars():
     return {**{b: chr(b) for b in printable}, **{b: chr(256 + i) for i, b in enumerate(rest)}}
 
 
-def probe_tokenizer(normalizer):
+def probe_tokenizer(normalizer, pre_tokenizer):
     """All bytes, and merges of any byte with a following "a", "1", "!" or before it a blank."""
     chars = byte_chars()
     merges = [[chars[b], c] for b in range(256) for c in "a1!"] + [[chars[32], chars[b]] for b in range(128, 256)]
     vocab = list(chars.values()) + [a + b for a, b in merges]
     level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
-    return {"version": "1.0", "added_tokens": [], "normalizer": normalizer, "pre_tokenizer": level, "post_processor": None,
+    return {"version": "1.0", "added_tokens": [], "normalizer": normalizer, "pre_tokenizer": pre_tokenizer, "post_processor": None,
             "decoder": level, "model": {"type": "BPE", "vocab": {t: i for i, t in enumerate(vocab)}, "merges": merges}}
 
 
@@ -241,10 +241,16 @@ def code_points(args):
     points = [chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000]
     words = "".join(f"{c}a{c}1{c}! {c} \n" for c in points).encode()
     marks = "".join(f"a{c}\u0327\u0301 {c}\u0301 a\u0301{c}\u0327 \u0d46{c} {c}\u3099{c}{c}\n" for c in points).encode()
-    for name, normalizer, data in (("words", None, words), ("NFC", {"type": "NFC"}, marks)):
+    whole = tokenizer_kinds.level(regex=False)
+    cuts = [{"type": "Punctuation", "behavior": "Isolated"}, {"type": "Digits", "individual_digits": False}, {"type": "Whitespace"}]
+    cuts += [tokenizer_kinds.split(p + "+") for p in (r"\w", r"\s", r"\h", r"\p{M}", r"\p{Lu}", r"\p{Ll}", r"\p{S}", r"\p{P}", r"\p{Han}")]
+    probes = [("words", None, tokenizer_kinds.level(), words)]
+    probes += [(f, {"type": f}, tokenizer_kinds.level(), marks) for f in ("NFC", "NFD", "NFKC", "NFKD", "StripAccents", "Lowercase")]
+    probes += [(json.dumps(cut), None, tokenizer_kinds.pre(cut, whole), words) for cut in cuts]
+    for name, normalizer, pre_tokenizer, data in probes:
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder) / "probe.json"
-            path.write_text(json.dumps(probe_tokenizer(normalizer)))
+            path.write_text(json.dumps(probe_tokenizer(normalizer, pre_tokenizer)))
             tokenizer = tokenizers.Tokenizer.from_file(str(path))
             good &= report(f"every code point, {name}", data, package_ids(tokenizer, data), pith_ids(args.command, path, data, folder), tokenizer)
     return good

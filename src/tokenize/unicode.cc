@@ -72,13 +72,15 @@ bool IsPunctuation(int32_t c) {
            (c >= '{' && c <= '~');
   // These two had other categories later.
   if (c == 0x166D || c == 0x111C9) return true;
+  if (StandIn(c) != c) return false;  // far newer than 8.0
   const utf8proc_category_t category = CategoryOf(c);
   return category >= UTF8PROC_CATEGORY_PC && category <= UTF8PROC_CATEGORY_PO &&
          FindRange(kNewerPunctuation, c) == nullptr;
 }
 
 bool IsMark(int32_t c) {
-  if (c == 0x1CF2 || c == 0x1CF3) return true;  // letters since Unicode 12.0
+  if (c == 0x1CF2 || c == 0x1CF3) return true;        // letters since Unicode 12.0
+  if (StandIn(c) != c && c != 0x1171E) return false;  // newer than 9.0, but for one kind of mark
   return IsMarkCategory(CategoryOf(c)) && FindRange(kNewerMarks, c) == nullptr;
 }
 

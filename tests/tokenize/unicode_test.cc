@@ -97,6 +97,31 @@ TEST(Nfc, EqualsUtf8procOnRandomText) {
   }
 }
 
+TEST(Nfc, OtherForms) {
+  const auto form = [](NormalForm form, std::string_view text) {
+    std::string buffer;
+    return std::string(Normalize(text, form, buffer));
+  };
+  EXPECT_EQ(form(NormalForm::kNfd, "\u00e9\ud55c"), "e\u0301\u1112\u1161\u11ab");
+  EXPECT_EQ(form(NormalForm::kNfkc, "\ufb01\u00b2 e\u0301"), "fi2 \u00e9");
+  EXPECT_EQ(form(NormalForm::kNfkd, "\u00e9\u00bd"), "e\u03011\u20442");
+  EXPECT_EQ(form(NormalForm::kNfkd, "\ufdfa").size(), 33u);  // the longest, of 18 code points
+  EXPECT_EQ(form(NormalForm::kNfkc, "\u32ff"), "\u32ff");    // newer than Unicode 9.0
+}
+
+// Versions as the `tokenizers` package has them.
+TEST(Properties, VersionsOfUnicode) {
+  EXPECT_TRUE(IsMark(0x301) && IsMark(0x1CF2) && IsMark(0x1171E));
+  EXPECT_FALSE(IsMark(0x898) || IsMark(0x113CA) || IsMark('a'));
+  EXPECT_TRUE(IsPunctuation('$') && IsPunctuation(0x2014) && IsPunctuation(0x166D));
+  EXPECT_FALSE(IsPunctuation(0x1B4E) || IsPunctuation(0x2E52) || IsPunctuation('a'));
+  EXPECT_TRUE(IsNumeric('1') && IsNumeric(0xBD) && IsNumeric(0x11DE0));
+  EXPECT_FALSE(IsNumeric(0x4E00) || IsNumeric('a'));
+  std::string lower;
+  for (const int32_t c : {0x41, 0x130, 0x1E9E, 0x10D50, 0x16EA0, 0xA7CB}) AppendLowercase(c, lower);
+  EXPECT_EQ(lower, "ai\u0307\u00df\U00010d70\U00016ebb\u0264");
+}
+
 std::vector<std::string> ScannedWords(std::string_view text) {
   std::vector<std::string> words;
   while (!text.empty()) {
