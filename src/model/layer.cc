@@ -1,7 +1,6 @@
 #include "model/layer.h"
 
 #include "core/error.h"
-#include "ops/norm.h"
 
 namespace pith {
 
@@ -50,16 +49,16 @@ RowNorm::RowNorm(LayerBuilder& build, std::string_view name)
   if (layer_norm_) bias_ = build.Vector(StrCat(name, ".bias"), {build.config().d_model});
 }
 
-void RowNorm::Apply(const Exec& exec, MatView<const float> x, MatView<const float> add,
-                    MatView<float> sum, MatView<float> out) const {
-  AddNorm(exec, {.x = x,
-                 .add = add,
-                 .sum = sum,
-                 .weight = weight_.view(),
-                 .bias = bias_.view(),
-                 .layer_norm = layer_norm_,
-                 .eps = eps_,
-                 .out = out});
+AddNormArgs RowNorm::Args(MatView<const float> x, MatView<const float> add, MatView<float> sum,
+                          MatView<float> out) const {
+  return {.x = x,
+          .add = add,
+          .sum = sum,
+          .weight = weight_.view(),
+          .bias = bias_.view(),
+          .layer_norm = layer_norm_,
+          .eps = eps_,
+          .out = out};
 }
 
 void Layer::Forward(const LayerContext& context, const LayerRows& rows, const LayerStates& states,
@@ -67,12 +66,8 @@ void Layer::Forward(const LayerContext& context, const LayerRows& rows, const La
   Workspace& ws = context.ws;
   const MatView<float> x = ws.x.Rows(0, rows.rows);
   const MatView<float> normed = ws.normed.Rows(0, rows.rows);
-  if (add) {
-    norm_.Apply(context.exec, x, ws.h.Rows(0, rows.rows), x, normed);
-  } else {
-    norm_.Apply(context.exec, x, {}, {}, normed);
-  }
-  Mix(context, rows, states);
+  Mix(context, rows, states,
+      add ? norm_.Args(x, ws.h.Rows(0, rows.rows), x, normed) : norm_.Args(x, {}, {}, normed));
 }
 
 FarWritten Layer::WriteFar(const LayerContext& context, MatView<const float> stream,
@@ -81,7 +76,7 @@ FarWritten Layer::WriteFar(const LayerContext& context, MatView<const float> str
   PITH_CHECK(stream.rows == region.far && region.far > 0);
   DeviceMat<float>& normed = context.ws.far_normed;
   normed.Resize(context.exec, stream.rows, stream.cols);
-  norm_.Apply(context.exec, stream, {}, {}, normed.view());
+  norm_.Apply(context.exec, stream, normed.view());
   return WriteNormedFar(context, normed.view(), region, horizon, states, slot);
 }
 

@@ -15,6 +15,7 @@
 #include "load/tensor_source.h"
 #include "model/workspace.h"
 #include "ops/backend.h"
+#include "ops/norm.h"
 #include "ops/scan_features.h"
 #include "reduce/facts.h"
 #include "reduce/horizon.h"
@@ -46,6 +47,7 @@ struct LayerContext {
   LayerMode mode = LayerMode::kPrefill;
   int64_t ssd_chunk = 64;
   int64_t chunk_rows = 1024;  // rows in flight where a layer's work is cut: bounds the scratch
+  bool observed = true;       // a policy may Read the layer afterwards
   Workspace& ws;
 };
 
@@ -107,8 +109,11 @@ class RowNorm {
  public:
   RowNorm(LayerBuilder& build, std::string_view name);
   // out = norm(x + add); `sum`, where given, receives x + add. `add` may be empty.
-  void Apply(const Exec& exec, MatView<const float> x, MatView<const float> add, MatView<float> sum,
-             MatView<float> out) const;
+  AddNormArgs Args(MatView<const float> x, MatView<const float> add, MatView<float> sum,
+                   MatView<float> out) const;
+  void Apply(const Exec& exec, MatView<const float> x, MatView<float> out) const {
+    AddNorm(exec, Args(x, {}, {}, out));
+  }
 
  private:
   DeviceVector weight_;  // [d_model]
@@ -148,9 +153,10 @@ class Layer {
   virtual VecView<const float> a() const = 0;  // as ScanImportance wants it
 
  protected:
-  // ws.normed [rows, d_model] → ws.h [wanted rows, d_model].
-  virtual void Mix(const LayerContext& context, const LayerRows& rows,
-                   const LayerStates& states) const = 0;
+  // `norm`, the norm in front of the layer, still to be run, of all rows → ws.normed; then the
+  // mixer → ws.h [wanted rows, d_model].
+  virtual void Mix(const LayerContext& context, const LayerRows& rows, const LayerStates& states,
+                   const AddNormArgs& norm) const = 0;
   // normed [far, d_model]: the far rows behind the norm; `rows` is one segment of them.
   virtual FarWritten WriteNormedFar(const LayerContext& context, MatView<const float> normed,
                                     const FarRegion& region, const Horizon& horizon,

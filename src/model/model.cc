@@ -43,7 +43,7 @@ void Model::Embed(const Exec& exec, std::span<const int32_t> ids, MatView<float>
 }
 
 void Model::FinalNorm(const Exec& exec, MatView<float> rows) const {
-  final_norm_->Apply(exec, rows, {}, {}, rows);
+  final_norm_->Apply(exec, rows, rows);
 }
 
 void Model::Logits(const Exec& exec, MatView<const float> normed, MatView<float> logits) const {

@@ -22,11 +22,13 @@ class PrefillPass::Impl {
         batch_(batch.begin(), batch.end()),
         options_(options),
         ws_(ws),
-        context_{.exec = exec,
-                 .mode = LayerMode::kPrefill,
-                 .ssd_chunk = options.ssd_chunk,
-                 .chunk_rows = std::max(options.rows_per_chunk, options.ssd_chunk),
-                 .ws = ws} {
+        context_{
+            .exec = exec,
+            .mode = LayerMode::kPrefill,
+            .ssd_chunk = options.ssd_chunk,
+            .chunk_rows = std::max(options.rows_per_chunk, options.ssd_chunk),
+            .observed = options.reduction != nullptr && options.reduction->removal() != nullptr,
+            .ws = ws} {
     for (const SequenceInput& input : batch_) {
       Require(!input.ids.empty(), ErrorCode::kInvalidArgument,
               "prompt: got no tokens, expected at least one");

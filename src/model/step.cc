@@ -21,7 +21,7 @@ void Step(const Model& model, const Exec& exec, StatePool& pool, std::span<const
   ws.Reserve(exec, model.config().d_model, count);
   const MatView<float> x = ws.x.view();
   model.Embed(exec, ids, x);
-  const LayerContext context{.exec = exec, .mode = LayerMode::kStep, .ws = ws};
+  const LayerContext context{.exec = exec, .mode = LayerMode::kStep, .observed = false, .ws = ws};
   for (int64_t l = 0; l < model.n_layer(); ++l) {
     model.layer(l).Forward(context, rows, pool.layer(l), /*add=*/l > 0);
   }

@@ -205,9 +205,7 @@ std::vector<ScoreResult> ScoreWholeItems(const Model& model, const Exec& exec,
   if (scorer.Pads()) {
     std::ranges::stable_sort(order, std::greater{}, [&](size_t i) { return scorer.tokens(i); });
   }
-  const StateShape shape(model.config());
-  const int64_t state_bytes =
-      (shape.conv + shape.ssm) * model.config().n_layer * static_cast<int64_t>(sizeof(float));
+  const int64_t state_bytes = model.state_layout().bytes();
   // The padded batch is the published code's; others are bounded by tokens and states alone.
   const int64_t most = scorer.Pads() ? options.padded_batch : options.max_state_bytes / state_bytes;
   const auto full = [&](size_t begin, size_t end, int64_t tokens) {

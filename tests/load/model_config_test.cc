@@ -108,9 +108,9 @@ TEST(ModelConfig, EveryMambaSsmOption) {
   EXPECT_EQ(c.norm_eps, 1e-6f);
   EXPECT_FALSE(c.tie_embeddings);
   EXPECT_EQ(c.vocab_size, 50277);
-  EXPECT_EQ(Parse(Ssm(R"("dt_rank": 7)")).dt_rank, 7);
-  EXPECT_EQ(Parse(Ssm(R"("dt_rank": "auto")")).dt_rank, 4);
-  EXPECT_EQ(Parse(Ssm(R"("expand": 1.5)")).d_inner, 96);
+  EXPECT_EQ(Mamba1Of(Parse(Ssm(R"("dt_rank": 7)"))).dt_rank, 7);
+  EXPECT_EQ(Mamba1Of(Parse(Ssm(R"("dt_rank": "auto")"))).dt_rank, 4);
+  EXPECT_EQ(MixerOf(Parse(Ssm(R"("expand": 1.5)"))).d_inner, 96);
 }
 
 TEST(ModelConfig, HuggingFaceMamba) {

@@ -167,10 +167,12 @@ TEST(PublishedConfigs, CodestralMamba) {
   // transformers took one mean of squares over the whole width until 5.22, one a group since.
   EXPECT_EQ(Mamba2Of(c).gated_norm_group, 8192);
   for (const std::string version : {R"("5.22.0")", R"("4.57.1")", R"("")", R"("5")", "null"}) {
-    EXPECT_EQ(Parse(Mamba2Hf(4096, 64, more + version)).gated_norm_group, 8192) << version;
+    EXPECT_EQ(Mamba2Of(Parse(Mamba2Hf(4096, 64, more + version))).gated_norm_group, 8192)
+        << version;
   }
   for (const std::string version : {R"("5.23.0")", R"("5.24.0.dev0")", R"("6.0.0")"}) {
-    EXPECT_EQ(Parse(Mamba2Hf(4096, 64, more + version)).gated_norm_group, 1024) << version;
+    EXPECT_EQ(Mamba2Of(Parse(Mamba2Hf(4096, 64, more + version))).gated_norm_group, 1024)
+        << version;
   }
 }
 
@@ -205,21 +207,21 @@ TEST(PublishedConfigs, WhichFieldWins) {
                  more + "}");
   };
   for (const std::string type : {"mamba", "falcon_mamba"}) {
-    EXPECT_EQ(hf(type, R"("expand": 3)").d_inner, 192);
-    EXPECT_EQ(hf(type, R"("intermediate_size": null, "expand": 3)").d_inner, 192);
-    EXPECT_EQ(hf(type, R"("intermediate_size": 80, "expand": 3)").d_inner, 80);
-    EXPECT_EQ(hf(type, R"("intermediate_size": 80, "expand": 1e9)").d_inner, 80);
-    EXPECT_EQ(hf(type, R"("intermediate_size": 80, "d_inner": 128)").d_inner, 80);
-    EXPECT_EQ(hf(type, R"("d_inner": 80)").d_inner, 128);
+    EXPECT_EQ(MixerOf(hf(type, R"("expand": 3)")).d_inner, 192);
+    EXPECT_EQ(MixerOf(hf(type, R"("intermediate_size": null, "expand": 3)")).d_inner, 192);
+    EXPECT_EQ(MixerOf(hf(type, R"("intermediate_size": 80, "expand": 3)")).d_inner, 80);
+    EXPECT_EQ(MixerOf(hf(type, R"("intermediate_size": 80, "expand": 1e9)")).d_inner, 80);
+    EXPECT_EQ(MixerOf(hf(type, R"("intermediate_size": 80, "d_inner": 128)")).d_inner, 80);
+    EXPECT_EQ(MixerOf(hf(type, R"("d_inner": 80)")).d_inner, 128);
     EXPECT_EQ(hf(type, R"("d_model": 32, "n_layer": 7)").d_model, 64);
-    EXPECT_EQ(hf(type, R"("d_model": 32, "n_layer": 7)").n_layer, 2);
-    EXPECT_EQ(hf(type, R"("time_step_rank": "auto")").dt_rank, 4);
-    EXPECT_EQ(hf(type, R"("time_step_rank": 9)").dt_rank, 9);
+    EXPECT_EQ(hf(type, R"("d_model": 32, "n_layer": 7)").n_layer(), 2);
+    EXPECT_EQ(Mamba1Of(hf(type, R"("time_step_rank": "auto")")).dt_rank, 4);
+    EXPECT_EQ(Mamba1Of(hf(type, R"("time_step_rank": 9)")).dt_rank, 9);
     EXPECT_TRUE(hf(type, R"("expand": 2)").tie_embeddings);
   }
   const std::string heads = R"("num_heads": 8, "head_dim": 16, "n_groups": 1)";
-  EXPECT_EQ(hf("mamba2", heads + R"(, "intermediate_size": 80)").d_inner, 128);
-  EXPECT_EQ(hf("mamba2", heads + R"(, "expand": 2.0)").d_inner, 128);
+  EXPECT_EQ(MixerOf(hf("mamba2", heads + R"(, "intermediate_size": 80)")).d_inner, 128);
+  EXPECT_EQ(MixerOf(hf("mamba2", heads + R"(, "expand": 2.0)")).d_inner, 128);
   EXPECT_FALSE(hf("mamba2", heads).tie_embeddings);
   for (const std::string wrong : {R"("expand": 3)", R"("expand": 2.5)"}) {
     const std::string message = testing::ErrorOf([&] { hf("mamba2", StrCat(heads, ", ", wrong)); });

@@ -1,7 +1,6 @@
 #include "model/layers/mamba.h"
 
 #include "core/error.h"
-#include "ops/causal_conv1d.h"
 #include "ops/linear.h"
 #include "ops/rows.h"
 
@@ -30,17 +29,34 @@ void MambaMixer::ProjectIn(const LayerContext& context, MatView<const float> x, 
   Project(context, x, in_proj().Rows(begin, out.cols), in_proj_bias(begin, out.cols), out);
 }
 
-MatView<float> MambaMixer::Convolve(const LayerContext& context, const LayerRows& rows,
-                                    const LayerStates& states, MatView<const float> x) const {
-  const MatView<float> out = Scratch(context, kConv, rows.rows, conv_channels_);
-  CausalConv1d(context.exec, {.x = x,
-                              .weight = conv_weight(),
-                              .bias = conv_bias(),
-                              .d_conv = config_.d_conv,
-                              .segments = rows.segments,
-                              .states = states.Part(0, rows.slots),
-                              .out = out});
-  return out;
+void MambaMixer::NormAndProjectIn(const LayerContext& context, const LayerRows& rows,
+                                  const AddNormArgs& norm, int64_t begin, MatView<float> rest,
+                                  int64_t gate_begin, MatView<float> gate) const {
+  if (rows.wanted == nullptr) {
+    const Projection to[] = {
+        {in_proj().Rows(begin, rest.cols), in_proj_bias(begin, rest.cols), rest},
+        {in_proj().Rows(gate_begin, gate.cols), in_proj_bias(gate_begin, gate.cols), gate}};
+    NormLinear(context.exec, {.norm = norm, .to = to, .step = context.mode == LayerMode::kStep});
+    return;
+  }
+  AddNorm(context.exec, norm);
+  ProjectIn(context, norm.out, begin, rest);
+  context.ws.gather.Resize(context.exec, rows.wanted_rows(), d_model_);
+  const MatView<float> wanted = context.ws.gather.view();
+  GatherRows(context.exec,
+             {.a = norm.out, .a_rows = *rows.wanted, .b = {}, .b_rows = {}, .out = wanted});
+  ProjectIn(context, wanted, gate_begin, gate);
+}
+
+CausalConv1dArgs MambaMixer::Convolution(const LayerContext& context, const LayerRows& rows,
+                                         const LayerStates& states, MatView<const float> x) const {
+  return {.x = x,
+          .weight = conv_weight(),
+          .bias = conv_bias(),
+          .d_conv = config_.d_conv,
+          .segments = rows.segments,
+          .states = states.Part(0, rows.slots),
+          .out = Scratch(context, kConv, rows.rows, conv_channels_)};
 }
 
 void MambaMixer::ProjectOut(const LayerContext& context, const LayerRows& rows,
@@ -54,13 +70,10 @@ void Project(const LayerContext& context, MatView<const float> x, const WeightVi
   (context.mode == LayerMode::kStep ? LinearStep : Linear)(context.exec, x, w, bias, out);
 }
 
-MatView<const float> WantedRows(const LayerContext& context, const LayerRows& rows,
-                                MatView<const float> from) {
-  if (rows.wanted == nullptr) return from;
-  context.ws.gather.Resize(context.exec, rows.wanted_rows(), from.cols);
-  const MatView<float> to = context.ws.gather.view();
-  GatherRows(context.exec, {.a = from, .a_rows = *rows.wanted, .b = {}, .b_rows = {}, .out = to});
-  return to;
+ReadOut ReadOutOf(const LayerContext& context, const LayerRows& rows, int64_t width) {
+  if (rows.wanted == nullptr) return {.wanted = {}, .gathered = {}, .keep = context.observed};
+  context.ws.gather.Resize(context.exec, rows.wanted_rows(), width);
+  return {.wanted = *rows.wanted, .gathered = context.ws.gather.view(), .keep = context.observed};
 }
 
 MatView<float> Scratch(const LayerContext& context, MambaScratch name, int64_t rows, int64_t cols) {

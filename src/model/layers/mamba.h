@@ -3,6 +3,8 @@
 #define PITH_MODEL_LAYERS_MAMBA_H_
 
 #include "model/layer.h"
+#include "ops/causal_conv1d.h"
+#include "ops/fused.h"
 
 namespace pith {
 
@@ -35,9 +37,14 @@ class MambaMixer {
   // in_proj's outputs [begin, begin + out.cols) of x [rows, d_model].
   void ProjectIn(const LayerContext& context, MatView<const float> x, int64_t begin,
                  MatView<float> out) const;
-  // Convolution and SiLU over x [rows, conv_channels] → scratch kConv.
-  MatView<float> Convolve(const LayerContext& context, const LayerRows& rows,
-                          const LayerStates& states, MatView<const float> x) const;
+  // The norm, then in_proj: for all rows outputs [begin, begin + rest.cols) → rest, for the wanted
+  // ones [gate_begin, gate_begin + gate.cols) → gate.
+  void NormAndProjectIn(const LayerContext& context, const LayerRows& rows, const AddNormArgs& norm,
+                        int64_t begin, MatView<float> rest, int64_t gate_begin,
+                        MatView<float> gate) const;
+  // Of convolution and SiLU over x [rows, conv_channels] → scratch kConv.
+  CausalConv1dArgs Convolution(const LayerContext& context, const LayerRows& rows,
+                               const LayerStates& states, MatView<const float> x) const;
   // out_proj of the wanted rows' gated [wanted, d_inner] → ws.h.
   void ProjectOut(const LayerContext& context, const LayerRows& rows,
                   MatView<const float> gated) const;
@@ -67,9 +74,8 @@ class MambaMixer {
 void Project(const LayerContext& context, MatView<const float> x, const WeightView& w,
              VecView<const float> bias, MatView<float> out);
 
-// The wanted rows of `from`: itself where all are wanted, else a copy in ws.gather.
-MatView<const float> WantedRows(const LayerContext& context, const LayerRows& rows,
-                                MatView<const float> from);
+// Which rows the gate reads, for the fused operators.
+ReadOut ReadOutOf(const LayerContext& context, const LayerRows& rows, int64_t width);
 
 // Scratch of [rows, cols] under one of the names above.
 MatView<float> Scratch(const LayerContext& context, MambaScratch name, int64_t rows, int64_t cols);

@@ -62,15 +62,17 @@ class Mamba1Layer : public Layer {
   VecView<const float> a() const override { return a_.view(); }
 
  protected:
-  void Mix(const LayerContext& context, const LayerRows& rows,
-           const LayerStates& states) const override {
-    const MatView<const float> normed = context.ws.normed.Rows(0, rows.rows);
-    const MatView<float> z = Scratch(context, kGate, rows.wanted_rows(), config_.d_inner);
-    mixer_.ProjectIn(context, WantedRows(context, rows, normed), config_.d_inner, z);
-    const MatView<float> y = Scratch(context, kScan, rows.rows, config_.d_inner);
-    Scan(context, rows, states, normed, y);
-    const MatView<float> gated = Scratch(context, kGated, rows.wanted_rows(), config_.d_inner);
-    Gate(context.exec, {.y = WantedRows(context, rows, y), .z = z, .out = gated});
+  void Mix(const LayerContext& context, const LayerRows& rows, const LayerStates& states,
+           const AddNormArgs& norm) const override {
+    const int64_t inner = config_.d_inner;
+    const MatView<float> z = Scratch(context, kGate, rows.wanted_rows(), inner);
+    const MatView<float> proj = Scratch(context, kProj, rows.rows, inner);
+    mixer_.NormAndProjectIn(context, rows, norm, 0, proj, inner, z);
+    const MatView<float> gated = Scratch(context, kGated, rows.wanted_rows(), inner);
+    ScanGate(context.exec,
+             {.scan = Scan(context, rows, states, proj, Scratch(context, kScan, rows.rows, inner)),
+              .gate = {.y = {}, .z = z, .out = gated},
+              .read = ReadOutOf(context, rows, inner)});
     mixer_.ProjectOut(context, rows, gated);
   }
 
@@ -82,7 +84,9 @@ class Mamba1Layer : public Layer {
     for (int64_t begin = 0; begin < normed.rows; begin += context.chunk_rows) {
       const int64_t n = std::min(context.chunk_rows, normed.rows - begin);
       const LayerRows rows{.rows = n, .segments = {{0, n}}, .slots = {slot}, .positions = {}};
-      Scan(context, rows, states, normed.Rows(begin, n), {});
+      const MatView<float> proj = Scratch(context, kProj, n, config_.d_inner);
+      mixer_.ProjectIn(context, normed.Rows(begin, n), 0, proj);
+      SelectiveScan(context.exec, Scan(context, rows, states, proj, {}));
     }
     return {.work = work().far * static_cast<double>(normed.rows), .needed = {}};
   }
@@ -93,13 +97,14 @@ class Mamba1Layer : public Layer {
     return ws.mixer[kBcdt].view().Cols(from, config_.d_state);
   }
 
-  // The part that carries state: normed → x, Δ, B, C → convolution and scan. y empty: only the
-  // states change, and C is not computed.
-  void Scan(const LayerContext& context, const LayerRows& rows, const LayerStates& states,
-            MatView<const float> normed, MatView<float> y) const {
-    const MatView<float> proj = Scratch(context, kProj, rows.rows, config_.d_inner);
-    mixer_.ProjectIn(context, normed, 0, proj);
-    const MatView<float> x = mixer_.Convolve(context, rows, states, proj);
+  // Up to the scan: in_proj's x, `proj` → convolution → Δ, B, C. y empty: only the states are
+  // wanted, and C is not computed.
+  SelectiveScanArgs Scan(const LayerContext& context, const LayerRows& rows,
+                         const LayerStates& states, MatView<const float> proj,
+                         MatView<float> y) const {
+    const CausalConv1dArgs convolution = mixer_.Convolution(context, rows, states, proj);
+    CausalConv1d(context.exec, convolution);
+    const MatView<float> x = convolution.out;
 
     // x_proj gives Δ, B and, last, C.
     const int64_t rank = config_.dt_rank;
@@ -118,18 +123,18 @@ class Mamba1Layer : public Layer {
     }
     const MatView<float> dt = Scratch(context, kDelta, rows.rows, config_.d_inner);
     Project(context, low, dt_proj_.view(), {}, dt);
-    SelectiveScan(context.exec, {.d_inner = config_.d_inner,
-                                 .d_state = n,
-                                 .x = x,
-                                 .dt = dt,
-                                 .b = b,
-                                 .c = c,
-                                 .dt_bias = dt_bias_.view(),
-                                 .a = a_.view(),
-                                 .d = d_.view(),
-                                 .segments = rows.segments,
-                                 .states = states.Part(mixer_.conv_size(), rows.slots),
-                                 .y = y});
+    return {.d_inner = config_.d_inner,
+            .d_state = n,
+            .x = x,
+            .dt = dt,
+            .b = b,
+            .c = c,
+            .dt_bias = dt_bias_.view(),
+            .a = a_.view(),
+            .d = d_.view(),
+            .segments = rows.segments,
+            .states = states.Part(mixer_.conv_size(), rows.slots),
+            .y = y};
   }
 
   // FalconMamba normalises Δ, B and C, each over its own width, without weights.

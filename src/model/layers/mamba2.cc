@@ -103,49 +103,26 @@ class Mamba2Layer : public Layer {
   VecView<const float> a() const override { return a_.view(); }
 
  protected:
-  void Mix(const LayerContext& context, const LayerRows& rows,
-           const LayerStates& states) const override {
+  void Mix(const LayerContext& context, const LayerRows& rows, const LayerStates& states,
+           const AddNormArgs& norm) const override {
     const int64_t inner = config_.d_inner;
-    const MatView<const float> normed = context.ws.normed.Rows(0, rows.rows);
     const MatView<float> proj = Scratch(context, kProj, rows.rows, config_.in_proj_rows() - inner);
-    mixer_.ProjectIn(context, normed, inner, proj);  // x, B, C, Δ
     const MatView<float> z = Scratch(context, kGate, rows.wanted_rows(), inner);
-    mixer_.ProjectIn(context, WantedRows(context, rows, normed), 0, z);
-    const MatView<float> xbc =
-        mixer_.Convolve(context, rows, states, proj.Cols(0, config_.conv_channels()));
-
-    const MatView<float> y = Scratch(context, kScan, rows.rows, inner);
-    const std::vector<int64_t> wanted_from = FirstWanted(rows);
-    const int64_t width = config_.bc_width();
-    const SsdArgs ssd{.n_heads = config_.n_heads,
-                      .head_dim = config_.head_dim,
-                      .n_groups = config_.n_groups,
-                      .d_state = config_.d_state,
-                      .chunk = context.ssd_chunk,
-                      .x = xbc.Cols(0, inner),
-                      .b = xbc.Cols(inner, width),
-                      .c = xbc.Cols(inner + width, width),
-                      .dt = Delta(proj),
-                      .dt_bias = dt_bias_.view(),
-                      .dt_min = config_.dt_min,
-                      .dt_max = config_.dt_max,
-                      .a = a_.view(),
-                      .d = d_.view(),
-                      .d_has_hdim = config_.d_has_hdim,
-                      .segments = rows.segments,
-                      .states = states.Part(mixer_.conv_size(), rows.slots),
-                      .y = y,
-                      .wanted_from = wanted_from};
-    (context.mode == LayerMode::kStep ? SsdStep : Ssd)(context.exec, ssd);
-
+    mixer_.NormAndProjectIn(context, rows, norm, inner, proj, 0, z);  // x, B, C, Δ; z
     const MatView<float> gated = Scratch(context, kGated, rows.wanted_rows(), inner);
-    Gate(context.exec, {.y = WantedRows(context, rows, y),
-                        .z = z,
-                        .norm_weight = gated_norm_weight_.view(),
-                        .eps = config_.gated_norm_eps,
-                        .group = config_.gated_norm_group,
-                        .norm_before_gate = config_.norm_before_gate,
-                        .out = gated});
+    const std::vector<int64_t> wanted_from = FirstWanted(rows);
+    ConvSsdGate(context.exec, {.conv = mixer_.Convolution(context, rows, states,
+                                                          proj.Cols(0, config_.conv_channels())),
+                               .ssd = Scan(context, rows, states, proj, wanted_from),
+                               .step = context.mode == LayerMode::kStep,
+                               .gate = {.y = {},
+                                        .z = z,
+                                        .norm_weight = gated_norm_weight_.view(),
+                                        .eps = config_.gated_norm_eps,
+                                        .group = config_.gated_norm_group,
+                                        .norm_before_gate = config_.norm_before_gate,
+                                        .out = gated},
+                               .read = ReadOutOf(context, rows, inner)});
     mixer_.ProjectOut(context, rows, gated);
   }
 
@@ -192,6 +169,29 @@ class Mamba2Layer : public Layer {
   }
 
  private:
+  // All but x, B and C, which the convolution gives.
+  SsdArgs Scan(const LayerContext& context, const LayerRows& rows, const LayerStates& states,
+               MatView<const float> proj, std::span<const int64_t> wanted_from) const {
+    return {.n_heads = config_.n_heads,
+            .head_dim = config_.head_dim,
+            .n_groups = config_.n_groups,
+            .d_state = config_.d_state,
+            .chunk = context.ssd_chunk,
+            .x = {},
+            .b = {},
+            .c = {},
+            .dt = Delta(proj),
+            .dt_bias = dt_bias_.view(),
+            .dt_min = config_.dt_min,
+            .dt_max = config_.dt_max,
+            .a = a_.view(),
+            .d = d_.view(),
+            .d_has_hdim = config_.d_has_hdim,
+            .segments = rows.segments,
+            .states = states.Part(mixer_.conv_size(), rows.slots),
+            .y = Scratch(context, kScan, rows.rows, config_.d_inner),
+            .wanted_from = wanted_from};
+  }
   MatView<const float> Delta(MatView<const float> proj) const {
     return proj.Cols(config_.conv_channels(), config_.n_heads);
   }

@@ -7,9 +7,9 @@
 #include <limits>
 
 #include "core/error.h"
-#include "load/model_weights.h"
 #include "load/torch_bin.h"
 #include "load/torch_pickle.h"
+#include "model/model.h"
 #include "tests/load/checkpoint_builder.h"
 
 namespace pith {
@@ -119,7 +119,8 @@ void ExpectModelRefused(const std::string& name, const std::string& pickled,
   const testing::TempDir dir;
   dir.Write("config.json", model.config);
   dir.Write("pytorch_model.bin", ZipBytes(entries));
-  const std::string message = testing::ErrorOf([&] { LoadModel(dir.path()); });
+  const std::string message =
+      testing::ErrorOf([&] { LoadModel(dir.path(), ExecOn(Device::kReference)); });
   EXPECT_NE(message.find("pytorch_model.bin: \"" + name + "\": " + part), std::string::npos)
       << message;
 }

@@ -5,8 +5,8 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
-#include "load/model_weights.h"
 #include "tests/load/checkpoint_builder.h"
+#include "tests/model/recorded_model.h"
 
 namespace pith {
 namespace {
@@ -89,10 +89,11 @@ void ExpectLoads(const TestModel& model, const std::function<std::string(std::st
     dir.Write(torch ? "pytorch_model.bin" : "model.safetensors",
               torch ? testing::TorchBinBytes(renamed.tensors)
                     : testing::SafetensorsBytes(renamed.tensors));
-    const ModelWeights w = LoadModel(dir.path());
+    testing::RecordedModel w(dir.path());
     const std::string name = "backbone.norm_f.weight";
-    for (int64_t i = 0; i < 8; ++i) EXPECT_EQ(w.norm_f_weight[i], testing::TestValue(name, i));
-    EXPECT_FALSE(w.embedding.empty());
+    for (int64_t i = 0; i < 8; ++i)
+      EXPECT_EQ(w.vectors["backbone.norm_f.weight"][i], testing::TestValue(name, i));
+    EXPECT_TRUE(w.matrices.contains("backbone.embedding.weight"));
   }
 }
 
@@ -129,7 +130,8 @@ TEST(TensorNames, BuffersThatNoModelNeedsAreIgnored) {
     const TempDir dir;
     dir.Write("config.json", extra.config);
     dir.Write("model.safetensors", testing::SafetensorsBytes(extra.tensors));
-    const std::string message = testing::ErrorOf([&] { LoadModel(dir.path()); });
+    const std::string message =
+        testing::ErrorOf([&] { LoadModel(dir.path(), ExecOn(Device::kReference)); });
     EXPECT_NE(message.find("\"" + name + "\": a model of this config.json has no such tensor"),
               std::string::npos)
         << message;
