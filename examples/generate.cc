@@ -15,7 +15,7 @@ void Run(const std::string& model) {
   pith::GenerateOptions options;
   options.max_tokens = 16;
   options.sampling.greedy = true;
-  options.reduction.reduce = "truncate@30%";
+  options.reduction = engine.Compile("truncate@30%");
   options.on_text = [](std::string_view text) {
     std::cout << text << std::flush;
     return true;  // false ends generation

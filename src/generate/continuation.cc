@@ -23,7 +23,10 @@ Continuation::Continuation(const Tokenizer& tokenizer, std::span<const int32_t> 
       decoder_(tokenizer, /*skip_special=*/false, /*continues=*/true),
       filter_(options.stop) {
   constexpr int64_t kMostReserved = 1 << 16;
-  result_.ids.reserve(std::clamp<int64_t>(options.max_tokens, 0, kMostReserved));
+  const int64_t most = std::clamp<int64_t>(options.max_tokens, 0, kMostReserved);
+  constexpr int64_t kBytesPerToken = 8;  // more than most texts need
+  result_.ids.reserve(most);
+  result_.text.reserve(most * kBytesPerToken);
   sampler_.Observe(text);
 }
 

@@ -98,7 +98,7 @@ void Stream::Store(const Workspace& ws, const Chunk& chunk, int64_t layer) {
 }
 
 VecView<float> Stream::Scores(int64_t base, int64_t count) const {
-  return {scores_.view().data + base, count};
+  return VecView<float>{scores_.view().data, scores_.cols()}.Part(base, count);
 }
 
 MatView<float> Stream::Features(int64_t layer, int64_t row, int64_t count) const {

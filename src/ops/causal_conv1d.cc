@@ -12,6 +12,7 @@ void CausalConv1d(const Exec& exec, const CausalConv1dArgs& args) {
   CheckVector(args.weight, args.x.cols * args.d_conv);
   if (!args.bias.empty()) CheckVector(args.bias, args.x.cols);
   CheckSegments(args.segments, args.states, args.x.rows);
+  PITH_CHECK(args.segments.empty() || args.d_conv == 1 || args.states.base != nullptr);
   if (args.out.empty()) return;
   KernelsFor(exec).causal_conv1d(exec, args);
 }

@@ -26,7 +26,6 @@ void CheckVector(const VecView<T>& v, int64_t size) {
 inline void CheckSegments(std::span<const Segment> segments, const StateSlots& states,
                           int64_t rows) {
   PITH_CHECK(segments.size() == states.size());
-  PITH_CHECK(segments.empty() || states.base != nullptr);
   for (const int32_t slot : states.slots) PITH_CHECK(slot >= 0);
   for (size_t i = 0; i < segments.size(); ++i) {
     PITH_CHECK(segments[i].begin >= 0 && segments[i].count >= 0);

@@ -19,6 +19,7 @@ void SelectiveScan(const Exec& exec, const SelectiveScanArgs& args) {
     CheckVector(args.d, args.d_inner);
   }
   CheckSegments(args.segments, args.states, rows);
+  PITH_CHECK(args.segments.empty() || args.states.base != nullptr);
   KernelsFor(exec).selective_scan(exec, args);
 }
 

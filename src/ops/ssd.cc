@@ -20,6 +20,7 @@ void Check(const SsdArgs& args) {
   CheckVector(args.d, args.d_has_hdim ? args.x.cols : args.n_heads);
   PITH_CHECK(args.dt_min >= 0 && args.dt_min <= args.dt_max);
   CheckSegments(args.segments, args.states, rows);
+  PITH_CHECK(args.segments.empty() || args.states.base != nullptr);
   PITH_CHECK(args.wanted_from.empty() || args.wanted_from.size() == args.segments.size());
 }
 

@@ -27,7 +27,7 @@ struct Work {
 
 // Every entry of the public interface once, on a text of the worker's own.
 Work Do(const Engine& engine, uint64_t seed) {
-  const Reduction reduction = engine_.Compile("utrc@20%");
+  const Reduction reduction = engine.Compile("utrc@20%");
   const std::vector<int32_t> prompt = RandomIds(40 + static_cast<int64_t>(seed), seed);
   Work work;
   const std::vector<ScoreItem> items = {{prompt, {1, 2, 3}}, {prompt, {4}}};

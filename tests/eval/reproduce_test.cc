@@ -58,7 +58,7 @@ ModelFacts Facts(const ModelShape& shape) {
       std::filesystem::path(PITH_SOURCE_DIR) /
       (shape.kind == kMamba1Kind ? "models/pith-13m-mamba1" : "models/pith-27m-mamba2") /
       "config.json");
-  config.n_layer = shape.n_layer;
+  config.layers.resize(shape.n_layer, config.layers[0]);
   return FactsOf(config);
 }
 

@@ -171,7 +171,7 @@ TEST(ModelConfig, UnsupportedOptionsAreNamed) {
       {Ssm(R"("layer": "Mamba3")"), "ssm_cfg.layer"},
       {Ssm(R"("layer": "Mamba2", "d_ssm": 64)"), "ssm_cfg.d_ssm"},
       {Ssm(R"("headdim": 64)"), "ssm_cfg.headdim"},
-      {Ssm(R"("layer": "Mamba2", "dt_rank": 4)"), "Mamba1Of(ssm_cfg).dt_rank"},
+      {Ssm(R"("layer": "Mamba2", "dt_rank": 4)"), "ssm_cfg.dt_rank"},
       {Ssm(R"("surprise": 1)"), "ssm_cfg.surprise"},
       {Ssm("", R"(, "d_intermediate": 128)"), "d_intermediate"},
       {Ssm("", R"(, "attn_layer_idx": [1])"), "attn_layer_idx"},

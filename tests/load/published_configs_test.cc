@@ -49,7 +49,7 @@ void ExpectMamba1(const ModelConfig& c, int64_t width, int64_t layers, int64_t v
   EXPECT_EQ(MixerOf(c).d_conv, 4);
   EXPECT_EQ(c.norm_eps, 1e-5f);
   EXPECT_TRUE(MixerOf(c).conv_bias);
-  EXPECT_FALSE(MixerOf(c).proj_bias || c.layer_norm || Mamba2Of(c).gated_norm);
+  EXPECT_FALSE(MixerOf(c).proj_bias || c.layer_norm);
 }
 
 void ExpectMamba2(const ModelConfig& c, int64_t width, int64_t layers, int64_t vocab) {

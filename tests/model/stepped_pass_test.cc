@@ -105,8 +105,9 @@ TEST_P(SteppedPass, SameBitsForAnyBudget) {
       int advances = 0;
       for (; !reader.done(); ++advances) reader.Advance(budget);
       EXPECT_EQ(reader.Finish(), whole);
-      // It does rest: 150 rows take at least as many advances as the budget says, to a chunk of 32.
-      EXPECT_GE(advances, whole.realised > 0 ? 2 : 150 / (budget + 32));
+      // It does rest: half of the rows at the least pass the model, a chunk of 32 at a time.
+      EXPECT_GE(advances, std::max<int64_t>(1, 75 / (budget + 32)));
+      if (budget == 1) EXPECT_GE(advances, 4);
     }
   }
 }

@@ -77,9 +77,9 @@ TEST(ScanImportance, EqualsTheFormulasForBothModels) {
                               .rows = rows,
                               .tail = 4,
                               .importance = {one.data(), scan.rows}};
-      ScanImportance({.threads = 1}, args);
+      ScanImportance(ExecOn(test::Devices().back(), 1), args);
       args.importance = {two.data(), scan.rows};
-      ScanImportance({.threads = 3}, args);
+      ScanImportance(ExecOn(test::Devices().back(), 3), args);
       EXPECT_EQ(one, two);
       for (int64_t t = 0; t < scan.rows; ++t) {
         // Both sums are in double over at most 400 terms of size at most 1: the one rounding to
@@ -97,12 +97,13 @@ TEST(ScanImportance, TailQueryIsTheCosineOfKeysAndMeanQuery) {
     scan.data[2 * shape.units + n] = 0;  // row 0: B = 0
   for (int64_t tail : {0, 1, 4, 99}) {
     std::vector<float> scores(12);
-    ScanImportance({}, {.kind = ImportanceKind::kTailQuery,
-                        .shape = shape,
-                        .a = {scan.a.data(), static_cast<int64_t>(scan.a.size())},
-                        .rows = {scan.data.data(), 12, shape.row_width()},
-                        .tail = tail,
-                        .importance = {scores.data(), 12}});
+    ScanImportance(ExecOn(test::Devices().back()),
+                   {.kind = ImportanceKind::kTailQuery,
+                    .shape = shape,
+                    .a = {scan.a.data(), static_cast<int64_t>(scan.a.size())},
+                    .rows = {scan.data.data(), 12, shape.row_width()},
+                    .tail = tail,
+                    .importance = {scores.data(), 12}});
     EXPECT_EQ(scores[0], 0);
     const int64_t count = std::clamp<int64_t>(tail, 1, 12);
     for (int64_t t = 1; t < 12; ++t) {

@@ -210,11 +210,11 @@ TEST(Importance, DependsOnTheRowAloneAndKeepsNaN) {
   for (ImportanceKind kind :
        {ImportanceKind::kClip, ImportanceKind::kNoClip, ImportanceKind::kL1, ImportanceKind::kL2}) {
     std::vector<float> whole(kRows);
-    RowImportance({.threads = 2}, kind, all, {whole.data(), kRows});
+    RowImportance(ExecOn(test::Devices().back(), 2), kind, all, {whole.data(), kRows});
     EXPECT_TRUE(std::isnan(whole[5]));
     for (int64_t r = 0; r < kRows; ++r) {
       float alone = 0;
-      RowImportance({.threads = 1}, kind, all.Rows(r, 1), {&alone, 1});
+      RowImportance(ExecOn(test::Devices().back()), kind, all.Rows(r, 1), {&alone, 1});
       EXPECT_TRUE(r == 5 || alone == whole[r]);
     }
   }
