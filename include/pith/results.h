@@ -88,7 +88,7 @@ struct PlanReport {
   double realised = 0;         // of the count that the reduction was asked in; skim: all pairs
   double realised_blocks = 0;  // of the layers alone
   double realised_full = 0;    // of the layers and the head over the surviving rows
-  double dense_gflop = 0;      // blocks and head for these tokens
+  double dense_gflop = 0;      // layers and head for these tokens
   double reduced_gflop = 0;
 };
 

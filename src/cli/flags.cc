@@ -113,7 +113,7 @@ void ReductionFlags::Declare(CLI::App& verb) {
   AddList(verb, "--sites", sites, "Layers after which to reduce, as 5,7,9 (default: the method's)")
       ->type_name("L,...")
       ->group("Reduction");
-  verb.add_option("--flops", flops, "What @N% counts: the blocks alone, or the head too")
+  verb.add_option("--flops", flops, "What @N% counts: the layers alone, or the head too")
       ->check(OneOf({"blocks", "full"}))
       ->type_name("")
       ->capture_default_str()

@@ -60,7 +60,7 @@ bool HasCurves(const ReproduceTable& table) {
 
 ReportPlot AccuracyPlot(const ReproduceTable& table) {
   ReportPlot plot{.title = StrCat("Average of the six tasks, ", ReproduceTitle(table)),
-                  .x_label = "reduction of the blocks' FLOPs, %",
+                  .x_label = "work of the layers that was saved, %",
                   .y_label = "average, %"};
   SeriesList series;
   for (const ReproduceRow& row : table.rows) {
@@ -92,7 +92,7 @@ ReportPlot LongPlot(const ReproduceLong& result, const std::string& what,
                     const Estimate ReproduceLongRow::*estimate,
                     double ReproduceLongRow::*realised) {
   ReportPlot plot{.title = StrCat(what, ", ", result.model),
-                  .x_label = "realised reduction of the blocks' FLOPs, %",
+                  .x_label = "realised: work of the layers that was saved, %",
                   .y_label = y_label};
   SeriesList series;
   for (const ReproduceLongRow& row : result.rows) {

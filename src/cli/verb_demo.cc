@@ -84,7 +84,7 @@ OrderedJson ShowContinuations(const Engine& engine, const std::string& document,
     const GenerateResult result = engine.Generate(ids, options);
     Require(result.finish != "cancelled", ErrorCode::kCancelled, "cancelled");
     out.Write(StrCat("  ", reduce, " (", Fixed(100 * result.prefill.realised, 1),
-                     "% fewer block FLOPs, ", result.prefill.rows_left, " rows left)\n    …",
+                     "% less work in the layers, ", result.prefill.rows_left, " rows left)\n    …",
                      OneLine(result.text), "\n"));
     list.push_back({{"reduce", reduce},
                     {"realised", result.prefill.realised},

@@ -48,8 +48,8 @@ std::string PlanText(const PlanReport& plan) {
   fields.Add("reduction", plan.reduce);
   fields.Add("tokens", Grouped(plan.tokens));
   fields.Add("realised", Percent(plan.realised));
-  fields.Add("  blocks", Percent(plan.realised_blocks) + " (mean rows over layers)");
-  fields.Add("  full", Percent(plan.realised_full) + " (all block terms and the head)");
+  fields.Add("  blocks", Percent(plan.realised_blocks) + " (layers alone)");
+  fields.Add("  full", Percent(plan.realised_full) + " (layers and head)");
   if (plan.skim) {
     fields.Add("  of a text", Percent(plan.skim->realised_all_pairs) + " to " +
                                   Percent(plan.skim->realised_no_pairs) +

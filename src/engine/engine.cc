@@ -88,7 +88,7 @@ void SetLengths(const ModelFacts& facts, const Schedule& schedule, PlanReport& r
     report.sites.push_back({site.layer, site.in, site.out});
   }
   report.realised = schedule.realised;
-  if (report.skim) {  // no row goes: the blocks' work is counted instead, the head's stays
+  if (report.skim) {  // no row goes: the layers' work is counted instead, the head's stays
     report.realised_blocks = schedule.realised;
     report.realised_full = schedule.realised / (1 + facts.head / facts.LayersWork());
   } else {

@@ -20,7 +20,7 @@ struct CalibrationBudget {
 };
 
 struct CandidateCost {
-  double realised = 0;             // share of the blocks' work that was saved
+  double realised = 0;             // share of the layers' work that was saved
   Estimate nll;                    // candidate − dense, paired
   std::optional<Estimate> recall;  // dense − candidate, paired
 

@@ -12,7 +12,7 @@
 namespace pith {
 namespace {
 
-// Initialisation, the choice among kernels, the dtype of the residual stream (always f32 here), and
+// Initialisation, the choice among kernels, the dtype of the residual branch (always f32 here), and
 // mamba_ssm's own keys, which conversion left behind and which transformers does not read. Wrong
 // ones among these cannot pass: the shapes of all weights are checked.
 constexpr std::string_view kWithoutEffect[] = {

@@ -8,7 +8,7 @@
 namespace pith {
 namespace {
 
-// Precision and fusion of the residual stream (ours is always f32), initialisation, and what
+// Precision and fusion of the residual branch (ours is always f32), initialisation, and what
 // transformers adds to any config.
 constexpr std::string_view kTopWithoutEffect[] = {
     "residual_in_fp32", "fused_add_norm", "initializer_cfg",      "architectures",
@@ -79,7 +79,7 @@ ModelConfig ParseMambaSsmConfig(const Json& json, const std::string& source) {
   config.norm_eps = top.Epsilon("norm_epsilon", 1e-5f);
   config.tie_embeddings = top.Bool("tie_embeddings", true);
   config.eos_token_ids = top.TokenIds("eos_token_id", config.vocab_size);
-  // Some files carry a model_type beside mamba_ssm's keys; the block is ssm_cfg.layer's all the
+  // Some files carry a model_type beside mamba_ssm's keys; the layer is ssm_cfg.layer's all the
   // same.
   const std::string type = top.String("model_type", "mamba");
   if (type != "mamba" && type != "mamba2") top.Unsupported("model_type", "\"mamba\" or \"mamba2\"");

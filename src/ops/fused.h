@@ -43,7 +43,7 @@ struct LinearAddArgs {
   MatView<float> out;        // [rows, out]; may be add itself
 };
 
-// out = add + (x wᵀ + bias): a projection onto the residual stream.
+// out = add + (x wᵀ + bias): a projection onto the residual branch.
 void LinearAdd(const Exec& exec, const LinearAddArgs& args);
 
 // Which rows of a scan are read out, and where y lies on its way to the gate.

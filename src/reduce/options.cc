@@ -53,7 +53,7 @@ void ReadMatch(const ParamReader& params, SiteNeeds& needs) {
 
 MethodKey MatchKey() {
   return {"match", "h",
-          "cosine of block output (h), scan output (y), h + residual (T) or keys (B)"};
+          "cosine of layer output (h), scan output (y), h + residual (T) or keys (B)"};
 }
 
 MatchRange ReadRange(const ParamReader& params) {

@@ -18,7 +18,7 @@
 
 namespace pith {
 
-// What of the site's block, or of the text, a policy reads; docs/reductions.md,
+// What of the site's layer, or of the text, a policy reads; docs/reductions.md,
 // "Importance and matching".
 enum class Source : uint8_t {
   kNone,

@@ -10,7 +10,7 @@ void AddNorm(const Exec&, const AddNormArgs& args) {
   for (int64_t i = 0; i < args.x.rows; ++i) {
     double mean = 0;
     for (int64_t j = 0; j < d; ++j) {
-      // The residual stream is f32: the norm reads the sum as it is stored.
+      // The residual branch is f32: the norm reads the sum as it is stored.
       s[j] = args.x.Row(i)[j] + (args.add.empty() ? 0.0f : args.add.Row(i)[j]);
       if (!args.sum.empty()) args.sum.Row(i)[j] = static_cast<float>(s[j]);
       mean += s[j] / d;

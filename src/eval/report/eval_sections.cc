@@ -10,7 +10,7 @@
 namespace pith {
 namespace {
 
-constexpr const char* kRealisedLabel = "realised reduction of block FLOPs, %";
+constexpr const char* kRealisedLabel = "realised: work of the layers that was saved, %";
 constexpr const char* kPairedNote =
     "Bars: standard error of the paired difference to dense, on the same items.";
 

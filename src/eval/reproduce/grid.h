@@ -15,7 +15,7 @@ namespace pith {
 
 struct GridRow {
   std::string name;               // for people: "UTRC", "EViT as published"
-  double wanted = 0;              // share of the blocks' FLOPs
+  double wanted = 0;              // share of the layers' work
   std::string method;             // canonical spelling, with explicit sites
   std::optional<PaperRow> paper;  // the row of the paper beside it
 };

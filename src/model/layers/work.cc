@@ -3,7 +3,7 @@
 namespace pith {
 namespace {
 
-// A far row is normalised, but its stream does not change: no residual add.
+// A far row is normalised, but its x does not change: no residual add.
 double NormFlops(double d) { return 4 * d; }
 constexpr double kSilu = 4;
 
