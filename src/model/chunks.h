@@ -17,7 +17,7 @@ struct Piece {
 using Chunk = std::vector<Piece>;
 
 // Covers sequence s's rows [0, lengths[s]) in order, at most `max_rows` rows a chunk. A sequence is
-// cut at multiples of `multiple` of its own rows only, so that a chunked scan sees the same chunks
+// cut at multiples of `multiple` of its own rows only, so that the scan sees the same SSD chunks
 // however the batch is packed. 1 ≤ multiple ≤ max_rows. No padding exists.
 std::vector<Chunk> PackChunks(std::span<const int64_t> lengths, int64_t max_rows, int64_t multiple);
 
