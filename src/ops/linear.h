@@ -18,7 +18,7 @@ void Linear(const Exec& exec, MatView<const float> x, const WeightView& w,
             VecView<const float> bias, MatView<float> out);
 
 // The same product for decode steps, where few rows make it bound by reading the weights once.
-// Sums in another order than Linear, so the two agree to rounding only; row-invariant likewise.
+// May sum in another order than Linear, so the two agree to rounding; row-invariant likewise.
 void LinearStep(const Exec& exec, MatView<const float> x, const WeightView& w,
                 VecView<const float> bias, MatView<float> out);
 
