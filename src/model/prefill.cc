@@ -1,3 +1,9 @@
+// The pass is a small machine: its place is a group of layers, in it first the far rows by sequence
+// and layer, then the chunks of near rows, and one piece of work is done at a time. So it can rest
+// between any two pieces and needs no thread of its own. Groups are the outer loop and chunks the
+// inner one, because a site must have seen a whole context before it plans
+// (docs/design/0003-segment-major-prefill.md); within a group a chunk goes through all layers while
+// its rows are in the cache.
 #include "model/prefill.h"
 
 #include <algorithm>

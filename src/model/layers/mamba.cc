@@ -82,13 +82,4 @@ MatView<float> Scratch(const LayerContext& context, MambaScratch name, int64_t r
   return scratch.view();
 }
 
-std::unique_ptr<Layer> MakeLayer(const LayerConfig& config, LayerBuilder& build) {
-  struct Maker {
-    LayerBuilder& build;
-    std::unique_ptr<Layer> operator()(const Mamba1Config& c) { return MakeMamba1Layer(c, build); }
-    std::unique_ptr<Layer> operator()(const Mamba2Config& c) { return MakeMamba2Layer(c, build); }
-  };
-  return std::visit(Maker{build}, config);
-}
-
 }  // namespace pith

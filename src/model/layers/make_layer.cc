@@ -1,0 +1,16 @@
+// Which kind of layer a configuration asks for: the one list of all kinds.
+#include "model/layer.h"
+#include "model/layers/mamba.h"
+
+namespace pith {
+
+std::unique_ptr<Layer> MakeLayer(const LayerConfig& config, LayerBuilder& build) {
+  struct Maker {
+    LayerBuilder& build;
+    std::unique_ptr<Layer> operator()(const Mamba1Config& c) { return MakeMamba1Layer(c, build); }
+    std::unique_ptr<Layer> operator()(const Mamba2Config& c) { return MakeMamba2Layer(c, build); }
+  };
+  return std::visit(Maker{build}, config);
+}
+
+}  // namespace pith
