@@ -157,6 +157,56 @@ void AddTile(const Task& task, int64_t row, int64_t rows, int64_t col, bool firs
   }
 }
 
+// A single row meets so many panels at once: its sums are twice as many chains of fused
+// multiply-adds, enough to hide their latency, and each keeps the order that AddTile gives it.
+constexpr int kPanelsTogether = 4;
+
+template <class T>
+void AddPanels(const Task& task, int64_t row, int64_t col, bool first, const float* left,
+               const T* right, int64_t panel_stride, int64_t depth) {
+  const D d;
+  V sums[kPanelsTogether][2];
+  for (auto& panel : sums) panel[0] = panel[1] = hn::Zero(d);
+  for (int64_t k = 0; k < depth; ++k) {
+    const V l = hn::Set(d, left[k]);
+#pragma GCC unroll 4
+    for (int p = 0; p < kPanelsTogether; ++p) {
+      const T* const at = right + p * panel_stride + k * kTileCols;
+      sums[p][0] = hn::MulAdd(l, LoadWide(d, at), sums[p][0]);
+      sums[p][1] = hn::MulAdd(l, LoadWide(d, at + kLanes), sums[p][1]);
+    }
+  }
+  float* const out = task.out.Row(row) + col - task.shift();
+  const float* const bias = task.bias ? task.bias + col - task.shift() : nullptr;
+  for (int i = 0; i < 2 * kPanelsTogether; ++i) {
+    V sum = sums[i / 2][i % 2];
+    if (!first) {
+      sum = hn::Add(hn::LoadU(d, out + i * kLanes), sum);
+    } else if (bias) {
+      sum = hn::Add(hn::LoadU(d, bias + i * kLanes), sum);
+    }
+    hn::StoreU(sum, d, out + i * kLanes);
+  }
+}
+
+// The panels of grid columns [col_begin, col_end), read where they lie.
+template <class T>
+void AddInPlace(const Task& task, int64_t row, int64_t rows, int64_t col_begin, int64_t col_end,
+                int64_t k0, const float* left, int64_t depth) {
+  constexpr int64_t kTogether = kPanelsTogether * kTileCols;
+  for (int64_t col = col_begin; col < col_end;) {
+    const T* const right = PackedPanel<T>(task, col, k0);
+    const bool whole = col >= task.shift() && col + kTogether <= std::min(col_end, task.grid());
+    if (rows == 1 && whole) {
+      AddPanels(task, row, col, k0 == 0, left, right, task.w.cols * kTileCols, depth);
+      col += kTogether;
+      continue;
+    }
+    AddTile(task, row, rows, col, k0 == 0, left, right, depth);
+    col += kTileCols;
+  }
+}
+
 // Output rows [row_begin, row_end) of grid columns [col_begin, col_end).
 void RunBlock(const Task& task, int64_t row_begin, int64_t row_end, int64_t col_begin,
               int64_t col_end) {
@@ -173,14 +223,14 @@ void RunBlock(const Task& task, int64_t row_begin, int64_t row_end, int64_t col_
     for (int64_t row = row_begin; row < row_end; row += kTileRows) {
       const int64_t rows = std::min<int64_t>(kTileRows, row_end - row);
       CopyLeft(task, row, rows, k0, depth, left);
-      for (int64_t col = col_begin; col < col_end; col += kTileCols) {
-        if (!in_place) {
-          AddTile(task, row, rows, col, k0 == 0, left, filled + (col - col_begin) * kDepth, depth);
-          continue;
-        }
+      if (in_place) {
         VisitFloat(task.w.dtype, [&]<class T>() {
-          AddTile(task, row, rows, col, k0 == 0, left, PackedPanel<T>(task, col, k0), depth);
+          AddInPlace<T>(task, row, rows, col_begin, col_end, k0, left, depth);
         });
+        continue;
+      }
+      for (int64_t col = col_begin; col < col_end; col += kTileCols) {
+        AddTile(task, row, rows, col, k0 == 0, left, filled + (col - col_begin) * kDepth, depth);
       }
     }
   }
