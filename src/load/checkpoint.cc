@@ -105,8 +105,7 @@ const StoredTensor& Checkpoint::Find(std::string_view name, const std::vector<in
 
 // The shape has been checked against the config, which bounds the copy.
 void Checkpoint::MakeContiguous(StoredTensor& tensor) {
-  const int64_t size =
-      *ElementCount(tensor.shape) * static_cast<int64_t>(SizeOf(*tensor.dtype));
+  const int64_t size = *ElementCount(tensor.shape) * static_cast<int64_t>(SizeOf(*tensor.dtype));
   BufferOwner<std::byte>& copy = storage_->copies.emplace_back(size);
   const std::span<std::byte> bytes(copy.data(), size);
   CopyStrided(tensor, bytes);
@@ -132,7 +131,7 @@ void Checkpoint::CheckFinite(std::string_view name, const StoredTensor& tensor) 
   if (count == 0) return;
   warnings_[std::string(name)] =
       Message(tensor.file, ": ", Quoted(name), ": ", count, " of ", *ElementCount(tensor.shape),
-             " weights are NaN or infinite");
+              " weights are NaN or infinite");
 }
 
 StoredMatrix Checkpoint::Matrix(std::string_view name, int64_t rows, int64_t cols) {

@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <limits>
 
-#include "ops/scan_importance.h"
 #include "ops/backends.h"
+#include "ops/scan_importance.h"
 #include "tests/ops/ops_testing.h"
 
 namespace pith {
