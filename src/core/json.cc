@@ -92,7 +92,7 @@ std::string JsonText(const OrderedJson& json, int indent) {
     const CodePoint c = DecodeUtf8(&text[at]);
     // Everything outside of strings is ASCII, and line feeds stand only there.
     if (c.value != '\n' && IsUnsafeToShow(c.value)) {
-      char escape[8];
+      char escape[16];
       std::snprintf(escape, sizeof escape, "\\u%04x", static_cast<unsigned>(c.value));
       out += escape;
     } else {

@@ -107,7 +107,9 @@ TEST_P(SteppedPass, SameBitsForAnyBudget) {
       EXPECT_EQ(reader.Finish(), whole);
       // It does rest: half of the rows at the least pass the model, a chunk of 32 at a time.
       EXPECT_GE(advances, std::max<int64_t>(1, 75 / (budget + 32)));
-      if (budget == 1) EXPECT_GE(advances, 4);
+      if (budget == 1) {
+        EXPECT_GE(advances, 4);
+      }
     }
   }
 }

@@ -85,7 +85,9 @@ TEST(Match, TakesTheLargestInRange) {
         largest = std::max(largest, problem.Cosine(problem.sources[i], target));
       }
       EXPECT_EQ(best[i].target < 0, largest < -1.5);
-      if (best[i].target >= 0) EXPECT_NEAR(best[i].similarity, largest, 2 * kRounding);
+      if (best[i].target >= 0) {
+        EXPECT_NEAR(best[i].similarity, largest, 2 * kRounding);
+      }
     }
   }
 }
