@@ -31,6 +31,7 @@ struct ModelInfo {
   std::optional<int32_t> end_of_text;  // the token that ends generation
   std::string end_of_text_source;      // where it was found: "config.json" or "tokenizer.json"
   std::vector<std::string> warnings;   // about weights and vocabulary
+  bool has_horizon = false;            // skim can leave far writes out in some layer
 };
 
 // What config.json alone tells of a model.

@@ -59,7 +59,8 @@ ModelInfo DescribeModel(const LoadedModel& loaded) {
           .state_bytes = loaded.model.state_layout().bytes(),
           .end_of_text = std::nullopt,
           .end_of_text_source = "",
-          .warnings = loaded.warnings};
+          .warnings = loaded.warnings,
+          .has_horizon = loaded.model.facts().has_horizon()};
 }
 
 void CheckVocabulary(const Tokenizer& tokenizer, const std::string& path, ModelInfo* info) {

@@ -131,7 +131,7 @@ Calibration Calibrate(const Engine& engine, const CalibrationSet& set,
   Calibration calibration{.budget = options.budget, .search = {}};
   const ModelInfo& info = engine.info();
   const SkimSpace space{
-      .n_layer = info.n_layer, .context = options.context, .has_horizon = info.kind == "mamba2"};
+      .n_layer = info.n_layer, .context = options.context, .has_horizon = info.has_horizon};
   calibration.search = SearchSkim(space, options.budget, [&](const std::string& spec) {
     const CandidateCost cost = Measure(engine, set.choosing, spec, options, journal);
     if (options.on_trial) options.on_trial({spec, cost, cost.Use(options.budget) <= 1});
