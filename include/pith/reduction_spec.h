@@ -17,7 +17,7 @@ struct ReductionSpec {
   std::map<std::string, std::string> params;  // each key once
 
   // Throws kInvalidArgument, naming the part that is wrong and what was expected. Never reads a
-  // file; some methods' options name one, which building a Reducer reads (ReadsFile, registry.h).
+  // file; some methods' options name one, which compiling reads (FilesOf, reduce/registry.h).
   static ReductionSpec Parse(std::string_view text);
   // For front ends whose user owns the machine: `@FILE` stands for the one spec that FILE holds
   // beside lines of comment, which begin with '#'; anything else is parsed as it is. Also throws as
