@@ -1,0 +1,35 @@
+// The CUDA backend's table.
+#include "backends/cuda/kernels.h"
+
+#include "ops/kernels.h"
+
+namespace pith::cuda {
+
+const Kernels& Table() {
+  static constexpr Kernels kKernels = {
+      .embed = Embed,
+      .linear = Linear,
+      .linear_step = LinearStep,
+      .add_norm = AddNorm,
+      .gate = Gate,
+      .causal_conv1d = CausalConv1d,
+      .ssd = Ssd,
+      .ssd_step = SsdStep,
+      .selective_scan = SelectiveScan,
+      .score_labels = ScoreLabels,
+      .copy_rows = CopyRows,
+      .add_rows = AddRows,
+      .clip_rows = ClipRows,
+      .gather_rows = GatherRows,
+      .row_importance = RowImportance,
+      .scan_features = ScanFeatures,
+      .scan_importance = ScanImportance,
+      .best_matches = BestMatches,
+      .apply_plan = ApplyPlan,
+      .far_weights = FarWeights,
+      .far_write = FarWrite,
+  };
+  return kKernels;
+}
+
+}  // namespace pith::cuda

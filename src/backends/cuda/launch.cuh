@@ -1,0 +1,73 @@
+// What kernels and the code that launches them share.
+#ifndef PITH_BACKENDS_CUDA_LAUNCH_CUH_
+#define PITH_BACKENDS_CUDA_LAUNCH_CUH_
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#include <utility>
+
+#include "backends/cuda/gpu.h"
+#include "core/dtype.h"
+#include "core/tensor.h"
+
+namespace pith::cuda {
+
+// Launches on exec's stream. Asking for more than 48 KB of shared memory raises the kernel's limit.
+template <class... Parameters, class... Arguments>
+void Launch(const Exec& exec, void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared,
+            Arguments&&... arguments) {
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+  const cudaStream_t stream = StreamOf(exec);
+  if (shared > 48 * 1024) {
+    PITH_CUDA(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                                   cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                   static_cast<int>(shared)));
+  }
+  kernel<<<grid, block, shared, stream>>>(std::forward<Arguments>(arguments)...);
+  PITH_CUDA(cudaGetLastError());
+}
+
+// A MatView as kernels read it.
+template <class T>
+struct Rows {
+  T* data;
+  int64_t stride;
+  Rows(const MatView<T>& view) : data(view.data), stride(view.stride) {}  // NOLINT
+  __device__ T* operator[](int64_t row) const { return data + row * stride; }
+};
+
+__device__ inline float Widen(float v) { return v; }
+__device__ inline float Widen(F16 v) { return __half2float(__ushort_as_half(v.bits)); }
+__device__ inline float Widen(BF16 v) {
+  return __uint_as_float(static_cast<uint32_t>(v.bits) << 16);
+}
+
+__device__ inline float Sigmoid(float v) { return 1 / (1 + __expf(-v)); }
+
+// log(1 + e^v), to a few roundings of f32.
+__device__ inline float Softplus(float v) { return v > 20 ? v : log1pf(expf(v)); }
+
+// Over the 32 lanes of a warp, the same in all, in a fixed order.
+template <class T>
+__device__ inline T WarpSum(T v) {
+  for (int offset = 16; offset > 0; offset /= 2) v += __shfl_xor_sync(~0u, v, offset);
+  return v;
+}
+
+// Over a block of kThreads, the same in all, in a fixed order. Ends with a barrier.
+template <int kThreads, class T>
+__device__ inline T BlockSum(T v) {
+  __shared__ T parts[kThreads / 32];
+  v = WarpSum(v);
+  if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = v;
+  __syncthreads();
+  T sum = 0;
+  for (int w = 0; w < kThreads / 32; ++w) sum += parts[w];
+  __syncthreads();
+  return sum;
+}
+
+}  // namespace pith::cuda
+
+#endif  // PITH_BACKENDS_CUDA_LAUNCH_CUH_
