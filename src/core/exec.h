@@ -17,8 +17,8 @@ enum class Device : uint8_t {
 };
 
 // What matrix products read: activations as f32 against weights as stored (the precision of
-// record), or both rounded to bf16 with f32 sums.
-enum class Precision : uint8_t { kF32, kBF16 };
+// record), or both rounded to bf16 or f16 with f32 sums.
+enum class Precision : uint8_t { kF32, kBF16, kF16 };
 
 // The order in which a device does what it is asked to, one thing after the other. Backends that
 // run on the calling thread have none.

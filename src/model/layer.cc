@@ -66,8 +66,11 @@ void Layer::Forward(const LayerContext& context, const LayerRows& rows, const La
   Workspace& ws = context.ws;
   const MatView<float> x = ws.x.Rows(0, rows.rows);
   const MatView<float> normed = ws.normed.Rows(0, rows.rows);
+  const bool compact = !ws.compact.empty();
+  PITH_CHECK(!compact || (add && TakesCompact(context)));
   Mix(context, rows, states,
-      add ? norm_.Args(x, ws.h.Rows(0, rows.rows), x, normed) : norm_.Args(x, {}, {}, normed));
+      add && !compact ? norm_.Args(x, ws.h.Rows(0, rows.rows), x, normed)
+                      : norm_.Args(x, {}, compact ? x : MatView<float>(), normed));
 }
 
 FarWritten Layer::WriteFar(const LayerContext& context, MatView<const float> stream,

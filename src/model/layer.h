@@ -48,6 +48,7 @@ struct LayerContext {
   int64_t ssd_chunk = 64;
   int64_t chunk_rows = 1024;  // rows in flight where a layer's work is cut: bounds the scratch
   bool observed = true;       // a policy may Read the layer afterwards
+  bool compact = false;       // the layer that runs next takes the hidden branch compact
   Workspace& ws;
 };
 
@@ -129,8 +130,8 @@ class Layer {
   virtual ~Layer() = default;
 
   // Residual x ← x + h of the layer before (`add`; without it h is not read), then
-  // h ← mixer(norm(x)), states updated. Reads and writes ws.x and ws.h. Where only some rows are
-  // wanted, the first rows of ws.h hold theirs, and ws.x still holds all.
+  // h ← mixer(norm(x)), states updated. Reads and writes ws.x and ws.h, or ws.compact in its place.
+  // Where only some rows are wanted, the first rows of ws.h hold theirs, and ws.x still holds all.
   void Forward(const LayerContext& context, const LayerRows& rows, const LayerStates& states,
                bool add) const;
 
@@ -139,6 +140,9 @@ class Layer {
   FarWritten WriteFar(const LayerContext& context, MatView<const float> stream,
                       const FarRegion& region, const Horizon& horizon, const LayerStates& states,
                       int32_t slot) const;
+
+  // Whether Forward may find the hidden branch in ws.compact.
+  virtual bool TakesCompact(const LayerContext& /*context*/) const { return false; }
 
   virtual LayerWork work() const = 0;
   virtual StateSize state_size() const = 0;

@@ -28,13 +28,12 @@ class PrefillPass::Impl {
         batch_(batch.begin(), batch.end()),
         options_(options),
         ws_(ws),
-        context_{
-            .exec = exec,
-            .mode = LayerMode::kPrefill,
-            .ssd_chunk = options.ssd_chunk,
-            .chunk_rows = std::max(options.rows_per_chunk, options.ssd_chunk),
-            .observed = options.reduction != nullptr && options.reduction->removal() != nullptr,
-            .ws = ws} {
+        context_{.exec = exec,
+                 .mode = LayerMode::kPrefill,
+                 .ssd_chunk = options.ssd_chunk,
+                 .chunk_rows = std::max(options.rows_per_chunk, options.ssd_chunk),
+                 .observed = false,
+                 .ws = ws} {
     for (const SequenceInput& input : batch_) {
       Require(!input.ids.empty(), ErrorCode::kInvalidArgument,
               "prompt: got no tokens, expected at least one");
@@ -244,6 +243,9 @@ class PrefillPass::Impl {
                        static_cast<int64_t>(read_out.size()) == rows_.rows;
       rows_.wanted = all ? nullptr : &read_out;
       const bool add = layer > group.begin || HiddenApart();
+      context_.observed = group.site >= 0 && layer + 1 == group.end;
+      context_.compact =
+          layer + 1 < group.end && all && model_.layer(layer + 1).TakesCompact(context_);
       model_.layer(layer).Forward(context_, rows_, pool_.layer(layer), add);
       Report(static_cast<double>(rows_.rows));
     }
@@ -317,7 +319,7 @@ class PrefillPass::Impl {
   const std::vector<SequenceInput> batch_;
   const PrefillOptions options_;
   Workspace& ws_;
-  const LayerContext context_;
+  LayerContext context_;
   std::vector<int64_t> lengths_;
   std::optional<Stream> stream_;
   const Skim* skim_ = nullptr;

@@ -21,8 +21,9 @@ void Step(const Model& model, const Exec& exec, StatePool& pool, std::span<const
   ws.Reserve(exec, model.config().d_model, count);
   const MatView<float> x = ws.x.view();
   model.Embed(exec, ids, x);
-  const LayerContext context{.exec = exec, .mode = LayerMode::kStep, .observed = false, .ws = ws};
+  LayerContext context{.exec = exec, .mode = LayerMode::kStep, .observed = false, .ws = ws};
   for (int64_t l = 0; l < model.n_layer(); ++l) {
+    context.compact = l + 1 < model.n_layer() && model.layer(l + 1).TakesCompact(context);
     model.layer(l).Forward(context, rows, pool.layer(l), /*add=*/l > 0);
   }
   AddRows(exec, x, ws.h.view(), x);

@@ -15,6 +15,7 @@
 #include "ops/fused.h"
 #include "ops/importance.h"
 #include "ops/log_softmax.h"
+#include "ops/mamba2_mixer.h"
 #include "ops/match.h"
 #include "ops/norm.h"
 #include "ops/rows.h"
@@ -58,6 +59,9 @@ struct Kernels {
   void (*linear_add)(const Exec&, const LinearAddArgs&) = nullptr;
   void (*conv_ssd_gate)(const Exec&, const ConvSsdGateArgs&) = nullptr;
   void (*scan_gate)(const Exec&, const ScanGateArgs&) = nullptr;
+  // Both or neither.
+  bool (*takes_mamba2_mixer)(const Exec&, const Mamba2MixerArgs&) = nullptr;
+  void (*mamba2_mixer)(const Exec&, const Mamba2MixerArgs&) = nullptr;
 };
 
 // The kernels of the backend that `exec` names.

@@ -15,8 +15,6 @@ namespace {
 constexpr int kOldestMajor = 8;                    // what the kernels are compiled for
 constexpr size_t kPlacedArrays = 256;              // that stay in device memory
 constexpr size_t kPlacedBytes = size_t{64} << 20;  // and their bytes, at most
-constexpr int64_t kRepresentativeRows = 8192;      // for which an algorithm is chosen
-constexpr int64_t kRepresentativeStepRows = 16;
 
 std::string DeviceName() {
   int ordinal = 0;

@@ -24,13 +24,13 @@ void CheckCall(cudaError_t status, const char* expression);
 void CheckCall(cublasStatus_t status, const char* expression);
 #define PITH_CUDA(expression) ::pith::cuda::CheckCall((expression), #expression)
 
-// A plan of cuBLASLt's for one weight: which algorithm multiplies it, whatever the number of rows.
+// What a tensor-core product's algorithm depends on.
 struct ProductShape {
   cudaDataType_t type = CUDA_R_16BF;  // of both operands
   int64_t rows = 0;                   // of the weight
   int64_t cols = 0;
   cudaDataType_t out = CUDA_R_32F;
-  bool few = false;  // chosen for steps
+  bool bias = false;
   auto operator<=>(const ProductShape&) const = default;
 };
 
@@ -59,8 +59,14 @@ class Gpu : public Backend {
   const void* Place(cudaStream_t stream, const void* host, size_t bytes);
 
   cublasLtHandle_t products() const { return products_; }
-  // The algorithm for a product with this weight, chosen once.
-  const cublasLtMatmulAlgo_t& Algorithm(const ProductShape& shape);
+  // The algorithm for products of this shape: `choose` is asked once.
+  template <class Choose>
+  cublasLtMatmulAlgo_t Algorithm(const ProductShape& shape, const Choose& choose) {
+    const std::lock_guard lock(algorithms_mutex_);
+    const auto found = algorithms_.find(shape);
+    return found != algorithms_.end() ? found->second
+                                      : algorithms_.emplace(shape, choose()).first->second;
+  }
   void* product_scratch() const { return product_scratch_; }
   static constexpr size_t kProductScratch = size_t{32} << 20;
 

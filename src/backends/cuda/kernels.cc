@@ -28,6 +28,8 @@ const Kernels& Table() {
       .apply_plan = ApplyPlan,
       .far_weights = FarWeights,
       .far_write = FarWrite,
+      .takes_mamba2_mixer = TakesMamba2Mixer,
+      .mamba2_mixer = Mamba2Mixer,
   };
   return kKernels;
 }

@@ -46,6 +46,8 @@ void BestMatches(const Exec& exec, const MatchArgs& args);
 void ApplyPlan(const Exec& exec, const Plan& plan, Branch branch, MatView<float> rows);
 void FarWeights(const Exec& exec, const FarWeightsArgs& args);
 void FarWrite(const Exec& exec, const FarWriteArgs& args);
+bool TakesMamba2Mixer(const Exec& exec, const Mamba2MixerArgs& args);
+void Mamba2Mixer(const Exec& exec, const Mamba2MixerArgs& args);
 
 // values [count] of `from` → `to`, which are device memory. Rounds to nearest, ties to even.
 void Convert(cudaStream_t stream, const void* from, DType from_type, void* to, DType to_type,

@@ -48,15 +48,14 @@ void MambaMixer::NormAndProjectIn(const LayerContext& context, const LayerRows& 
   ProjectIn(context, wanted, gate_begin, gate);
 }
 
-CausalConv1dArgs MambaMixer::Convolution(const LayerContext& context, const LayerRows& rows,
-                                         const LayerStates& states, MatView<const float> x) const {
-  return {.x = x,
+CausalConv1dArgs MambaMixer::Convolution(const LayerRows& rows, const LayerStates& states) const {
+  return {.x = {},
           .weight = conv_weight(),
           .bias = conv_bias(),
           .d_conv = config_.d_conv,
           .segments = rows.segments,
           .states = states.Part(0, rows.slots),
-          .out = Scratch(context, kConv, rows.rows, conv_channels_)};
+          .out = {}};
 }
 
 void MambaMixer::ProjectOut(const LayerContext& context, const LayerRows& rows,

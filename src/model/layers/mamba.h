@@ -42,9 +42,8 @@ class MambaMixer {
   void NormAndProjectIn(const LayerContext& context, const LayerRows& rows, const AddNormArgs& norm,
                         int64_t begin, MatView<float> rest, int64_t gate_begin,
                         MatView<float> gate) const;
-  // Of convolution and SiLU over x [rows, conv_channels] → scratch kConv.
-  CausalConv1dArgs Convolution(const LayerContext& context, const LayerRows& rows,
-                               const LayerStates& states, MatView<const float> x) const;
+  // Of convolution and SiLU, but for x and out.
+  CausalConv1dArgs Convolution(const LayerRows& rows, const LayerStates& states) const;
   // out_proj of the wanted rows' gated [wanted, d_inner] → ws.h.
   void ProjectOut(const LayerContext& context, const LayerRows& rows,
                   MatView<const float> gated) const;
@@ -54,6 +53,8 @@ class MambaMixer {
   VecView<const float> in_proj_bias(int64_t begin, int64_t count) const {
     return in_proj_bias_.empty() ? VecView<const float>() : in_proj_bias_.view().Part(begin, count);
   }
+  const WeightView& out_proj() const { return out_proj_.view(); }
+  VecView<const float> out_proj_bias() const { return out_proj_bias_.view(); }
   VecView<const float> conv_weight() const { return conv_weight_.view(); }
   VecView<const float> conv_bias() const { return conv_bias_.view(); }
 

@@ -102,7 +102,9 @@ class Mamba1Layer : public Layer {
   SelectiveScanArgs Scan(const LayerContext& context, const LayerRows& rows,
                          const LayerStates& states, MatView<const float> proj,
                          MatView<float> y) const {
-    const CausalConv1dArgs convolution = mixer_.Convolution(context, rows, states, proj);
+    CausalConv1dArgs convolution = mixer_.Convolution(rows, states);
+    convolution.x = proj;
+    convolution.out = Scratch(context, kConv, rows.rows, config_.d_inner);
     CausalConv1d(context.exec, convolution);
     const MatView<float> x = convolution.out;
 

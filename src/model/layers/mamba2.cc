@@ -8,6 +8,7 @@
 #include "model/layers/work.h"
 #include "ops/far_weights.h"
 #include "ops/far_write.h"
+#include "ops/mamba2_mixer.h"
 #include "ops/norm.h"
 #include "ops/ssd.h"
 
@@ -101,31 +102,21 @@ class Mamba2Layer : public Layer {
             .c = Conv(ws, config_.d_inner + width, width)};
   }
   VecView<const float> a() const override { return a_.view(); }
+  bool TakesCompact(const LayerContext& context) const override {
+    return TakesMamba2Mixer(context.exec, Whole(context, {}, {}, {}, {}));
+  }
 
  protected:
   void Mix(const LayerContext& context, const LayerRows& rows, const LayerStates& states,
            const AddNormArgs& norm) const override {
-    const int64_t inner = config_.d_inner;
-    const MatView<float> proj = Scratch(context, kProj, rows.rows, config_.in_proj_rows() - inner);
-    const MatView<float> z = Scratch(context, kGate, rows.wanted_rows(), inner);
-    mixer_.NormAndProjectIn(context, rows, norm, inner, proj, 0, z);  // x, B, C, Δ; z
-    const MatView<float> gated = Scratch(context, kGated, rows.wanted_rows(), inner);
     const std::vector<int64_t> wanted_from = FirstWanted(rows);
-    ConvSsdGate(context.exec, {.conv = mixer_.Convolution(context, rows, states,
-                                                          proj.Cols(0, config_.conv_channels())),
-                               .ssd = Scan(context, rows, states, proj, wanted_from),
-                               .step = context.mode == LayerMode::kStep,
-                               .gate = {.y = {},
-                                        .z = z,
-                                        .norm_weight = gated_norm_weight_.view(),
-                                        .eps = config_.gated_norm_eps,
-                                        .group = config_.gated_norm_group,
-                                        .norm_before_gate = config_.norm_before_gate,
-                                        .out = gated},
-                               .read = ReadOutOf(context, rows, inner)});
-    mixer_.ProjectOut(context, rows, gated);
+    const Mamba2MixerArgs whole = Whole(context, rows, states, norm, wanted_from);
+    if (TakesMamba2Mixer(context.exec, whole)) {
+      MixWhole(context, rows, whole);
+    } else {
+      MixParts(context, rows, states, norm, wanted_from);
+    }
   }
-
   // Δ for all far rows; x per head and B per group only where a write arrives.
   FarWritten WriteNormedFar(const LayerContext& context, MatView<const float> normed,
                             const FarRegion& region, const Horizon& horizon,
@@ -169,9 +160,77 @@ class Mamba2Layer : public Layer {
   }
 
  private:
-  // All but x, B and C, which the convolution gives.
+  void MixParts(const LayerContext& context, const LayerRows& rows, const LayerStates& states,
+                const AddNormArgs& norm, std::span<const int64_t> wanted_from) const {
+    const int64_t inner = config_.d_inner;
+    const MatView<float> proj = Scratch(context, kProj, rows.rows, config_.in_proj_rows() - inner);
+    const MatView<float> z = Scratch(context, kGate, rows.wanted_rows(), inner);
+    mixer_.NormAndProjectIn(context, rows, norm, inner, proj, 0, z);  // x, B, C, Δ; z
+    GateArgs gate = GatedNorm();
+    gate.z = z;
+    gate.out = Scratch(context, kGated, rows.wanted_rows(), inner);
+    SsdArgs scan = Scan(context, rows, states, wanted_from);
+    scan.dt = Delta(proj);
+    scan.y = Scratch(context, kScan, rows.rows, inner);
+    CausalConv1dArgs convolution = mixer_.Convolution(rows, states);
+    convolution.x = proj.Cols(0, config_.conv_channels());
+    convolution.out = Scratch(context, kConv, rows.rows, config_.conv_channels());
+    ConvSsdGate(context.exec, {.conv = convolution,
+                               .ssd = scan,
+                               .step = context.mode == LayerMode::kStep,
+                               .gate = gate,
+                               .read = ReadOutOf(context, rows, inner)});
+    mixer_.ProjectOut(context, rows, gate.out);
+  }
+
+  // What a whole mixer is told, but for where its results go.
+  Mamba2MixerArgs Whole(const LayerContext& context, const LayerRows& rows,
+                        const LayerStates& states, const AddNormArgs& norm,
+                        std::span<const int64_t> wanted_from) const {
+    return {.norm = norm,
+            .add = context.ws.compact,
+            .in_proj = mixer_.in_proj(),
+            .in_bias = mixer_.in_proj_bias(0, config_.in_proj_rows()),
+            .conv = mixer_.Convolution(rows, states),
+            .ssd = Scan(context, rows, states, wanted_from),
+            .step = context.mode == LayerMode::kStep,
+            .gate = GatedNorm(),
+            .out_proj = mixer_.out_proj(),
+            .out_bias = mixer_.out_proj_bias()};
+  }
+
+  void MixWhole(const LayerContext& context, const LayerRows& rows, Mamba2MixerArgs args) const {
+    Workspace& ws = context.ws;
+    ws.squares.Resize(context.exec, rows.rows, config_.n_heads);
+    args.squares = ws.squares.view();
+    args.h = ws.h.Rows(0, rows.wanted_rows());
+    if (rows.wanted != nullptr) args.wanted = *rows.wanted;
+    if (context.observed) {
+      args.kept_conv = Scratch(context, kConv, rows.rows, config_.conv_channels());
+      args.kept_dt =
+          Delta(Scratch(context, kProj, rows.rows, config_.in_proj_rows() - config_.d_inner));
+      args.kept_y = Scratch(context, kScan, rows.rows, config_.d_inner);
+      args.kept_gated = Scratch(context, kGated, rows.wanted_rows(), config_.d_inner);
+    }
+    CompactRows compact;
+    if (context.compact) args.compact = &compact;
+    Mamba2Mixer(context.exec, args);
+    ws.compact = compact;
+  }
+
+  GateArgs GatedNorm() const {
+    return {.y = {},
+            .z = {},
+            .norm_weight = gated_norm_weight_.view(),
+            .eps = config_.gated_norm_eps,
+            .group = config_.gated_norm_group,
+            .norm_before_gate = config_.norm_before_gate,
+            .out = {}};
+  }
+
+  // All but x, B, C, Δ and y.
   SsdArgs Scan(const LayerContext& context, const LayerRows& rows, const LayerStates& states,
-               MatView<const float> proj, std::span<const int64_t> wanted_from) const {
+               std::span<const int64_t> wanted_from) const {
     return {.n_heads = config_.n_heads,
             .head_dim = config_.head_dim,
             .n_groups = config_.n_groups,
@@ -180,7 +239,7 @@ class Mamba2Layer : public Layer {
             .x = {},
             .b = {},
             .c = {},
-            .dt = Delta(proj),
+            .dt = {},
             .dt_bias = dt_bias_.view(),
             .dt_min = config_.dt_min,
             .dt_max = config_.dt_max,
@@ -189,10 +248,11 @@ class Mamba2Layer : public Layer {
             .d_has_hdim = config_.d_has_hdim,
             .segments = rows.segments,
             .states = states.Part(mixer_.conv_size(), rows.slots),
-            .y = Scratch(context, kScan, rows.rows, config_.d_inner),
+            .y = {},
             .wanted_from = wanted_from};
   }
-  MatView<const float> Delta(MatView<const float> proj) const {
+  template <class T>
+  MatView<T> Delta(MatView<T> proj) const {
     return proj.Cols(config_.conv_channels(), config_.n_heads);
   }
   MatView<const float> Conv(const Workspace& ws, int64_t from, int64_t count) const {

@@ -1,0 +1,73 @@
+// Linear maps: which kernel multiplies at which precision, and tensor-core products by cuBLASLt.
+#include "backends/cuda/kernels.h"
+#include "backends/cuda/launch.cuh"
+#include "backends/cuda/product.h"
+
+namespace pith::cuda {
+namespace {
+
+// out = x rounded to T, contiguous.
+template <class T, class Out>
+__global__ void RoundRows(Rows<const float> x, int64_t rows, int64_t cols, Out* out) {
+  const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
+  const int64_t first = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  for (int64_t i = first; i < rows * cols; i += step) {
+    const T rounded = T(x[i / cols][i % cols]);
+    out[i] = Out(rounded);
+  }
+}
+
+template <class Out>
+void Round(const Exec& exec, MatView<const float> x, DType type, Out* out) {
+  const auto kernel = type == DType::kBF16 ? RoundRows<__nv_bfloat16, Out> : RoundRows<__half, Out>;
+  constexpr int kThreads = 256;
+  Launch(exec, kernel, std::min(Blocks(x.rows * x.cols, kThreads * 4), 65535u), kThreads, 0,
+         Rows<const float>(x), x.rows, x.cols, out);
+}
+
+// Whether cuBLASLt may read 16 bytes at a time.
+bool Aligned(const WeightView& w, const MatView<float>& out) {
+  return w.cols % 8 == 0 && out.stride % 4 == 0 && reinterpret_cast<uintptr_t>(out.data) % 16 == 0;
+}
+
+}  // namespace
+
+void LinearTensor(const Exec& exec, MatView<const float> x, const WeightView& w,
+                  VecView<const float> bias, MatView<float> out, bool step) {
+  if (out.empty()) return;
+  if (!step && Aligned(w, out)) {
+    const Scratch<uint16_t> rounded(exec, x.rows * x.cols);
+    if (w.dtype == DType::kBF16) {
+      Round(exec, x, w.dtype, reinterpret_cast<__nv_bfloat16*>(rounded.data()));
+    } else {
+      Round(exec, x, w.dtype, reinterpret_cast<__half*>(rounded.data()));
+    }
+    Product(exec, {.x = rounded.data(),
+                   .x_stride = x.cols,
+                   .rows = x.rows,
+                   .w = w,
+                   .bias = bias,
+                   .out = out.data,
+                   .out_stride = out.stride,
+                   .out_type = DType::kF32});
+    return;
+  }
+  // Products of 16-bit numbers are exact in f32.
+  const Scratch<float> rounded(exec, x.rows * x.cols);
+  Round(exec, x, w.dtype, rounded.data());
+  (step ? LinearStepF32 : LinearF32)(exec, {rounded.data(), x.rows, x.cols}, w, bias, out);
+}
+
+void Linear(const Exec& exec, MatView<const float> x, const WeightView& w,
+            VecView<const float> bias, MatView<float> out) {
+  if (exec.precision == Precision::kF32) return LinearF32(exec, x, w, bias, out);
+  LinearTensor(exec, x, w, bias, out, /*step=*/false);
+}
+
+void LinearStep(const Exec& exec, MatView<const float> x, const WeightView& w,
+                VecView<const float> bias, MatView<float> out) {
+  if (exec.precision == Precision::kF32) return LinearStepF32(exec, x, w, bias, out);
+  LinearTensor(exec, x, w, bias, out, /*step=*/true);
+}
+
+}  // namespace pith::cuda

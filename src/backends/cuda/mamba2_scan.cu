@@ -1,0 +1,602 @@
+// One block of four warps takes one head of one segment through its chunks, one after the other,
+// with the state in registers: it never meets memory between chunks, and no pass over chunk states
+// is needed. A warp owns 16 of the head's 64 channels: their input, their rows of the state
+// (transposed, so that an accumulator is at once the second operand of C · S), and their output.
+// Only C Bᵀ, which all channels share, crosses warps. Shared memory of a block is 54 KB, so that
+// four blocks on a multiprocessor hide each other's loads.
+#include <algorithm>
+
+#include "backends/cuda/launch.cuh"
+#include "backends/cuda/mamba2_scan.cuh"
+#include "backends/cuda/tensor_core.cuh"
+
+namespace pith::cuda {
+namespace {
+
+constexpr int kThreads = 128;
+constexpr int kTile = 16;                    // rows and columns of a product's tile
+constexpr int kBlocks = kScanChunk / kTile;  // tiles in a chunk
+constexpr int kPast = kScanTaps - 1;
+constexpr int kBcStride = kScanState + 8;  // rows of shared tiles: no two rows of eight meet
+constexpr int kXStride = kScanHead + 8;    // in a bank
+constexpr float kLog2E = 1.4426950408889634f;
+
+// All that the kernels read, by value.
+template <class T>
+struct Task {
+  const T* proj;
+  int64_t stride;
+  T* bc;
+  T* gated;
+  float* squares;
+  float* kept_conv;
+  float* kept_y;
+  const float* conv_weight;
+  const float* conv_bias;
+  float* conv_states;
+  int64_t conv_stride;
+  float* states;
+  int64_t state_stride;
+  const Segment* segments;
+  const int32_t* slots;
+  const float* dt_bias;
+  const float* a;
+  const float* d;
+  const float* norm_weight;
+  float dt_min;
+  float dt_max;
+  int heads;
+  int groups;
+  bool d_has_hdim;
+  bool norm_before_gate;
+
+  __host__ __device__ int64_t inner() const { return int64_t{heads} * kScanHead; }
+  __host__ __device__ int64_t bc_width() const { return int64_t{2} * groups * kScanState; }
+  __host__ __device__ int64_t channels() const { return inner() + bc_width(); }
+};
+
+template <class T>
+struct Shared {
+  T b[kScanChunk][kBcStride];
+  T c[kScanChunk][kBcStride];
+  T x[kScanChunk + kPast][kXStride];  // raw inputs, the past ones first; then convolved, then y
+  T m[kScanChunk][kXStride];          // C Bᵀ with decay and Δ, zero above the diagonal
+  float conv_weight[kScanTaps][kScanHead];
+  float conv_bias[kScanHead];
+  float norm_weight[kScanHead];
+  float delta[kScanChunk];
+  float sum[kScanChunk];    // of Δ a log₂e up to and with the row
+  float write[kScanChunk];  // Δ with the decay to the chunk's end
+  float squares[kThreads / 32][kScanChunk];
+};
+
+__device__ inline float Exp2(float v) {
+  float r;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(v));
+  return r;
+}
+
+__device__ inline float FastSilu(float v) { return __fdividef(v, 1 + Exp2(-kLog2E * v)); }
+
+// ---- B and C through the convolution, for all heads at once.
+
+constexpr int kConvRows = 32;  // rows a block
+
+template <class T>
+__global__ void ConvolveBc(Task<T> task) {
+  const Segment segment = task.segments[blockIdx.y];
+  const int64_t first = int64_t{blockIdx.x} * kConvRows;
+  if (first >= segment.count) return;
+  const int rows = static_cast<int>(min(int64_t{kConvRows}, segment.count - first));
+  const int64_t inner = task.inner();
+  const float* const past = task.conv_states + task.slots[blockIdx.y] * task.conv_stride + inner;
+  for (int j = 2 * threadIdx.x; j < task.bc_width(); j += 2 * blockDim.x) {
+    const T* const column = task.proj + segment.begin * task.stride + 2 * inner + j;
+    const auto load = [&](int64_t t) {
+      if (t >= 0) return Unpack<T>(*reinterpret_cast<const uint32_t*>(column + t * task.stride));
+      const float* const old = past + (t + kPast) * task.channels() + j;
+      return make_float2(old[0], old[1]);
+    };
+    float2 weight[kScanTaps], window[kScanTaps], bias{0, 0};
+    for (int k = 0; k < kScanTaps; ++k) {
+      weight[k] = {task.conv_weight[(inner + j) * kScanTaps + k],
+                   task.conv_weight[(inner + j + 1) * kScanTaps + k]};
+    }
+    if (task.conv_bias != nullptr)
+      bias = {task.conv_bias[inner + j], task.conv_bias[inner + j + 1]};
+    for (int k = 0; k < kPast; ++k) window[k + 1] = load(first - kPast + k);
+    for (int r = 0; r < rows; ++r) {
+      for (int k = 0; k < kPast; ++k) window[k] = window[k + 1];
+      window[kPast] = load(first + r);
+      float2 sum = bias;
+      for (int k = 0; k < kScanTaps; ++k) {
+        sum.x = fmaf(weight[k].x, window[k].x, sum.x);
+        sum.y = fmaf(weight[k].y, window[k].y, sum.y);
+      }
+      const float2 out{FastSilu(sum.x), FastSilu(sum.y)};
+      const int64_t row = segment.begin + first + r;
+      *reinterpret_cast<uint32_t*>(task.bc + row * task.bc_width() + j) = Pack<T>(out.x, out.y);
+      if (task.kept_conv != nullptr) {
+        float* const kept = task.kept_conv + row * task.channels() + inner + j;
+        kept[0] = out.x;
+        kept[1] = out.y;
+      }
+    }
+  }
+}
+
+// ---- The scan.
+
+// The chunk that a block works on.
+struct Place {
+  int head;
+  int64_t begin;  // the segment's first row
+  int64_t count;  // its rows
+  int64_t first;  // the chunk's first row, counted from begin
+  int rows;       // of the chunk
+};
+
+template <class T>
+__device__ void LoadConstants(const Task<T>& task, int head, Shared<T>& shared) {
+  for (int i = threadIdx.x; i < kScanHead; i += kThreads) {
+    const int64_t channel = int64_t{head} * kScanHead + i;
+    for (int k = 0; k < kScanTaps; ++k) {
+      shared.conv_weight[k][i] = task.conv_weight[channel * kScanTaps + k];
+    }
+    shared.conv_bias[i] = task.conv_bias != nullptr ? task.conv_bias[channel] : 0;
+    shared.norm_weight[i] = task.norm_weight != nullptr ? task.norm_weight[channel] : 1;
+  }
+}
+
+// B, C and raw x of a chunk on their way into shared memory; zeros after the segment's end.
+template <class T>
+__device__ void StartLoads(const Task<T>& task, const Place& place, const float* past,
+                           Shared<T>& shared) {
+  const int64_t begin = place.begin + place.first;
+  const int64_t half = task.bc_width() / 2;
+  const T* const bc = task.bc + place.head / (task.heads / task.groups) * kScanState;
+  constexpr int kPieces = kScanState / 8;
+  for (int i = threadIdx.x; i < kScanChunk * kPieces; i += kThreads) {
+    const int t = i / kPieces;
+    const int n = i % kPieces * 8;
+    const bool valid = t < place.rows;
+    const T* const from = bc + (begin + (valid ? t : 0)) * task.bc_width() + n;
+    CopyAsync(&shared.b[t][n], from, valid);
+    CopyAsync(&shared.c[t][n], from + half, valid);
+  }
+  const T* const x = task.proj + task.inner() + place.head * kScanHead;
+  constexpr int kXPieces = kScanHead / 8;
+  for (int i = threadIdx.x; i < (kScanChunk + kPast) * kXPieces; i += kThreads) {
+    const int t = i / kXPieces - kPast;
+    const int p = i % kXPieces * 8;
+    if (place.first + t < 0) {
+      const float* const old =
+          past + (place.first + t + kPast) * task.channels() + place.head * kScanHead + p;
+      for (int e = 0; e < 8; ++e) shared.x[t + kPast][p + e] = T(old[e]);
+      continue;
+    }
+    const bool valid = t < place.rows;
+    CopyAsync(&shared.x[t + kPast][p], x + (begin + (valid ? t : 0)) * task.stride + p, valid);
+  }
+  CommitCopies();
+}
+
+// Δ and its running sums, by the first warp.
+template <class T>
+__device__ void ScanSteps(const Task<T>& task, const Place& place, Shared<T>& shared) {
+  const int lane = threadIdx.x;
+  const float bias = task.dt_bias[place.head];
+  const float a = task.a[place.head] * kLog2E;
+  float delta[2];
+  for (int i = 0; i < 2; ++i) {
+    const int t = 2 * lane + i;
+    delta[i] = 0;  // rows that are none write nothing and leave the state as it is
+    if (t < place.rows) {
+      const float raw = static_cast<float>(task.proj[(place.begin + place.first + t) * task.stride +
+                                                     task.inner() + task.channels() + place.head]);
+      delta[i] = fminf(fmaxf(Softplus(raw + bias), task.dt_min), task.dt_max);
+    }
+  }
+  float sum = (delta[0] + delta[1]) * a;
+  for (int offset = 1; offset < 32; offset *= 2) {
+    const float other = __shfl_up_sync(~0u, sum, offset);
+    if (lane >= offset) sum += other;
+  }
+  const float total = __shfl_sync(~0u, sum, 31);
+  const float sums[2] = {sum - delta[1] * a, sum};
+  for (int i = 0; i < 2; ++i) {
+    const int t = 2 * lane + i;
+    shared.delta[t] = delta[i];
+    shared.sum[t] = sums[i];
+    shared.write[t] = delta[i] * Exp2(total - sums[i]);
+  }
+}
+
+// x ← silu(convolution), in place, of the warp's 16 channels: lane l takes 8 of them in 4 rows.
+template <class T>
+__device__ void ConvolveX(const Task<T>& task, const Place& place, Shared<T>& shared) {
+  const int lane = threadIdx.x % 32;
+  const int p = threadIdx.x / 32 * kTile + lane % 2 * 8;
+  const int first = lane / 2 * 4;
+  uint4 raw[4 + kPast];
+#pragma unroll
+  for (int i = 0; i < 4 + kPast; ++i) {
+    raw[i] = *reinterpret_cast<const uint4*>(&shared.x[first + i][p]);
+  }
+  __syncwarp();
+  uint4 out[4];
+#pragma unroll
+  for (int e = 0; e < 4; ++e) {  // a pair of channels at a time
+    const int c = p + 2 * e;
+    float2 window[4 + kPast];
+#pragma unroll
+    for (int i = 0; i < 4 + kPast; ++i) {
+      window[i] = Unpack<T>(reinterpret_cast<const uint32_t*>(&raw[i])[e]);
+    }
+#pragma unroll
+    for (int r = 0; r < 4; ++r) {
+      float2 sum{shared.conv_bias[c], shared.conv_bias[c + 1]};
+#pragma unroll
+      for (int k = 0; k < kScanTaps; ++k) {
+        sum.x = fmaf(shared.conv_weight[k][c], window[r + k].x, sum.x);
+        sum.y = fmaf(shared.conv_weight[k][c + 1], window[r + k].y, sum.y);
+      }
+      sum = {FastSilu(sum.x), FastSilu(sum.y)};
+      reinterpret_cast<uint32_t*>(&out[r])[e] = Pack<T>(sum.x, sum.y);
+      if (task.kept_conv != nullptr && first + r < place.rows) {
+        float* const kept = task.kept_conv +
+                            (place.begin + place.first + first + r) * task.channels() +
+                            place.head * kScanHead + c;
+        kept[0] = sum.x;
+        kept[1] = sum.y;
+      }
+    }
+  }
+#pragma unroll
+  for (int r = 0; r < 4; ++r) {
+    *reinterpret_cast<uint4*>(&shared.x[kPast + first + r][p]) = out[r];
+  }
+  __syncwarp();
+}
+
+// Rows 16 w … of m: (C Bᵀ)[t, s] · exp(Σ Δ a over (s, t]) · Δ_s for s ≤ t.
+template <class T>
+__device__ void MakeM(Shared<T>& shared) {
+  const int lane = threadIdx.x % 32;
+  const int w = threadIdx.x / 32;
+  for (int block = 0; block <= w; ++block) {
+    float sums[2][4] = {};
+#pragma unroll
+    for (int n = 0; n < kScanState; n += kTile) {
+      uint32_t a[4], b[4];
+      LoadTiles(a, &shared.c[w * kTile + lane % 16][n + lane / 16 * 8]);
+      // Tiles: rows 0 … 7 with columns n …, n + 8 …, then rows 8 … 15 with both.
+      LoadTiles(b, &shared.b[block * kTile + lane / 16 * 8 + lane % 8][n + lane / 8 % 2 * 8]);
+      MultiplyAdd<T>(sums[0], a, b[0], b[1]);
+      MultiplyAdd<T>(sums[1], a, b[2], b[3]);
+    }
+#pragma unroll
+    for (int j = 0; j < 2; ++j) {
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const int t = w * kTile + lane / 4 + 8 * i;
+        const int s = block * kTile + 8 * j + lane % 4 * 2;
+        float v[2];
+#pragma unroll
+        for (int e = 0; e < 2; ++e) {
+          v[e] = s + e > t ? 0
+                           : sums[j][2 * i + e] * Exp2(shared.sum[t] - shared.sum[s + e]) *
+                                 shared.delta[s + e];
+        }
+        *reinterpret_cast<uint32_t*>(&shared.m[t][s]) = Pack<T>(v[0], v[1]);
+      }
+    }
+  }
+}
+
+// Accumulators of a warp: its 16 channels' output over the chunk, and its part of the state.
+using Output = float[kBlocks][2][4];
+using State = float[kScanState / 8][4];  // Sᵀ [16 channels, 128]
+
+// y[t] = exp(Σ Δ a up to t) · C_t · S.
+template <class T>
+__device__ void ReadState(const Shared<T>& shared, const State& state, Output& y) {
+  const int lane = threadIdx.x % 32;
+#pragma unroll
+  for (int k = 0; k < kScanState / kTile; ++k) {
+    const uint32_t low[2] = {Pack<T>(state[2 * k][0], state[2 * k][1]),
+                             Pack<T>(state[2 * k + 1][0], state[2 * k + 1][1])};
+    const uint32_t high[2] = {Pack<T>(state[2 * k][2], state[2 * k][3]),
+                              Pack<T>(state[2 * k + 1][2], state[2 * k + 1][3])};
+#pragma unroll
+    for (int i = 0; i < kBlocks; ++i) {
+      uint32_t a[4];
+      LoadTiles(a, &shared.c[i * kTile + lane % 16][k * kTile + lane / 16 * 8]);
+      MultiplyAdd<T>(y[i][0], a, low[0], low[1]);
+      MultiplyAdd<T>(y[i][1], a, high[0], high[1]);
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < kBlocks; ++i) {
+    const float upper = Exp2(shared.sum[i * kTile + lane / 4]);
+    const float lower = Exp2(shared.sum[i * kTile + lane / 4 + 8]);
+#pragma unroll
+    for (int j = 0; j < 2; ++j) {
+      y[i][j][0] *= upper;
+      y[i][j][1] *= upper;
+      y[i][j][2] *= lower;
+      y[i][j][3] *= lower;
+    }
+  }
+}
+
+// y += m · x.
+template <class T>
+__device__ void ReadChunk(const Shared<T>& shared, Output& y) {
+  const int lane = threadIdx.x % 32;
+  const int p = threadIdx.x / 32 * kTile;
+#pragma unroll
+  for (int k = 0; k < kBlocks; ++k) {
+    uint32_t b[4];
+    LoadTilesTransposed(b, &shared.x[kPast + k * kTile + lane % 16][p + lane / 16 * 8]);
+#pragma unroll
+    for (int i = k; i < kBlocks; ++i) {
+      uint32_t a[4];
+      LoadTiles(a, &shared.m[i * kTile + lane % 16][k * kTile + lane / 16 * 8]);
+      MultiplyAdd<T>(y[i][0], a, b[0], b[1]);
+      MultiplyAdd<T>(y[i][1], a, b[2], b[3]);
+    }
+  }
+}
+
+// y += d · x.
+template <class T>
+__device__ void AddSkip(const Task<T>& task, int head, const Shared<T>& shared, Output& y) {
+  const int lane = threadIdx.x % 32;
+#pragma unroll
+  for (int j = 0; j < 2; ++j) {
+    const int p = threadIdx.x / 32 * kTile + 8 * j + lane % 4 * 2;
+    const float d0 = task.d[task.d_has_hdim ? head * kScanHead + p : head];
+    const float d1 = task.d[task.d_has_hdim ? head * kScanHead + p + 1 : head];
+#pragma unroll
+    for (int i = 0; i < kBlocks; ++i) {
+#pragma unroll
+      for (int r = 0; r < 2; ++r) {
+        const int t = i * kTile + lane / 4 + 8 * r;
+        const float2 x = Unpack<T>(*reinterpret_cast<const uint32_t*>(&shared.x[kPast + t][p]));
+        y[i][j][2 * r] = fmaf(d0, x.x, y[i][j][2 * r]);
+        y[i][j][2 * r + 1] = fmaf(d1, x.y, y[i][j][2 * r + 1]);
+      }
+    }
+  }
+}
+
+// S ← exp(Σ Δ a over the chunk) · S + Σ_t write_t · x_t B_tᵀ.
+template <class T>
+__device__ void WriteState(const Shared<T>& shared, State& state) {
+  const int lane = threadIdx.x % 32;
+  const int p = threadIdx.x / 32 * kTile;
+  const float decay = Exp2(shared.sum[kScanChunk - 1]);
+#pragma unroll
+  for (int j = 0; j < kScanState / 8; ++j) {
+#pragma unroll
+    for (int e = 0; e < 4; ++e) state[j][e] *= decay;
+  }
+#pragma unroll
+  for (int k = 0; k < kBlocks; ++k) {
+    // x transposed: rows of the tile are channels.
+    uint32_t a[4];
+    LoadTilesTransposed(
+        a, &shared.x[kPast + k * kTile + lane / 16 * 8 + lane % 8][p + lane / 8 % 2 * 8]);
+    const int t = k * kTile + lane % 4 * 2;
+    const uint32_t early = Pack<T>(shared.write[t], shared.write[t + 1]);
+    const uint32_t late = Pack<T>(shared.write[t + 8], shared.write[t + 9]);
+    a[0] = Multiply<T>(a[0], early);
+    a[1] = Multiply<T>(a[1], early);
+    a[2] = Multiply<T>(a[2], late);
+    a[3] = Multiply<T>(a[3], late);
+#pragma unroll
+    for (int n = 0; n < kScanState; n += kTile) {
+      uint32_t b[4];
+      LoadTilesTransposed(b, &shared.b[k * kTile + lane % 16][n + lane / 16 * 8]);
+      MultiplyAdd<T>(state[n / 8], a, b[0], b[1]);
+      MultiplyAdd<T>(state[n / 8 + 1], a, b[2], b[3]);
+    }
+  }
+}
+
+// The warp's y into its columns of x, rounded.
+template <class T>
+__device__ void StoreOutput(const Output& y, Shared<T>& shared) {
+  const int lane = threadIdx.x % 32;
+  __syncwarp();
+#pragma unroll
+  for (int i = 0; i < kBlocks; ++i) {
+#pragma unroll
+    for (int j = 0; j < 2; ++j) {
+      const int p = threadIdx.x / 32 * kTile + 8 * j + lane % 4 * 2;
+      const int t = kPast + i * kTile + lane / 4;
+      *reinterpret_cast<uint32_t*>(&shared.x[t][p]) = Pack<T>(y[i][j][0], y[i][j][1]);
+      *reinterpret_cast<uint32_t*>(&shared.x[t + 8][p]) = Pack<T>(y[i][j][2], y[i][j][3]);
+    }
+  }
+  __syncwarp();
+}
+
+// Gate, norm weight and squares of the warp's 16 channels, 8 of a row a lane.
+template <class T>
+__device__ void GateRows(const Task<T>& task, const Place& place, const uint4 (&z)[kBlocks],
+                         Shared<T>& shared) {
+  const int lane = threadIdx.x % 32;
+  const int w = threadIdx.x / 32;
+  const int p = w * kTile + lane % 2 * 8;
+#pragma unroll
+  for (int i = 0; i < kBlocks; ++i) {
+    const int t = i * kTile + lane / 2;
+    const uint4 y = *reinterpret_cast<const uint4*>(&shared.x[kPast + t][p]);
+    uint4 out;
+    float square = 0;
+    float2 ys[4];
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      ys[e] = Unpack<T>(reinterpret_cast<const uint32_t*>(&y)[e]);
+      const float2 gate = Unpack<T>(reinterpret_cast<const uint32_t*>(&z[i])[e]);
+      const float2 silu{FastSilu(gate.x), FastSilu(gate.y)};
+      const float2 v{ys[e].x * silu.x, ys[e].y * silu.y};
+      const float2 normed = task.norm_before_gate ? ys[e] : v;
+      square = fmaf(normed.x, normed.x, fmaf(normed.y, normed.y, square));
+      reinterpret_cast<uint32_t*>(&out)[e] =
+          Pack<T>(v.x * shared.norm_weight[p + 2 * e], v.y * shared.norm_weight[p + 2 * e + 1]);
+    }
+    square += __shfl_xor_sync(~0u, square, 1);
+    if (lane % 2 == 0) shared.squares[w][t] = square;
+    if (t >= place.rows) continue;
+    const int64_t at = (place.begin + place.first + t) * task.inner() + place.head * kScanHead + p;
+    *reinterpret_cast<uint4*>(task.gated + at) = out;
+    if (task.kept_y != nullptr) {
+#pragma unroll
+      for (int e = 0; e < 4; ++e) {
+        task.kept_y[at + 2 * e] = ys[e].x;
+        task.kept_y[at + 2 * e + 1] = ys[e].y;
+      }
+    }
+  }
+}
+
+template <class T>
+__device__ void LoadGates(const Task<T>& task, const Place& place, uint4 (&z)[kBlocks]) {
+  const int lane = threadIdx.x % 32;
+  const int p = threadIdx.x / 32 * kTile + lane % 2 * 8;
+#pragma unroll
+  for (int i = 0; i < kBlocks; ++i) {
+    const int t = i * kTile + lane / 2;
+    z[i] = make_uint4(0, 0, 0, 0);
+    if (t < place.rows) {
+      z[i] = __ldcs(reinterpret_cast<const uint4*>(
+          task.proj + (place.begin + place.first + t) * task.stride + place.head * kScanHead + p));
+    }
+  }
+}
+
+// Where lane l's part of the state lies: channels p and p + 8, states 8 j + 2 (l % 4) and the next.
+template <class Visit>
+__device__ void VisitState(float* state, const Visit& visit) {
+  const int lane = threadIdx.x % 32;
+  const int p = threadIdx.x / 32 * kTile + lane / 4;
+#pragma unroll
+  for (int j = 0; j < kScanState / 8; ++j) {
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      const int n = 8 * j + lane % 4 * 2 + e % 2;
+      visit(j, e, state[n * kScanHead + p + e / 2 * 8]);
+    }
+  }
+}
+
+// The last inputs of channels [from, from + count) become the convolution's state.
+template <class T>
+__device__ void StorePast(const Task<T>& task, const Segment& segment, float* past, int64_t from,
+                          int count) {
+  const T* const in = task.proj + task.inner();
+  for (int64_t c = from + threadIdx.x; c < from + count; c += kThreads) {
+    for (int k = 0; k < kPast; ++k) {
+      const int64_t t = segment.count - kPast + k;
+      past[k * task.channels() + c] =
+          t >= 0 ? static_cast<float>(in[(segment.begin + t) * task.stride + c])
+                 : past[(t + kPast) * task.channels() + c];
+    }
+  }
+}
+
+template <class T>
+__global__ void __launch_bounds__(kThreads, 4) ScanHeads(Task<T> task) {
+  extern __shared__ __align__(16) unsigned char memory[];
+  Shared<T>& shared = *reinterpret_cast<Shared<T>*>(memory);
+  const int head = blockIdx.x;
+  const Segment segment = task.segments[blockIdx.y];
+  const int64_t slot = task.slots[blockIdx.y];
+  float* const past = task.conv_states + slot * task.conv_stride;
+  float* const stored =
+      task.states + slot * task.state_stride + int64_t{head} * kScanState * kScanHead;
+  LoadConstants(task, head, shared);
+  State state;
+  VisitState(stored, [&](int j, int e, float& v) { state[j][e] = v; });
+  for (int64_t first = 0; first < segment.count; first += kScanChunk) {
+    const int rows = static_cast<int>(min(int64_t{kScanChunk}, segment.count - first));
+    const Place place{head, segment.begin, segment.count, first, rows};
+    StartLoads(task, place, past, shared);
+    if (threadIdx.x < 32) ScanSteps(task, place, shared);
+    AwaitCopies<0>();
+    __syncthreads();
+    ConvolveX(task, place, shared);
+    MakeM(shared);
+    Output y = {};
+    ReadState(shared, state, y);
+    __syncthreads();
+    ReadChunk(shared, y);
+    AddSkip(task, head, shared, y);
+    uint4 z[kBlocks];
+    LoadGates(task, place, z);
+    WriteState(shared, state);
+    StoreOutput(y, shared);
+    GateRows(task, place, z, shared);
+    __syncthreads();
+    if (threadIdx.x < rows) {
+      float sum = 0;
+      for (int w = 0; w < kThreads / 32; ++w) sum += shared.squares[w][threadIdx.x];
+      task.squares[(segment.begin + first + threadIdx.x) * task.heads + head] = sum;
+    }
+  }
+  VisitState(stored, [&](int j, int e, float& v) { v = state[j][e]; });
+  StorePast(task, segment, past, int64_t{head} * kScanHead, kScanHead);
+  const int heads = task.heads / task.groups;
+  if (head % heads == 0) {
+    const int64_t b = task.inner() + int64_t{head / heads} * kScanState;
+    StorePast(task, segment, past, b, kScanState);
+    StorePast(task, segment, past, b + task.bc_width() / 2, kScanState);
+  }
+}
+
+}  // namespace
+
+template <class T>
+void Mamba2Scan(const Exec& exec, const Mamba2ScanArgs<T>& args) {
+  const SsdArgs& ssd = *args.ssd;
+  const Task<T> task{.proj = args.proj,
+                     .stride = args.stride,
+                     .bc = args.bc,
+                     .gated = args.gated,
+                     .squares = args.squares,
+                     .kept_conv = args.kept_conv,
+                     .kept_y = args.kept_y,
+                     .conv_weight = args.conv->weight.data,
+                     .conv_bias = args.conv->bias.data,
+                     .conv_states = args.conv->states.base,
+                     .conv_stride = args.conv->states.stride,
+                     .states = ssd.states.base,
+                     .state_stride = ssd.states.stride,
+                     .segments = cuda::Place(exec, ssd.segments),
+                     .slots = cuda::Place(exec, ssd.states.slots),
+                     .dt_bias = ssd.dt_bias.data,
+                     .a = ssd.a.data,
+                     .d = ssd.d.data,
+                     .norm_weight = args.gate->norm_weight.data,
+                     .dt_min = ssd.dt_min,
+                     .dt_max = ssd.dt_max,
+                     .heads = static_cast<int>(ssd.n_heads),
+                     .groups = static_cast<int>(ssd.n_groups),
+                     .d_has_hdim = ssd.d_has_hdim,
+                     .norm_before_gate = args.gate->norm_before_gate};
+  int64_t longest = 0;
+  for (const Segment& segment : ssd.segments) longest = std::max(longest, segment.count);
+  const auto segments = static_cast<unsigned>(ssd.segments.size());
+  const auto pairs = static_cast<unsigned>(task.bc_width() / 2);
+  Launch(exec, ConvolveBc<T>, dim3(Blocks(longest, kConvRows), segments), std::min(pairs, 256u), 0,
+         task);
+  Launch(exec, ScanHeads<T>, dim3(task.heads, segments), kThreads, sizeof(Shared<T>), task);
+}
+
+template void Mamba2Scan(const Exec& exec, const Mamba2ScanArgs<__nv_bfloat16>& args);
+template void Mamba2Scan(const Exec& exec, const Mamba2ScanArgs<__half>& args);
+
+}  // namespace pith::cuda

@@ -1,0 +1,169 @@
+#include "backends/cuda/norm16.cuh"
+
+#include <algorithm>
+
+#include "backends/cuda/launch.cuh"
+#include "backends/cuda/tensor_core.cuh"
+
+namespace pith::cuda {
+namespace {
+
+constexpr int kQuads = 2;  // of columns that a thread holds at the most
+constexpr int kMostThreads = 1024;
+constexpr int64_t kWidest = int64_t{4} * kQuads * kMostThreads;
+
+// The sum over a block of any whole number of warps, the same in all threads, in a fixed order.
+__device__ float SumOverBlock(float v, float* parts) {
+  v = WarpSum(v);
+  if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = v;
+  __syncthreads();
+  float sum = 0;
+  for (int w = 0; w < static_cast<int>(blockDim.x) / 32; ++w) sum += parts[w];
+  __syncthreads();
+  return sum;
+}
+
+__device__ float FactorOf(const CompactRows& rows, int64_t row, float* parts) {
+  if (rows.squares == nullptr) return 1;
+  float sum = 0;
+  for (int64_t i = threadIdx.x; i < rows.parts; i += blockDim.x) {
+    sum += rows.squares[row * rows.parts + i];
+  }
+  return rsqrtf(SumOverBlock(sum, parts) / static_cast<float>(rows.width) + rows.eps);
+}
+
+struct NormTask {
+  Rows<const float> x;
+  Rows<const float> add;  // or null
+  CompactRows compact;    // or empty
+  Rows<float> sum;        // or null
+  const float* weight;    // or null
+  float eps;
+  int cols;
+};
+
+// A block a row.
+template <class T>
+__global__ void AddNormRows(NormTask task, T* out) {
+  __shared__ float parts[kMostThreads / 32];
+  const int64_t row = blockIdx.x;
+  const float factor = task.compact.data == nullptr ? 1 : FactorOf(task.compact, row, parts);
+  const T* const compact = static_cast<const T*>(task.compact.data) + row * task.cols;
+  float4 v[kQuads];
+  float square = 0;
+  for (int q = 0; q < kQuads; ++q) {
+    const int c = 4 * (threadIdx.x + q * blockDim.x);
+    if (c >= task.cols) continue;
+    v[q] = *reinterpret_cast<const float4*>(task.x[row] + c);
+    if (task.compact.data != nullptr) {
+      const uint2 raw = *reinterpret_cast<const uint2*>(compact + c);
+      const float2 low = Unpack<T>(raw.x), high = Unpack<T>(raw.y);
+      v[q].x = fmaf(factor, low.x, v[q].x);
+      v[q].y = fmaf(factor, low.y, v[q].y);
+      v[q].z = fmaf(factor, high.x, v[q].z);
+      v[q].w = fmaf(factor, high.y, v[q].w);
+    } else if (task.add.data != nullptr) {
+      const float4 add = *reinterpret_cast<const float4*>(task.add[row] + c);
+      v[q] = {v[q].x + add.x, v[q].y + add.y, v[q].z + add.z, v[q].w + add.w};
+    }
+    if (task.sum.data != nullptr) *reinterpret_cast<float4*>(task.sum[row] + c) = v[q];
+    square += v[q].x * v[q].x + v[q].y * v[q].y + v[q].z * v[q].z + v[q].w * v[q].w;
+  }
+  const float scale =
+      rsqrtf(SumOverBlock(square, parts) / static_cast<float>(task.cols) + task.eps);
+  for (int q = 0; q < kQuads; ++q) {
+    const int c = 4 * (threadIdx.x + q * blockDim.x);
+    if (c >= task.cols) continue;
+    float4 w{1, 1, 1, 1};
+    if (task.weight != nullptr) w = *reinterpret_cast<const float4*>(task.weight + c);
+    const uint2 rounded{Pack<T>(v[q].x * scale * w.x, v[q].y * scale * w.y),
+                        Pack<T>(v[q].z * scale * w.z, v[q].w * scale * w.w)};
+    *reinterpret_cast<uint2*>(out + row * task.cols + c) = rounded;
+  }
+}
+
+// Where `from` is null, scales what `out` holds.
+template <class T>
+__global__ void ScaleRowsKernel(CompactRows rows, const T* from, const int64_t* wanted,
+                                Rows<float> out, int64_t cols) {
+  __shared__ float parts[kMostThreads / 32];
+  const int64_t row = wanted != nullptr ? wanted[blockIdx.x] : blockIdx.x;
+  const float factor = FactorOf(rows, row, parts);
+  for (int64_t c = threadIdx.x; c < cols; c += blockDim.x) {
+    float& value = out[blockIdx.x][c];
+    value = factor * (from != nullptr ? static_cast<float>(from[row * cols + c]) : value);
+  }
+}
+
+template <class T>
+__global__ void WidenColumnsKernel(const T* from, int64_t stride, Rows<float> out, int64_t cols) {
+  const int64_t row = blockIdx.x;
+  for (int64_t c = threadIdx.x; c < cols; c += blockDim.x) {
+    out[row][c] = static_cast<float>(from[row * stride + c]);
+  }
+}
+
+template <class T>
+__global__ void GatherKernel(const T* from, const int64_t* wanted, int64_t cols, T* out) {
+  const int64_t row = wanted[blockIdx.x];
+  for (int64_t c = threadIdx.x; c < cols; c += blockDim.x) {
+    out[blockIdx.x * cols + c] = from[row * cols + c];
+  }
+}
+
+constexpr int kThreads = 256;
+
+}  // namespace
+
+template <class T>
+void AddNormRounded(const Exec& exec, const AddNormArgs& args, const CompactRows& compact, T* out) {
+  const int64_t cols = args.x.cols;
+  PITH_CHECK(cols % 4 == 0 && cols <= kWidest && args.x.stride % 4 == 0);
+  const int64_t quads = (cols / 4 + kQuads - 1) / kQuads;
+  const int64_t threads = cols / 4 <= kMostThreads ? cols / 4 : quads;
+  const NormTask task{.x = args.x,
+                      .add = args.add,
+                      .compact = compact,
+                      .sum = args.sum,
+                      .weight = args.weight.data,
+                      .eps = args.eps,
+                      .cols = static_cast<int>(cols)};
+  Launch(exec, AddNormRows<T>, static_cast<unsigned>(args.x.rows), Blocks(threads, 32) * 32, 0,
+         task, out);
+}
+
+template <class T>
+void WidenRows(const Exec& exec, const CompactRows& rows, const int64_t* wanted,
+               MatView<float> out) {
+  Launch(exec, ScaleRowsKernel<T>, static_cast<unsigned>(out.rows), kThreads, 0, rows,
+         static_cast<const T*>(rows.data), wanted, Rows<float>(out), out.cols);
+}
+
+void ScaleRows(const Exec& exec, const CompactRows& rows, const int64_t* wanted, MatView<float> h) {
+  if (rows.squares == nullptr) return;
+  Launch(exec, ScaleRowsKernel<float>, static_cast<unsigned>(h.rows), kThreads, 0, rows,
+         static_cast<const float*>(nullptr), wanted, Rows<float>(h), h.cols);
+}
+
+template <class T>
+void WidenColumns(const Exec& exec, const T* from, int64_t stride, MatView<float> out) {
+  Launch(exec, WidenColumnsKernel<T>, static_cast<unsigned>(out.rows), 128, 0, from, stride,
+         Rows<float>(out), out.cols);
+}
+
+template <class T>
+void GatherRounded(const Exec& exec, const T* from, const int64_t* wanted, int64_t rows,
+                   int64_t cols, T* out) {
+  Launch(exec, GatherKernel<T>, static_cast<unsigned>(rows), kThreads, 0, from, wanted, cols, out);
+}
+
+#define PITH_INSTANTIATE(T)                                                                    \
+  template void AddNormRounded(const Exec&, const AddNormArgs&, const CompactRows&, T*);       \
+  template void WidenRows<T>(const Exec&, const CompactRows&, const int64_t*, MatView<float>); \
+  template void WidenColumns(const Exec&, const T*, int64_t, MatView<float>);                  \
+  template void GatherRounded(const Exec&, const T*, const int64_t*, int64_t, int64_t, T*);
+PITH_INSTANTIATE(__nv_bfloat16)
+PITH_INSTANTIATE(__half)
+#undef PITH_INSTANTIATE
+
+}  // namespace pith::cuda

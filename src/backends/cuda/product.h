@@ -1,0 +1,28 @@
+// Tensor-core products of many rows with a weight, by cuBLASLt.
+#ifndef PITH_BACKENDS_CUDA_PRODUCT_H_
+#define PITH_BACKENDS_CUDA_PRODUCT_H_
+
+#include "core/exec.h"
+#include "core/tensor.h"
+#include "core/weight.h"
+
+namespace pith::cuda {
+
+// out = x wᵀ + bias. All 16-byte aligned, strides in elements and multiples of 8 (4 for f32).
+struct ProductArgs {
+  const void* x = nullptr;  // [rows, w.cols] of w's dtype, bf16 or f16
+  int64_t x_stride = 0;
+  int64_t rows = 0;
+  WeightView w;
+  VecView<const float> bias;  // [w.rows] or empty
+  void* out = nullptr;        // [rows, w.rows] of out_type
+  int64_t out_stride = 0;
+  DType out_type = DType::kF32;
+};
+
+// One algorithm a weight, without splits of the sum, so that a row's bits depend on that row alone.
+void Product(const Exec& exec, const ProductArgs& args);
+
+}  // namespace pith::cuda
+
+#endif  // PITH_BACKENDS_CUDA_PRODUCT_H_

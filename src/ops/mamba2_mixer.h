@@ -1,0 +1,63 @@
+// A whole Mamba-2 mixer in one call: for backends that keep what passes between its operators to
+// themselves, in 16 bits. Where a backend does not take it, fused.h has the parts.
+#ifndef PITH_OPS_MAMBA2_MIXER_H_
+#define PITH_OPS_MAMBA2_MIXER_H_
+
+#include <cstdint>
+#include <span>
+
+#include "core/exec.h"
+#include "core/tensor.h"
+#include "core/weight.h"
+#include "ops/causal_conv1d.h"
+#include "ops/norm.h"
+#include "ops/ssd.h"
+
+namespace pith {
+
+// A hidden branch between two layers that both take whole mixers: rows in 16 bits, each still to be
+// multiplied by the factor of the gated norm before it. Only the backend that wrote it reads it.
+struct CompactRows {
+  const void* data = nullptr;      // [rows, d_model]; null: there is none
+  const float* squares = nullptr;  // [rows, parts]; null: the factors are 1
+  int64_t parts = 0;
+  int64_t width = 0;  // factor = 1 / sqrt(Σ squares / width + eps)
+  float eps = 0;
+
+  bool empty() const { return data == nullptr; }
+};
+
+struct Mamba2MixerArgs {
+  AddNormArgs norm;    // out is not written
+  CompactRows add;     // in place of norm.add
+  WeightView in_proj;  // [z, x, B, C, Δ; d_model]
+  VecView<const float> in_bias;
+  CausalConv1dArgs conv;  // x and out are not read
+  SsdArgs ssd;            // x, b, c, dt and y are not read
+  bool step = false;      // one row a segment, by the plain recurrence
+  GateArgs gate;          // y, z and out are not read
+  WeightView out_proj;    // [d_model, d_inner]
+  VecView<const float> out_bias;
+  std::span<const int64_t> wanted;  // on the host; read where h has fewer rows than norm.x
+  MatView<float> h;                 // [wanted rows, d_model], or room for `compact`
+  MatView<float> squares;           // [rows, n_heads]: room that `compact` may point into
+  CompactRows* compact = nullptr;   // where given, receives the hidden branch in place of h
+  // What policies read afterwards, or empty.
+  MatView<float> kept_conv;   // [rows, conv_channels]
+  MatView<float> kept_dt;     // [rows, n_heads] Δ without its bias
+  MatView<float> kept_y;      // [rows, d_inner]
+  MatView<float> kept_gated;  // [wanted rows, d_inner]
+};
+
+// Whether exec's backend does this mixer as a whole. Reads sizes, modes and weights alone: no row,
+// state or scratch need be there yet.
+bool TakesMamba2Mixer(const Exec& exec, const Mamba2MixerArgs& args);
+
+// AddNorm, in_proj, CausalConv1d, Ssd (or SsdStep), Gate and out_proj over the wanted rows; agrees
+// with them to the rounding of what passes between them to 16 bits. A row's bits depend on its
+// own sequence alone. Only where TakesMamba2Mixer.
+void Mamba2Mixer(const Exec& exec, const Mamba2MixerArgs& args);
+
+}  // namespace pith
+
+#endif  // PITH_OPS_MAMBA2_MIXER_H_
