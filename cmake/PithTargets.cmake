@@ -2,21 +2,30 @@
 
 add_library(pith_flags INTERFACE)
 # g++ 12 gives false -Wrestrict reports on std::string (GCC bug 105651).
-target_compile_options(pith_flags INTERFACE -Wall -Wextra -Wno-sign-compare
-  -Wno-missing-field-initializers -Wno-unknown-pragmas -ffp-contract=off -Wno-restrict
-  $<$<BOOL:${PITH_WERROR}>:-Werror>)
+set(host_flags -Wall -Wextra -Wno-sign-compare -Wno-missing-field-initializers -Wno-unknown-pragmas
+  -ffp-contract=off -Wno-restrict)
+if(PITH_WERROR)
+  list(APPEND host_flags -Werror)
+endif()
+# nvcc hands them on to the host's compiler. What the device contracts, each kernel says.
+list(JOIN host_flags "," nvcc_host_flags)
+target_compile_options(pith_flags INTERFACE
+  "$<$<NOT:$<COMPILE_LANGUAGE:CUDA>>:${host_flags}>"
+  "$<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr;-Xcompiler=${nvcc_host_flags}>")
 if(PITH_SANITIZE)
-  target_compile_options(pith_flags INTERFACE -fsanitize=${PITH_SANITIZE} -fno-omit-frame-pointer
-    -fno-sanitize-recover=all)
+  target_compile_options(pith_flags INTERFACE
+    "$<$<NOT:$<COMPILE_LANGUAGE:CUDA>>:-fsanitize=${PITH_SANITIZE};-fno-omit-frame-pointer;-fno-sanitize-recover=all>")
   target_link_options(pith_flags INTERFACE -fsanitize=${PITH_SANITIZE})
 endif()
 
-# pith_layer(NAME [DEPENDS layer...] [LINK library...]): static library pith_NAME from src/NAME/*.cc.
+# pith_layer(NAME [DEPENDS layer...] [LINK library...]): static library pith_NAME from src/NAME/*.cc
+# and *.cu.
 function(pith_layer name)
   cmake_parse_arguments(ARG "" "" "DEPENDS;LINK" ${ARGN})
   string(REPLACE "/" "_" target "pith_${name}")
   string(REPLACE "/" "_" export_name ${name})
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${name}/*.cc
+       ${PROJECT_SOURCE_DIR}/src/${name}/*.cu
        ${PROJECT_SOURCE_DIR}/src/${name}/policies/*.cc ${PROJECT_SOURCE_DIR}/src/${name}/layers/*.cc ${PROJECT_SOURCE_DIR}/src/${name}/tasks/*/*.cc
        ${PROJECT_SOURCE_DIR}/src/${name}/report/*.cc
        ${PROJECT_SOURCE_DIR}/src/${name}/reproduce/*.cc)
@@ -37,6 +46,18 @@ function(pith_layer name)
   set_property(GLOBAL APPEND PROPERTY PITH_LAYERS ${target})
 endfunction()
 
+# What each test program is linked with: main, which chooses the device under test, and the memory
+# that tests share with it.
+function(pith_test_main)
+  add_library(pith_test_main STATIC main.cc device.cc shared_memory.cc)
+  target_include_directories(pith_test_main PRIVATE ${PROJECT_SOURCE_DIR})
+  target_link_libraries(pith_test_main PUBLIC pith_ops GTest::gtest PRIVATE pith_flags)
+  if(PITH_CUDA)
+    target_compile_definitions(pith_test_main PRIVATE PITH_TESTS_CUDA)
+    target_link_libraries(pith_test_main PRIVATE CUDA::cudart_static)
+  endif()
+endfunction()
+
 # pith_tests(DIR DEPENDS layer... [LINK library...]): one program from tests/DIR/*_test.cc.
 function(pith_tests dir)
   cmake_parse_arguments(ARG "" "" "DEPENDS;LINK" ${ARGN})
@@ -48,7 +69,10 @@ function(pith_tests dir)
   list(TRANSFORM ARG_DEPENDS PREPEND pith_)
   target_include_directories(${dir}_test PRIVATE ${PROJECT_SOURCE_DIR})
   target_compile_definitions(${dir}_test PRIVATE PITH_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-  target_link_libraries(${dir}_test PRIVATE ${ARG_DEPENDS} ${ARG_LINK} pith_flags GTest::gtest
-                        GTest::gtest_main)
-  add_test(NAME ${dir} COMMAND ${dir}_test)
+  target_link_libraries(${dir}_test PRIVATE ${ARG_DEPENDS} ${ARG_LINK} pith_flags pith_test_main)
+  set(device "")
+  if(PITH_CUDA AND PITH_TEST_DEVICE)
+    set(device --device ${PITH_TEST_DEVICE})
+  endif()
+  add_test(NAME ${dir} COMMAND ${dir}_test ${device})
 endfunction()

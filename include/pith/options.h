@@ -15,7 +15,9 @@
 namespace pith {
 
 struct EngineOptions {
-  std::string device = "cpu";  // "cpu", "reference" (scalar, double sums) or "cuda"
+  // "cpu", "reference" (scalar, double sums), "cuda" (the first NVIDIA GPU), or "cuda:N" for the
+  // one that the driver numbers N, from 0.
+  std::string device = "cpu";
   // "f32": f32 activations on weights as stored, the precision of record. "bf16": both rounded to
   // bf16 in matrix products, f32 sums.
   std::string dtype = "f32";

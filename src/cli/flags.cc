@@ -26,6 +26,16 @@ bool TakesSeed(const std::string& method) {
   return false;
 }
 
+// cuda:N passes as cuda; Engine::Load says what is wrong with N.
+CLI::Validator DeviceNames() {
+  const CLI::Validator names = OneOf({"cpu", "reference", "cuda"});
+  const auto check = [names](std::string& got) {
+    std::string name = got.starts_with("cuda:") ? "cuda" : got;
+    return names(name);
+  };
+  return {check, names.get_description()};
+}
+
 }  // namespace
 
 void ModelFlags::Declare(CLI::App& verb, bool required) {
@@ -40,8 +50,8 @@ void ModelFlags::Declare(CLI::App& verb, bool required) {
 }
 
 void DeclareEngine(CLI::App& verb, EngineOptions& engine) {
-  verb.add_option("--device", engine.device, "Where to compute")
-      ->check(OneOf({"cpu", "reference", "cuda"}))
+  verb.add_option("--device", engine.device, "Where to compute; cuda:N is the Nth GPU, from 0")
+      ->check(DeviceNames())
       ->type_name("")
       ->capture_default_str()
       ->group("Model");

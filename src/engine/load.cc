@@ -1,7 +1,10 @@
 // Engine::Load: weights, tokenizer, and what is known about both.
 #include <algorithm>
+#include <charconv>
 #include <filesystem>
 #include <string>
+#include <string_view>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -31,14 +34,36 @@ void RequireRange(const char* option, int64_t got, int64_t min, int64_t max) {
           ", expected ", min, " to ", max);
 }
 
+struct DeviceName {
+  Device device = Device::kCpu;
+  int ordinal = 0;
+};
+
+// The N of "cuda:N" is at most three digits; whether there is such a GPU, BackendOf says.
+DeviceName ParseDevice(const std::string& got) {
+  constexpr std::string_view kGpu = "cuda:";
+  if (got.starts_with(kGpu)) {
+    const char* const begin = got.data() + kGpu.size();
+    const char* const end = got.data() + got.size();
+    int ordinal = -1;
+    const auto [rest, error] = std::from_chars(begin, end, ordinal);
+    Require(error == std::errc() && rest == end && *begin != '-' && end - begin <= 3,
+            ErrorCode::kInvalidArgument, "device: got '", got,
+            "', expected cuda:N with the number of a GPU, counted from 0");
+    return {Device::kCuda, ordinal};
+  }
+  return {Choose<Device>(
+      "device", got,
+      {{"cpu", Device::kCpu}, {"reference", Device::kReference}, {"cuda", Device::kCuda}})};
+}
+
 Exec MakeExec(const EngineOptions& options) {
   RequireRange("threads", options.threads, 0, 1024);
   RequireRange("rows-per-chunk", options.rows_per_chunk, 1, int64_t{1} << 20);
   RequireRange("ssd-chunk", options.ssd_chunk, 1, 4096);
-  const Device device = Choose<Device>(
-      "device", options.device,
-      {{"cpu", Device::kCpu}, {"reference", Device::kReference}, {"cuda", Device::kCuda}});
-  Exec exec{.backend = &BackendOf(device)};  // throws where this build lacks it
+  const DeviceName device = ParseDevice(options.device);
+  // Throws where this build lacks it or this machine has no such GPU.
+  Exec exec{.backend = &BackendOf(device.device, device.ordinal)};
   exec.precision = Choose<Precision>("dtype", options.dtype,
                                      {{"f32", Precision::kF32}, {"bf16", Precision::kBF16}});
   exec.threads = options.threads > 0

@@ -10,7 +10,7 @@ const char* BuildDescription() {
   static const std::string text = [] {
     std::string backends = "reference";
     if (CpuBackend() != nullptr) backends += ", cpu";
-    if (CudaBackend() != nullptr) backends += ", cuda";
+    if (CudaDevices() >= 0) backends += ", cuda";
     return std::string("pith " PITH_VERSION "\ncompiler: ") + __VERSION__ +
 #ifdef NDEBUG
            "\nbuild: optimised" +

@@ -12,6 +12,17 @@ Backend& Present(Backend* backend, const char* device) {
   return *backend;
 }
 
+Backend& Gpu(int ordinal) {
+  const int devices = CudaDevices();
+  Require(devices != 0, ErrorCode::kUnsupported, "device: got cuda, but this machine has no ",
+          "NVIDIA GPU, or no driver for it; expected another device");
+  Require(devices < 0 || (ordinal >= 0 && ordinal < devices), ErrorCode::kUnsupported,
+          "device: got cuda:", ordinal, ", but this machine has ", devices,
+          devices == 1 ? " GPU; expected cuda or cuda:0"
+                       : StrCat(" GPUs; expected cuda:0 to cuda:", devices - 1));
+  return Present(CudaBackend(ordinal), "cuda");
+}
+
 }  // namespace
 
 DeviceBuffer::~DeviceBuffer() {
@@ -38,14 +49,15 @@ MemoryCount Backend::memory(MemoryUse use) const {
   return {.bytes = counter.bytes, .peak = counter.peak};
 }
 
-Backend& BackendOf(Device device) {
+Backend& BackendOf(Device device, int ordinal) {
+  PITH_CHECK(ordinal == 0 || device == Device::kCuda);
   switch (device) {
     case Device::kReference:
       return Present(ReferenceBackend(), "reference");
     case Device::kCpu:
       return Present(CpuBackend(), "cpu");
     case Device::kCuda:
-      return Present(CudaBackend(), "cuda");
+      return Gpu(ordinal);
   }
   Throw(ErrorCode::kInternal, "device: got ", static_cast<int>(device), ", expected a known one");
 }

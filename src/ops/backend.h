@@ -94,11 +94,13 @@ class Backend {
   std::array<Counter, kMemoryUses> counters_;
 };
 
-// The backend of a device. Throws kUnsupported where this build lacks it.
-Backend& BackendOf(Device device);
+// The backend of a device; `ordinal` tells GPUs apart and is 0 for the others. Throws kUnsupported
+// where this build lacks it or this machine has no such GPU.
+Backend& BackendOf(Device device, int ordinal = 0);
 
-inline Exec ExecOn(Device device, int threads = 1, Precision precision = Precision::kF32) {
-  return {.backend = &BackendOf(device), .threads = threads, .precision = precision};
+inline Exec ExecOn(Device device, int threads = 1, Precision precision = Precision::kF32,
+                   int ordinal = 0) {
+  return {.backend = &BackendOf(device, ordinal), .threads = threads, .precision = precision};
 }
 
 // An owned, contiguous [rows, cols] matrix in a backend's memory, uninitialised.

@@ -9,7 +9,12 @@ class Backend;
 // Null where this build lacks the backend.
 Backend* ReferenceBackend();
 Backend* CpuBackend();
-Backend* CudaBackend();
+// Of the machine's GPUs, the one with this number; below CudaDevices().
+Backend* CudaBackend(int ordinal = 0);
+
+// The machine's NVIDIA GPUs that a driver runs; −1 where this build lacks the backend. Touches
+// CUDA, and throws nothing.
+int CudaDevices();
 
 }  // namespace pith
 

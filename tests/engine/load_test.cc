@@ -127,11 +127,32 @@ TEST(Load, RefusesOptionsOutOfRange) {
   refused(kInvalid, {"rows-per-chunk", "0"}, [](auto& o) { o.rows_per_chunk = 0; });
   refused(kInvalid, {"ssd-chunk", "0"}, [](auto& o) { o.ssd_chunk = 0; });
   refused(kInvalid, {"ssd-chunk", "4097"}, [](auto& o) { o.ssd_chunk = 4097; });
-  for (const auto& [name, kernels] :
-       {std::pair{"cpu", CpuBackend()}, std::pair{"cuda", CudaBackend()}}) {
-    if (kernels != nullptr) continue;
-    refused(ErrorCode::kUnsupported, {"device", name}, [&](auto& o) { o.device = name; });
+  if (CpuBackend() == nullptr) {
+    refused(ErrorCode::kUnsupported, {"device", "cpu"}, [](auto& o) { o.device = "cpu"; });
   }
+}
+
+// The machine's GPUs are numbered from 0; a number is asked for as cuda:N.
+TEST(Load, RefusesGpusThatAreNotThere) {
+  const testing::TempDir dir;
+  WriteModel(dir, TinyModel());
+  const auto refused = [&](ErrorCode code, const std::vector<std::string>& parts,
+                           const std::string& device) {
+    ExpectError(code, parts,
+                [&] { Engine::Load(dir.path(), With([&](auto& o) { o.device = device; })); });
+  };
+  for (const char* device : {"cuda:", "cuda:x", "cuda:-1", "cuda:1x", "cuda:0000", "cuda: 1"}) {
+    refused(ErrorCode::kInvalidArgument, {"device", device, "cuda:N"}, device);
+  }
+  for (const char* device : {"cuda0", "cpu:0", "CUDA"}) {
+    refused(ErrorCode::kInvalidArgument, {"device", device, "cpu, reference, cuda"}, device);
+  }
+  const int gpus = CudaDevices();
+  std::string what = "compiled without";
+  if (gpus == 0) what = "no NVIDIA GPU";
+  if (gpus > 0) what = StrCat("this machine has ", gpus, " GPU");
+  refused(ErrorCode::kUnsupported, {"device", "cuda", what}, "cuda:999");
+  if (gpus <= 0) refused(ErrorCode::kUnsupported, {"device", "cuda", what}, "cuda");
 }
 
 TEST(Load, NamesMissingFiles) {

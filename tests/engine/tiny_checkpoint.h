@@ -15,8 +15,8 @@
 #include <vector>
 
 #include "core/error.h"
-#include "ops/backends.h"
 #include "pith/engine.h"
+#include "tests/device.h"
 #include "tests/load/checkpoint_builder.h"
 #include "tests/tokenize/small_tokenizer.h"
 
@@ -106,15 +106,13 @@ inline void WriteModel(const TempDir& dir, const TestModel& model,
   dir.Write("tokenizer.json", tokenizer.dump());
 }
 
-inline std::string TestDevice() { return CpuBackend() != nullptr ? "cpu" : "reference"; }
-
 inline EngineOptions TinyOptions(int threads = 2) {
   EngineOptions options;
-  options.device = TestDevice();
+  options.device = DeviceName();
   options.threads = threads;
   // The reference backend carries a double state through a chunk of rows and rounds it to f32 at
   // each cut, so bits stay equal there only where no sequence is cut.
-  options.rows_per_chunk = CpuBackend() != nullptr ? 64 : 1 << 20;
+  options.rows_per_chunk = DeviceUnderTest() == Device::kReference ? 1 << 20 : 64;
   options.ssd_chunk = 16;
   return options;
 }

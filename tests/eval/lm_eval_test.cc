@@ -21,6 +21,7 @@
 #include "core/xz.h"
 #include "eval/task.h"
 #include "pith/engine.h"
+#include "tests/device.h"
 
 namespace pith {
 namespace {
@@ -39,7 +40,8 @@ const Json& Golden() {
 
 const Engine& Model() {
   static const Engine engine =
-      Engine::Load(kSource / "models" / Golden().at("model").get<std::string>());
+      Engine::Load(kSource / "models" / Golden().at("model").get<std::string>(),
+                   {.device = testing::DeviceName()});
   return engine;
 }
 

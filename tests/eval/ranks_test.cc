@@ -25,7 +25,8 @@ using testing::ErrorOf;
 const std::filesystem::path kSource = PITH_SOURCE_DIR;
 
 const Engine& Model() {
-  static const Engine engine = Engine::Load(kSource / "models/pith-13m-mamba1", {.threads = 1});
+  static const Engine engine = Engine::Load(kSource / "models/pith-13m-mamba1",
+                                            {.device = testing::DeviceName(), .threads = 1});
   return engine;
 }
 

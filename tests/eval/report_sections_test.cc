@@ -12,6 +12,7 @@
 
 #include "eval/report/eval_sections.h"
 #include "eval/report/inspect_blocks.h"
+#include "tests/device.h"
 
 namespace pith {
 namespace {
@@ -122,7 +123,8 @@ TEST(WrittenPairs, ARowPerHeadOfSkimmedLayers) {
 
 const Engine& Model() {
   static const Engine engine =
-      Engine::Load(std::filesystem::path(PITH_SOURCE_DIR) / "models/pith-13m-mamba1");
+      Engine::Load(std::filesystem::path(PITH_SOURCE_DIR) / "models/pith-13m-mamba1",
+                   {.device = testing::DeviceName()});
   return engine;
 }
 

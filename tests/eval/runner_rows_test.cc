@@ -20,7 +20,8 @@ const std::filesystem::path kModel = kSource / "models/pith-13m-mamba1";
 constexpr char kMethod[] = "random@30%:protect=1";
 
 const Engine& Model() {
-  static const Engine engine = Engine::Load(kModel, {.threads = 1});
+  static const Engine engine =
+      Engine::Load(kModel, {.device = testing::DeviceName(), .threads = 1});
   return engine;
 }
 

@@ -25,7 +25,8 @@ const std::filesystem::path kSource = PITH_SOURCE_DIR;
 const std::filesystem::path kModel = kSource / "models/pith-13m-mamba1";
 
 const Engine& Model() {
-  static const Engine engine = Engine::Load(kModel, {.threads = 1});
+  static const Engine engine =
+      Engine::Load(kModel, {.device = testing::DeviceName(), .threads = 1});
   return engine;
 }
 

@@ -32,7 +32,8 @@ const std::filesystem::path kSource = PITH_SOURCE_DIR;
 const std::filesystem::path kData = kSource / "data";
 
 const Engine& Model() {
-  static const Engine engine = Engine::Load(kSource / "models/pith-13m-mamba1");
+  static const Engine engine =
+      Engine::Load(kSource / "models/pith-13m-mamba1", {.device = testing::DeviceName()});
   return engine;
 }
 

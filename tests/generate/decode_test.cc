@@ -39,10 +39,10 @@ void operator delete(void* data, std::size_t, std::align_val_t) noexcept { std::
 namespace pith {
 namespace {
 
+using testing::DeviceUnderTest;
 using testing::Kind;
 using testing::MakeModel;
 using testing::RandomIds;
-using testing::TestDevice;
 
 constexpr int64_t kVocab = 258;
 
@@ -112,7 +112,7 @@ class Decoding : public ::testing::TestWithParam<Kind> {
   }
 
   const Model model_ = MakeModel({.kind = GetParam(), .n_layer = 3, .vocab_size = kVocab});
-  const Exec exec_ = ExecOn(TestDevice(), 2);
+  const Exec exec_ = ExecOn(DeviceUnderTest(), 2);
   const Tokenizer tokenizer_ = Load(SmallTokenizer());
 };
 
@@ -169,6 +169,9 @@ TEST_P(Decoding, OneThatLeavesChangesNothingForTheOthers) {
 // bookkeeping asks for memory. (A piece of text longer than a small string would; ids below 256 are
 // single bytes.)
 TEST_P(Decoding, ASteadyStepAllocatesNothing) {
+  if (testing::DeviceUnderTest() == Device::kCuda) {
+    GTEST_SKIP() << "counts the host's memory, where CUDA keeps copies of the ids that it placed";
+  }
   StatePool pool(model_, exec_, 3);
   Workspace ws;
   Decoder decoder(model_, exec_, pool, ws);

@@ -1,7 +1,7 @@
 // Agreement with PyTorch: transformers' Mamba, Mamba-2 and FalconMamba, and mamba_ssm's layouts, in
 // float64 (tests/golden/README.md). The bound is twice the error that the PyTorch model itself
 // makes in float32 on the same case (`peer_error`), the largest over all logits. Every case is read
-// from its files, as a user would, on the CPU and on the reference backend.
+// from its files, as a user would, on the reference backend and on the device under test.
 
 #include <gtest/gtest.h>
 
@@ -15,8 +15,8 @@
 #include "core/json.h"
 #include "model/prefill.h"
 #include "model/step.h"
-#include "ops/backends.h"
 #include "score/score.h"
+#include "tests/device.h"
 
 namespace pith {
 namespace {
@@ -31,10 +31,10 @@ Json ReadExpected(const std::string& name) {
   return ParseJson(ReadFile(path), path.string());
 }
 
-std::vector<Device> Devices() {
-  std::vector<Device> devices = {Device::kReference};
-  if (CpuBackend() != nullptr) devices.push_back(Device::kCpu);
-  return devices;
+std::vector<float> RowOf(const Exec& exec, const DeviceMat<float>& rows, int64_t r) {
+  std::vector<float> row(rows.cols());
+  DownloadRows(exec, rows.Rows(r, 1), {row.data(), 1, rows.cols()});
+  return row;
 }
 
 class Golden : public ::testing::TestWithParam<std::string> {};
@@ -51,11 +51,11 @@ std::vector<Rows> BatchLogits(const Model& model, const Exec& exec,
   Workspace ws;
   Prefill(model, exec, pool, batch, {.ssd_chunk = 16}, ws,
           [&](std::span<const OutputRow> rows, MatView<const float> normed) {
-            MatOwner<float> logits(normed.rows, model.config().vocab_size);
+            DeviceMat<float> logits;
+            logits.Resize(exec, normed.rows, model.config().vocab_size);
             model.Logits(exec, normed, logits.view());
             for (int64_t r = 0; r < normed.rows; ++r) {
-              const float* row = logits.view().Row(r);
-              out[rows[r].sequence].emplace_back(row, row + logits.cols());
+              out[rows[r].sequence].push_back(RowOf(exec, logits, r));
             }
           });
   return out;
@@ -113,14 +113,14 @@ TEST_P(Golden, PrefillAloneAndInARaggedBatch) {
     }
   }
   ASSERT_EQ(cases.size(), 11u);
-  for (const Device device : Devices()) {
+  for (const Device device : testing::ReferenceAndTested()) {
     const Exec exec = ExecOn(device, 2);
     const Model model = LoadModel(kGolden / GetParam(), exec).model;
     ASSERT_EQ(model.config().vocab_size, expected["vocab_rows"].get<int64_t>());
     const std::vector<Rows> together = BatchLogits(model, exec, texts);
     for (size_t i = 0; i < texts.size(); ++i) {
-      SCOPED_TRACE(::testing::Message() << (device == Device::kCpu ? "cpu" : "reference")
-                                        << ", sequence of " << texts[i].size());
+      SCOPED_TRACE(::testing::Message()
+                   << testing::DeviceName(device) << ", sequence of " << texts[i].size());
       CompareSequence(*cases[i], together[i], expected["peer_error"]);
       EXPECT_EQ(BatchLogits(model, exec, {texts[i]})[0], together[i]);
     }
@@ -130,26 +130,26 @@ TEST_P(Golden, PrefillAloneAndInARaggedBatch) {
 TEST_P(Golden, DecodeSteps) {
   const Json expected = ReadExpected(GetParam());
   const double bound = 2 * expected["peer_error"]["logits"].get<double>();
-  for (const Device device : Devices()) {
+  for (const Device device : testing::ReferenceAndTested()) {
     const Exec exec = ExecOn(device, 2);
     const Model model = LoadModel(kGolden / GetParam(), exec).model;
     for (const Json& decode : expected["decode"]) {
       const auto prefix = decode["prefix"].get<std::vector<int32_t>>();
-      SCOPED_TRACE(::testing::Message() << (device == Device::kCpu ? "cpu" : "reference")
-                                        << ", prefix of " << prefix.size());
+      SCOPED_TRACE(::testing::Message()
+                   << testing::DeviceName(device) << ", prefix of " << prefix.size());
       StatePool pool(model, exec, 1);
       Sequence sequence{.slot = pool.Take()};
       const Rows prompt = BatchLogits(model, exec, {prefix}, pool, {&sequence, 1})[0];
       EXPECT_LE(LargestDifference(prompt.back(), decode["logits"][0]), bound);
       Workspace ws;
-      MatOwner<float> logits(1, model.config().vocab_size);
+      DeviceMat<float> logits;
+      logits.Resize(exec, 1, model.config().vocab_size);
       Sequence* sequences[] = {&sequence};
       LayerRows scratch;
       const auto steps = decode["steps"].get<std::vector<int32_t>>();
       for (size_t i = 0; i < steps.size(); ++i) {
         Step(model, exec, pool, {&steps[i], 1}, sequences, ws, scratch, logits.view());
-        const float* row = logits.view().Row(0);
-        EXPECT_LE(LargestDifference({row, row + logits.cols()}, decode["logits"][i + 1]), bound)
+        EXPECT_LE(LargestDifference(RowOf(exec, logits, 0), decode["logits"][i + 1]), bound)
             << "step " << i;
       }
     }
@@ -172,9 +172,11 @@ INSTANTIATE_TEST_SUITE_P(Cases, Golden,
 class ShippedGolden : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(ShippedGolden, TextAndWindows) {
-  if (CpuBackend() == nullptr) GTEST_SKIP() << "minutes of work on the reference backend alone";
+  if (testing::DeviceUnderTest() == Device::kReference) {
+    GTEST_SKIP() << "minutes of work on the reference backend";
+  }
   const Json expected = ReadExpected(GetParam());
-  const Exec exec = ExecOn(Device::kCpu, 2);
+  const Exec exec = ExecOn(testing::DeviceUnderTest(), 2);
   const Model model = LoadModel(kModels / GetParam(), exec).model;
   const Json& text = expected["text"];
   const auto ids = text["ids"].get<std::vector<int32_t>>();

@@ -22,11 +22,12 @@ namespace pith {
 namespace {
 
 using testing::Compile;
+using testing::DeviceUnderTest;
 using testing::Kind;
 using testing::MakeModel;
+using testing::OnHost;
 using testing::RandomIds;
 using testing::Slots;
-using testing::TestDevice;
 
 // Every row that reached the end, and the final state.
 struct Output {
@@ -43,19 +44,21 @@ struct RunOptions {
   int threads = 2;
 };
 
-void Collect(std::vector<Output>& outputs, std::span<const OutputRow> rows,
+void Collect(const Exec& exec, std::vector<Output>& outputs, std::span<const OutputRow> rows,
              MatView<const float> normed) {
+  const std::vector<float> values = OnHost(exec, normed);
   for (size_t r = 0; r < rows.size(); ++r) {
     Output& out = outputs[rows[r].sequence];
     out.positions.push_back(rows[r].position);
-    out.rows.insert(out.rows.end(), normed.Row(r), normed.Row(r) + normed.cols);
+    const auto row = values.begin() + static_cast<int64_t>(r) * normed.cols;
+    out.rows.insert(out.rows.end(), row, row + normed.cols);
   }
 }
 
 // `carried`: states to go on from, and to leave the new ones in.
 std::vector<Output> Forward(const Model& model, const std::vector<std::vector<int32_t>>& texts,
                             const RunOptions& options = {}, Slots* carried = nullptr) {
-  const Exec exec = ExecOn(TestDevice(), options.threads);
+  const Exec exec = ExecOn(DeviceUnderTest(), options.threads);
   Slots fresh(model, exec, texts.size());
   Slots& slots = carried != nullptr ? *carried : fresh;
   std::vector<SequenceInput> batch;
@@ -70,7 +73,7 @@ std::vector<Output> Forward(const Model& model, const std::vector<std::vector<in
            .rows_per_chunk = options.rows_per_chunk,
            .ssd_chunk = options.ssd_chunk},
           ws, [&](std::span<const OutputRow> rows, MatView<const float> normed) {
-            Collect(outputs, rows, normed);
+            Collect(exec, outputs, rows, normed);
           });
   for (size_t i = 0; i < texts.size(); ++i) outputs[i].state = slots.State(i);
   return outputs;
@@ -132,26 +135,26 @@ TEST_P(PrefillLaws, EqualsSteps) {
     SCOPED_TRACE(length);
     const std::vector<int32_t> text = Text(length);
     const Output whole = Forward(model_, {text})[0];
-    const Exec exec = ExecOn(TestDevice(), 2);
+    const Exec exec = ExecOn(DeviceUnderTest(), 2);
     Slots slots(model_, exec, 1);
     Sequence* sequences[] = {&slots.sequences[0]};
     Workspace ws;
     LayerRows scratch;
-    MatOwner<float> logits(1, model_.config().vocab_size);
+    DeviceMat<float> last, logits, expected;
+    logits.Resize(exec, 1, model_.config().vocab_size);
+    expected.Resize(exec, 1, model_.config().vocab_size);
     for (const int32_t id : text) {
       Step(model_, exec, slots.pool, {&id, 1}, sequences, ws, scratch, logits.view());
     }
-    MatOwner<float> expected(1, model_.config().vocab_size);
     const int64_t d = model_.config().d_model;
-    model_.Logits(exec, {whole.rows.data() + (length - 1) * d, 1, d}, expected.view());
+    last.Resize(exec, 1, d);
+    UploadRows(exec, {whole.rows.data() + (length - 1) * d, 1, d}, last.view());
+    model_.Logits(exec, last.view(), expected.view());
     // Two orders of summation in f32 through 4 layers. Each layer re-reads what the one before
     // rounded; a row passes about 10 rounded operations a layer of eps 6e-8 each, sums of up to
     // 96 terms grow that by √96, and gains stay near 1 through the norms: 4 · 10 · 10 · 6e-8.
     const double bound = 2.4e-5;
-    const auto vector = [](const MatOwner<float>& m) {
-      return std::vector<float>(m.view().data, m.view().data + m.cols());
-    };
-    EXPECT_LT(RelativeError(vector(logits), vector(expected)), bound);
+    EXPECT_LT(RelativeError(OnHost(exec, logits.view()), OnHost(exec, expected.view())), bound);
     EXPECT_LT(RelativeError(slots.State(0), whole.state), bound);
     EXPECT_EQ(slots.sequences[0].tokens, length);
   }
@@ -195,7 +198,7 @@ TEST_P(PrefillLaws, CutAtMultiplesOfTheChunkSameBits) {
     for (const int64_t cut : {ssd_chunk, 2 * ssd_chunk, 3 * ssd_chunk}) {
       SCOPED_TRACE(::testing::Message() << "chunk " << ssd_chunk << ", cut at " << cut);
       const RunOptions options{.ssd_chunk = ssd_chunk};
-      Slots slots(model_, ExecOn(TestDevice(), 2), 1);
+      Slots slots(model_, ExecOn(DeviceUnderTest(), 2), 1);
       const Output head = Forward(model_, {{text.begin(), text.begin() + cut}}, options, &slots)[0];
       const Output tail = Forward(model_, {{text.begin() + cut, text.end()}}, options, &slots)[0];
       EXPECT_EQ(tail.state, whole.state);
@@ -261,7 +264,7 @@ TEST_P(PrefillLaws, RejectsBadInput) {
 TEST_P(PrefillLaws, CancelThrows) {
   const std::vector<int32_t> text = Text(16);
   const std::atomic<bool> cancel = true;
-  const Exec exec = ExecOn(TestDevice());
+  const Exec exec = ExecOn(DeviceUnderTest());
   Slots slots(model_, exec, 1);
   const SequenceInput input{text, &slots.sequences[0], WantRows::kLast};
   Workspace ws;

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "model/model.h"
-#include "ops/backends.h"
 #include "reduce/reduction.h"
+#include "tests/device.h"
 
 namespace pith::testing {
 
@@ -108,15 +108,20 @@ class RandomTensors : public TensorSource {
       std::make_shared<std::vector<std::vector<std::byte>>>();
 };
 
-inline Device TestDevice() { return CpuBackend() != nullptr ? Device::kCpu : Device::kReference; }
-
-inline Model MakeModel(const Shape& shape, uint64_t seed = 1, Device device = TestDevice()) {
+inline Model MakeModel(const Shape& shape, uint64_t seed = 1, Device device = DeviceUnderTest()) {
   RandomTensors tensors(seed, shape.dtype);
   return Model(ExecOn(device), MakeConfig(shape), tensors);
 }
 
 inline CompiledReduction Compile(const std::string& text, const Model& model) {
   return CompileReduction(ReductionSpec::Parse(text), model.facts()).impl().Compiled();
+}
+
+// Rows of a backend's memory, one after the other.
+inline std::vector<float> OnHost(const Exec& exec, MatView<const float> rows) {
+  std::vector<float> values(rows.rows * rows.cols);
+  DownloadRows(exec, rows, {values.data(), rows.rows, rows.cols});
+  return values;
 }
 
 // A pool that holds just these sequences.

@@ -19,11 +19,12 @@ namespace pith {
 namespace {
 
 using testing::Compile;
+using testing::DeviceUnderTest;
 using testing::Kind;
 using testing::MakeModel;
+using testing::OnHost;
 using testing::RandomIds;
 using testing::Slots;
-using testing::TestDevice;
 
 struct Output {
   std::vector<int32_t> positions;
@@ -41,7 +42,7 @@ struct Settings {
 std::vector<Output> Forward(const Model& model, const std::vector<std::vector<int32_t>>& texts,
                             const std::string& reduce, const Settings& settings = {},
                             PrefillResult* result_out = nullptr) {
-  const Exec exec = ExecOn(TestDevice(), settings.threads);
+  const Exec exec = ExecOn(DeviceUnderTest(), settings.threads);
   Slots slots(model, exec, texts.size());
   std::vector<SequenceInput> batch;
   for (size_t i = 0; i < texts.size(); ++i) {
@@ -54,10 +55,12 @@ std::vector<Output> Forward(const Model& model, const std::vector<std::vector<in
       Prefill(model, exec, slots.pool, batch,
               {.reduction = &reduction, .rows_per_chunk = settings.rows_per_chunk, .ssd_chunk = 16},
               ws, [&](std::span<const OutputRow> rows, MatView<const float> normed) {
+                const std::vector<float> values = OnHost(exec, normed);
                 for (size_t r = 0; r < rows.size(); ++r) {
                   Output& out = outputs[rows[r].sequence];
                   out.positions.push_back(rows[r].position);
-                  out.rows.insert(out.rows.end(), normed.Row(r), normed.Row(r) + normed.cols);
+                  const auto row = values.begin() + static_cast<int64_t>(r) * normed.cols;
+                  out.rows.insert(out.rows.end(), row, row + normed.cols);
                 }
               });
   for (size_t i = 0; i < texts.size(); ++i) outputs[i].state = slots.State(i);

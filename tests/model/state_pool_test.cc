@@ -24,7 +24,7 @@ class Pools : public ::testing::TestWithParam<Kind> {
     Prefill(model_, exec_, pool, {&input, 1}, {.ssd_chunk = 16}, ws, nullptr);
   }
   const Model model_ = MakeModel({.kind = GetParam()});
-  const Exec exec_ = ExecOn(testing::TestDevice());
+  const Exec exec_ = ExecOn(testing::DeviceUnderTest());
 };
 
 TEST_P(Pools, TheLayoutIsTheSumOfTheLayers) {

@@ -34,12 +34,12 @@ class StateFile : public ::testing::Test {
 
   void Save() { SaveState(model_, slots_.pool, sequence_, path_); }
   void Load(const Model& model) {
-    testing::Slots other(model, ExecOn(testing::TestDevice()), 1);
+    testing::Slots other(model, ExecOn(testing::DeviceUnderTest()), 1);
     LoadState(model, path_, other.pool, other.sequences[0]);
   }
 
   const Model model_ = testing::MakeModel({.n_layer = 1});
-  testing::Slots slots_{model_, ExecOn(testing::TestDevice()), 2};
+  testing::Slots slots_{model_, ExecOn(testing::DeviceUnderTest()), 2};
   Sequence& sequence_ = slots_.sequences[0];
   std::vector<float> values_ = std::vector<float>(model_.state_layout().floats());
   std::filesystem::path path_ =

@@ -15,11 +15,11 @@ namespace pith {
 namespace {
 
 using testing::Compile;
+using testing::DeviceUnderTest;
 using testing::Kind;
 using testing::MakeModel;
 using testing::RandomIds;
 using testing::Slots;
-using testing::TestDevice;
 
 struct Output {
   std::vector<int32_t> positions;
@@ -34,7 +34,8 @@ class Reader {
  public:
   Reader(const Model& model, const Exec& exec, StatePool& pool, Workspace& ws,
          const std::string& reduce, std::vector<int32_t> text)
-      : pool_(pool),
+      : exec_(exec),
+        pool_(pool),
         text_(std::move(text)),
         sequence_{.slot = pool.Take()},
         reduction_(Compile(reduce, model)),
@@ -45,10 +46,9 @@ class Reader {
   bool done() const { return pass_.done(); }
   void Advance(int64_t rows) {
     pass_.Advance(rows, [&](std::span<const OutputRow> outputs, MatView<const float> normed) {
-      for (size_t r = 0; r < outputs.size(); ++r) {
-        output_.positions.push_back(outputs[r].position);
-        output_.rows.insert(output_.rows.end(), normed.Row(r), normed.Row(r) + normed.cols);
-      }
+      const std::vector<float> values = testing::OnHost(exec_, normed);
+      for (const OutputRow& row : outputs) output_.positions.push_back(row.position);
+      output_.rows.insert(output_.rows.end(), values.begin(), values.end());
     });
   }
   Output Finish() {
@@ -59,6 +59,7 @@ class Reader {
   }
 
  private:
+  const Exec exec_;
   StatePool& pool_;
   std::vector<int32_t> text_;
   Sequence sequence_;
@@ -89,7 +90,7 @@ class SteppedPass : public ::testing::TestWithParam<Kind> {
   }
 
   const Model model_ = MakeModel({.kind = GetParam(), .n_groups = 2});
-  const Exec exec_ = ExecOn(TestDevice(), 2);
+  const Exec exec_ = ExecOn(DeviceUnderTest(), 2);
 };
 
 TEST_P(SteppedPass, SameBitsForAnyBudget) {

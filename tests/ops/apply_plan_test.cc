@@ -14,7 +14,7 @@ namespace {
 
 using namespace ops_testing;
 
-class ApplyPlanTest : public CpuTest {};
+class ApplyPlanTest : public ::testing::Test {};
 
 Plan DrawPlan(Random& random, int64_t rows, bool weighted, MergeRule rule) {
   Plan plan;
@@ -50,8 +50,8 @@ TEST_F(ApplyPlanTest, AgreesWithReference) {
         for (const Branch branch : {Branch::kHidden, Branch::kResidual}) {
           Strided expected = before, actual = before, other = before;
           ApplyPlan(kReference, plan, branch, expected.view());
-          ApplyPlan(Cpu(1), plan, branch, actual.view());
-          ApplyPlan(Cpu(3), plan, branch, other.view());
+          ApplyPlan(Tested(1), plan, branch, actual.view());
+          ApplyPlan(Tested(3), plan, branch, other.view());
           const int64_t kept = rows - static_cast<int64_t>(plan.removed.size());
           ExpectSameBits(other.view().Rows(0, kept), actual.view().Rows(0, kept));
           std::vector<int64_t> members(rows, 0);

@@ -11,7 +11,7 @@ namespace {
 
 using namespace ops_testing;
 
-class CausalConv1dTest : public CpuTest {};
+class CausalConv1dTest : public ::testing::Test {};
 
 struct Case {
   Case(uint32_t seed, std::vector<Segment> segments, int64_t channels, int64_t d_conv)
@@ -39,7 +39,7 @@ struct Case {
   std::vector<Segment> segments;
   int64_t channels, d_conv;
   Strided x;
-  std::vector<float> weight, bias;
+  Shared<float> weight, bias;
   States states;
 };
 
@@ -56,7 +56,7 @@ void Compare(std::vector<Segment> segments, int64_t channels, int64_t d_conv, bo
   }
   States states = c.states, expected_states = c.states;
   c.Run(kReference, c.segments, expected_states.view(), expected, with_bias);
-  c.Run(Cpu(2), c.segments, states.view(), out, with_bias);
+  c.Run(Tested(2), c.segments, states.view(), out, with_bias);
   // |x| ≤ 3 and |weight|, |bias| ≤ 1 bound the sum of magnitudes.
   ExpectNear(out, expected, [&](int64_t r, int64_t i) {
     return 1.1 * (d_conv + 2) * kRounding * (3 * d_conv + 1) +
@@ -81,13 +81,13 @@ TEST_F(CausalConv1dTest, AnyCutGivesTheSameBits) {
   const Case c(5, SegmentsOf({kRows}), 37, 4);
   Strided whole(kRows, 37);
   States end = c.states;
-  c.Run(Cpu(), c.segments, end.view(), whole);
+  c.Run(Tested(), c.segments, end.view(), whole);
   for (int64_t cut = 0; cut <= kRows; ++cut) {
     SCOPED_TRACE(StrCat("cut at ", cut));
     Strided out(kRows, 37);
     States states = c.states;
     for (const Segment part : {Segment{0, cut}, Segment{cut, kRows - cut}}) {
-      c.Run(Cpu(2), std::span(&part, 1), states.view(), out);
+      c.Run(Tested(2), std::span(&part, 1), states.view(), out);
     }
     ExpectSameBits(out.view(), whole.view());
     ExpectSameBits(states.Of(0), end.Of(0));
@@ -99,11 +99,11 @@ TEST_F(CausalConv1dTest, SegmentsAndThreadsDoNotMix) {
   const int64_t rows = RowsOf(c.segments);
   Strided whole(rows, 700);
   States end = c.states;
-  c.Run(Cpu(1), c.segments, end.view(), whole);
+  c.Run(Tested(1), c.segments, end.view(), whole);
   for (const int threads : {2, 3}) {
     Strided out(rows, 700);
     States states = c.states;
-    c.Run(Cpu(threads), c.segments, states.view(), out);
+    c.Run(Tested(threads), c.segments, states.view(), out);
     for (const Segment s : c.segments) {
       ExpectSameBits(out.view().Rows(s.begin, s.count), whole.view().Rows(s.begin, s.count));
     }
@@ -112,7 +112,7 @@ TEST_F(CausalConv1dTest, SegmentsAndThreadsDoNotMix) {
     const Segment s = c.segments[i];
     Strided out(rows, 700);
     States states = c.states;
-    c.Run(Cpu(), std::span(&s, 1), states.view(i), out);
+    c.Run(Tested(), std::span(&s, 1), states.view(i), out);
     ExpectSameBits(out.view().Rows(s.begin, s.count), whole.view().Rows(s.begin, s.count));
     ExpectSameBits(states.Of(i), end.Of(i));
   }

@@ -1,7 +1,8 @@
-// Embed is exact in every dtype, so CPU and reference give the same bits; and a device that the
+// Embed is exact in every dtype, so all devices give the same bits; and a device that the
 // build lacks is refused by name.
 #include "ops/embed.h"
 
+#include "ops/backends.h"
 #include "tests/ops/ops_testing.h"
 
 namespace pith {
@@ -9,7 +10,7 @@ namespace {
 
 using namespace ops_testing;
 
-class EmbedTest : public CpuTest {};
+class EmbedTest : public ::testing::Test {};
 
 TEST_F(EmbedTest, WidensExactly) {
   const std::vector<int32_t> ids = {2, 0, 2, 4, 1};
@@ -28,7 +29,7 @@ TEST_F(EmbedTest, WidensExactly) {
       // Alone, and where it is also the head's matrix, packed.
       for (const WeightUse use : {WeightUse::kTable, WeightUse::kBoth}) {
         for (const Precision precision : {Precision::kF32, Precision::kBF16}) {
-          Exec exec = Cpu(2);
+          Exec exec = Tested(2);
           exec.precision = precision;
           Strided out(5, cols);
           Embed(exec, exec.backend->Prepare(exec, stored, use).view(), ids, out.view());
@@ -49,18 +50,32 @@ TEST_F(EmbedTest, IdsOutOfRangeAreBugs) {
   const WeightView view = RowsOf({DType::kF32, table, 2, 1});
   Strided out(1, 1);
   for (const int32_t id : {-1, 2}) {
-    EXPECT_THROW(Embed(Cpu(), view, std::span(&id, 1), out.view()), Error);
+    EXPECT_THROW(Embed(Tested(), view, std::span(&id, 1), out.view()), Error);
   }
 }
 
 TEST(BackendTest, AMissingBackendIsNamed) {
-  if (CudaBackend() != nullptr) GTEST_SKIP() << "this build has it";
+  if (CudaDevices() >= 0) GTEST_SKIP() << "this build has all backends";
   try {
     BackendOf(Device::kCuda);
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
     EXPECT_NE(std::string(error.what()).find("cuda"), std::string::npos);
+  }
+}
+
+// None at all, or one less than was asked for.
+TEST(BackendTest, AMissingGpuIsNamed) {
+  if (CudaDevices() < 0) GTEST_SKIP() << "built without the CUDA backend";
+  try {
+    BackendOf(Device::kCuda, CudaDevices());
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
+    const std::string expected =
+        CudaDevices() == 0 ? "no NVIDIA GPU" : StrCat("this machine has ", CudaDevices(), " GPU");
+    EXPECT_NE(std::string(error.what()).find(expected), std::string::npos) << error.what();
   }
 }
 

@@ -1,4 +1,4 @@
-// FarWeights, CPU against reference.
+// FarWeights against the reference.
 //
 // Bound: with |dt + bias| ≤ 9, Δ in f32 has a relative error of at most 9 roundings through the
 // argument and 6 of its own: r = 15 · 2⁻²⁴. The exponent T = Σ Δ a then errs by at most r · |T| and
@@ -12,20 +12,20 @@ namespace {
 
 using namespace ops_testing;
 
-class FarWeightsTest : public CpuTest {};
+class FarWeightsTest : public ::testing::Test {};
 
 struct Result {
   Strided weight;
-  std::vector<float> decay;
+  Shared<float> decay;
   std::vector<double> chunk_decay, chunk_mass;
 };
 
 Result Weigh(const Exec& exec, const FarRegion& region, const Strided& dt,
-             const std::vector<float>& bias, const std::vector<float>& a, float dt_max) {
+             const Shared<float>& bias, const Shared<float>& a, float dt_max) {
   const auto heads = static_cast<int64_t>(a.size());
   const int64_t pairs = heads * CountChunks(region);
   Result r{.weight = Strided(heads, region.far),
-           .decay = std::vector<float>(heads),
+           .decay = Shared<float>(heads),
            .chunk_decay = std::vector<double>(pairs),
            .chunk_mass = std::vector<double>(pairs)};
   FarWeights(exec, {.region = region,
@@ -51,10 +51,10 @@ TEST_F(FarWeightsTest, AgreesWithReference) {
         SCOPED_TRACE(StrCat("seed ", seed, ", far ", far, ", heads ", heads, ", chunk ", chunk));
         Random random(seed);
         const Strided dt(random, far, heads, -8, 3);
-        const std::vector<float> bias = random.Vector(heads), a = random.Vector(heads, -2, -0.01f);
+        const Shared<float> bias = random.Vector(heads), a = random.Vector(heads, -2, -0.01f);
         const Result expected = Weigh(kReference, region, dt, bias, a, 2);
-        const Result actual = Weigh(Cpu(1), region, dt, bias, a, 2);
-        const Result threads = Weigh(Cpu(3), region, dt, bias, a, 2);
+        const Result actual = Weigh(Tested(1), region, dt, bias, a, 2);
+        const Result threads = Weigh(Tested(3), region, dt, bias, a, 2);
         ExpectSameBits(threads.weight.view(), actual.weight.view());
         EXPECT_EQ(threads.chunk_mass, actual.chunk_mass);
         const double r = 15 * kRounding;
@@ -85,25 +85,23 @@ TEST_F(FarWeightsTest, AgreesWithReference) {
 // By the definition, one sum a row, for steps that softplus leaves as they are (Δ = dt above 50).
 TEST(FarWeights, EqualTheirDefinition) {
   const FarRegion region{.far = 5, .chunk = 2};
-  const float dt[] = {60, 50, 80, 55, 70}, bias = 0, a = -0.01f;
-  float weight[5], decay;
+  const Shared<float> dt = {60, 50, 80, 55, 70}, bias = {0}, a = {-0.01f};
+  Shared<float> weight(5), decay(1);
   double chunk_decay[3], chunk_mass[3];
-  std::vector<Exec> backends = {kReference};
-  if (CpuBackend() != nullptr) backends.push_back(Cpu());
-  for (const Exec& exec : backends) {
+  for (const Exec& exec : ReferenceAndTested()) {
     FarWeights(exec, {.region = region,
-                      .dt = {dt, 5, 1},
-                      .dt_bias = {&bias, 1},
-                      .a = {&a, 1},
-                      .weight = {weight, 1, 5},
-                      .decay = {&decay, 1},
+                      .dt = {dt.data(), 5, 1},
+                      .dt_bias = Vec(bias),
+                      .a = Vec(a),
+                      .weight = {weight.data(), 1, 5},
+                      .decay = {decay.data(), 1},
                       .chunk_decay = chunk_decay,
                       .chunk_mass = chunk_mass});
     const double after[] = {2.55, 2.05, 1.25, 0.7, 0};
     for (int t = 0; t < 5; ++t) {
       EXPECT_NEAR(weight[t], dt[t] * std::exp(-after[t]), 1e-6 * dt[t]);
     }
-    EXPECT_NEAR(decay, std::exp(-3.15), 1e-6);
+    EXPECT_NEAR(decay[0], std::exp(-3.15), 1e-6);
     EXPECT_NEAR(chunk_decay[0], std::exp(-2.55), 1e-6);
     EXPECT_NEAR(chunk_decay[1], std::exp(-1.25), 1e-6);
     EXPECT_EQ(chunk_decay[2], 1);

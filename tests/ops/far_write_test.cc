@@ -32,9 +32,9 @@ struct Layer {
   Shape shape;
   Random random;
   Strided rows, dt;
-  std::vector<float> w, bias, conv_weight, conv_bias, conv_state, ssm_state, dt_bias, a;
+  Shared<float> w, bias, conv_weight, conv_bias, conv_state, ssm_state, dt_bias, a;
   Strided weight;
-  std::vector<float> decay;
+  Shared<float> decay;
   std::vector<double> chunk_decay, chunk_mass;
 
   Layer(const Shape& s, uint32_t seed)
@@ -70,7 +70,7 @@ struct Layer {
   }
 
   struct States {
-    std::vector<float> conv, ssm;
+    Shared<float> conv, ssm;
   };
   States Write(const Exec& exec, const std::vector<uint8_t>& needed) const {
     States states{conv_state, ssm_state};
@@ -131,7 +131,7 @@ std::vector<uint8_t> Mask(const Layer& layer, uint32_t seed, float share) {
   return needed;
 }
 
-class FarWriteTest : public CpuTest {};
+class FarWriteTest : public ::testing::Test {};
 
 // far, chunk, heads, head_dim, groups, d_state, d_conv, d_model: short regions that end within the
 // convolution's window, one block of rows and several, and the tails of every vector width.
@@ -148,8 +148,8 @@ TEST_F(FarWriteTest, AgreesWithReference) {
       const Layer layer(shape, seed);
       const std::vector<uint8_t> needed = Mask(layer, seed, share);
       const Layer::States expected = layer.Write(kReference, needed);
-      const Layer::States actual = layer.Write(Cpu(1), needed);
-      const Layer::States threads = layer.Write(Cpu(3), needed);
+      const Layer::States actual = layer.Write(Tested(1), needed);
+      const Layer::States threads = layer.Write(Tested(3), needed);
       ExpectSameBits(threads.ssm, actual.ssm);
       ExpectSameBits(threads.conv, actual.conv);
       ExpectClose(layer, actual, expected, needed);
@@ -158,8 +158,6 @@ TEST_F(FarWriteTest, AgreesWithReference) {
 }
 
 TEST(FarWrite, WithAllNeededEqualsTheStatesOfTheLayer) {
-  std::vector<Exec> backends = {kReference};
-  if (CpuBackend() != nullptr) backends.push_back(Cpu(2));
   for (const Shape& shape : kShapes) {
     SCOPED_TRACE(StrCat("far ", shape.far));
     const Layer layer(shape, 3);
@@ -169,7 +167,7 @@ TEST(FarWrite, WithAllNeededEqualsTheStatesOfTheLayer) {
     Strided y(shape.far, d_inner);
     const Segment segment{0, shape.far};
     const int32_t slot = 0;
-    const std::vector<float> d(shape.heads, 0.0f);
+    const Shared<float> d(shape.heads, 0.0f);
     Linear(kReference, layer.rows.view(), layer.InProj(kReference).view(), Vec(layer.bias),
            in.view());
     CausalConv1d(kReference, {.x = in.view(),
@@ -195,7 +193,7 @@ TEST(FarWrite, WithAllNeededEqualsTheStatesOfTheLayer) {
                      .states = {expected.ssm.data(), 0, {&slot, 1}},
                      .y = y.view()});
     const std::vector<uint8_t> needed(layer.chunk_mass.size(), 1);
-    for (const Exec& exec : backends) {
+    for (const Exec& exec : ReferenceAndTested({2})) {
       ExpectClose(layer, layer.Write(exec, needed), expected, needed);
     }
   }

@@ -20,12 +20,6 @@ namespace {
 
 using namespace ops_testing;
 
-std::vector<Exec> Backends() {
-  std::vector<Exec> backends = {kReference};
-  if (CpuBackend() != nullptr) backends.insert(backends.end(), {Cpu(1), Cpu(2)});
-  return backends;
-}
-
 // `bound` is for a backend with a kernel.
 void ExpectFused(bool kernel, const Strided& fused, const Strided& composition, double bound) {
   ExpectNear(fused, composition, [&](int64_t, int64_t) { return kernel ? bound : 0; });
@@ -35,15 +29,15 @@ void ExpectFused(bool kernel, const Strided& fused, const Strided& composition, 
 constexpr double Sum(int64_t terms) { return static_cast<double>(terms + 8) * kRounding; }
 
 TEST(Fused, NormLinear) {
-  for (const Exec& exec : Backends()) {
+  for (const Exec& exec : ReferenceAndTested({1, 2})) {
     const bool kernel = KernelsFor(exec).norm_linear != nullptr;
     for (const bool step : {false, true}) {
       for (const int64_t rows : {1, 5, 33}) {
         constexpr int64_t kIn = 37, kOuts[] = {19, 64};
         Random random(static_cast<uint32_t>(rows));
         const Strided x(random, rows, kIn), h(random, rows, kIn);
-        const std::vector<float> weight = random.Vector(kIn), bias = random.Vector(kOuts[0]);
-        std::vector<float> w[2];
+        const Shared<float> weight = random.Vector(kIn), bias = random.Vector(kOuts[0]);
+        Shared<float> w[2];
         for (int i : {0, 1}) w[i] = random.Vector(kOuts[i] * kIn, -1.0f / kIn, 1.0f / kIn);
         const Weight weights[] = {Prepare(exec, w[0], kOuts[0], kIn),
                                   Prepare(exec, w[1], kOuts[1], kIn)};
@@ -81,15 +75,15 @@ TEST(Fused, NormLinear) {
 }
 
 TEST(Fused, LinearAdd) {
-  for (const Exec& exec : Backends()) {
+  for (const Exec& exec : ReferenceAndTested({1, 2})) {
     const bool kernel = KernelsFor(exec).linear_add != nullptr;
     for (const bool step : {false, true}) {
       for (const int64_t rows : {1, 4, 31}) {
         constexpr int64_t kIn = 45, kOut = 33;
         Random random(static_cast<uint32_t>(rows + 100));
         const Strided x(random, rows, kIn), residual(random, rows, kOut);
-        const std::vector<float> bias = random.Vector(kOut);
-        const std::vector<float> w = random.Vector(kOut * kIn, -1.0f / kIn, 1.0f / kIn);
+        const Shared<float> bias = random.Vector(kOut);
+        const Shared<float> w = random.Vector(kOut * kIn, -1.0f / kIn, 1.0f / kIn);
         const Weight prepared = Prepare(exec, w, kOut, kIn);
         const WeightView& weights = prepared.view();
         const auto run = [&](int form) {
@@ -139,7 +133,7 @@ TEST(Fused, ConvSsdGate) {
   constexpr int64_t kHeads = 4, kDim = 9, kGroups = 2, kStates = 5, kInner = kHeads * kDim;
   constexpr int64_t kChannels = kInner + 2 * kGroups * kStates;
   const int64_t rows = RowsOf(kSegments);
-  for (const Exec& exec : Backends()) {
+  for (const Exec& exec : ReferenceAndTested({1, 2})) {
     const bool kernel = KernelsFor(exec).conv_ssd_gate != nullptr;
     for (const bool step : {false, true}) {
       for (const bool all : {true, false}) {
@@ -147,9 +141,9 @@ TEST(Fused, ConvSsdGate) {
         const Strided x(random, rows, kChannels), dt(random, rows, kHeads, -3, 0);
         const int64_t wanted = all ? rows : static_cast<int64_t>(kWanted.size());
         const Strided z(random, wanted, kInner);
-        const std::vector<float> weight = random.Vector(4 * kChannels, -0.25f, 0.25f);
-        const std::vector<float> bias(kHeads, 0), a = random.Vector(kHeads, -2, -0.1f);
-        const std::vector<float> d = random.Vector(kHeads), norm = random.Vector(kInner);
+        const Shared<float> weight = random.Vector(4 * kChannels, -0.25f, 0.25f);
+        const Shared<float> bias(kHeads, 0), a = random.Vector(kHeads, -2, -0.1f);
+        const Shared<float> d = random.Vector(kHeads), norm = random.Vector(kInner);
         const States conv_state(random, kSegments.size(), 3 * kChannels);
         const States ssm_state(random, kSegments.size(), kHeads * kStates * kDim);
         const auto run = [&](int form, bool keep) {
@@ -218,7 +212,7 @@ TEST(Fused, ConvSsdGate) {
 TEST(Fused, ScanGate) {
   constexpr int64_t kInner = 70, kStates = 5;
   const int64_t rows = RowsOf(kSegments);
-  for (const Exec& exec : Backends()) {
+  for (const Exec& exec : ReferenceAndTested({1, 2})) {
     const bool kernel = KernelsFor(exec).scan_gate != nullptr;
     for (const bool all : {true, false}) {
       Random random(19);
@@ -226,8 +220,8 @@ TEST(Fused, ScanGate) {
       const Strided b(random, rows, kStates), c(random, rows, kStates);
       const int64_t wanted = all ? rows : static_cast<int64_t>(kWanted.size());
       const Strided z(random, wanted, kInner);
-      const std::vector<float> bias(kInner, 0), a = random.Vector(kInner * kStates, -2, -0.1f);
-      const std::vector<float> d = random.Vector(kInner);
+      const Shared<float> bias(kInner, 0), a = random.Vector(kInner * kStates, -2, -0.1f);
+      const Shared<float> d = random.Vector(kInner);
       const States state(random, kSegments.size(), kInner * kStates);
       const auto run = [&](int form, bool keep) {
         Left left{Strided(wanted, kInner), States(), state};
@@ -273,7 +267,7 @@ TEST(Fused, ScanGate) {
 }
 
 TEST(Fused, ACallersMistakeIsFound) {
-  std::vector<float> data(64);
+  Shared<float> data(64);
   const MatView<float> two(data.data(), 2, 4), three(data.data(), 3, 4);
   const WeightView w = RowsOf({DType::kF32, data.data(), 4, 4});
   const Projection wrong{w, {}, three};

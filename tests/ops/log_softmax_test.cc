@@ -8,7 +8,7 @@ namespace {
 
 using namespace ops_testing;
 
-class LogSoftmaxTest : public CpuTest {};
+class LogSoftmaxTest : public ::testing::Test {};
 
 void Compare(int64_t rows, int64_t vocab, float spread) {
   const uint32_t seed = rows * 101 + vocab;
@@ -21,7 +21,7 @@ void Compare(int64_t rows, int64_t vocab, float spread) {
   }
   std::vector<LabelScore> expected(rows), out(rows);
   ScoreLabels(kReference, logits.view(), labels, expected);
-  ScoreLabels(Cpu(2), logits.view(), labels, out);
+  ScoreLabels(Tested(2), logits.view(), labels, out);
   for (int64_t i = 0; i < rows; ++i) {
     EXPECT_NEAR(out[i].logprob, expected[i].logprob, 1e-6 * (1 + std::abs(expected[i].logprob)));
     EXPECT_NEAR(out[i].top_logprob, expected[i].top_logprob,
@@ -39,11 +39,11 @@ TEST_F(LogSoftmaxTest, AgreesWithReference) {
 }
 
 TEST_F(LogSoftmaxTest, TiesGoToTheLowerIndexAndTheTopScoresItself) {
-  std::vector<float> logits(100, 0.0f);
+  Shared<float> logits(100, 0.0f);
   logits[37] = logits[80] = 3;
   for (const int32_t label : {37, 80}) {
     LabelScore out;
-    ScoreLabels(Cpu(), {logits.data(), 1, 100}, std::span(&label, 1), std::span(&out, 1));
+    ScoreLabels(Tested(), {logits.data(), 1, 100}, std::span(&label, 1), std::span(&out, 1));
     EXPECT_EQ(out.top, 37);
     EXPECT_EQ(out.logprob, out.top_logprob);
   }
@@ -54,11 +54,11 @@ TEST_F(LogSoftmaxTest, RowsDoNotDependOnTheirBatch) {
   const Strided logits(random, 33, 9001);
   std::vector<int32_t> labels(33, 4);
   std::vector<LabelScore> whole(33);
-  ScoreLabels(Cpu(1), logits.view(), labels, whole);
+  ScoreLabels(Tested(1), logits.view(), labels, whole);
   for (const int threads : {1, 2, 3}) {
     for (int64_t i = 0; i < 33; ++i) {
       LabelScore one;
-      ScoreLabels(Cpu(threads), logits.view().Rows(i, 1), std::span(&labels[i], 1),
+      ScoreLabels(Tested(threads), logits.view().Rows(i, 1), std::span(&labels[i], 1),
                   std::span(&one, 1));
       EXPECT_EQ(one.logprob, whole[i].logprob);
       EXPECT_EQ(one.top_logprob, whole[i].top_logprob);

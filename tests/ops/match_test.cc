@@ -47,7 +47,7 @@ bool InRange(int32_t source, int32_t target, const MatchRange& range) {
   return range.window == 0 || std::abs(target - source) <= range.window;
 }
 
-class MatchTest : public CpuTest {};
+class MatchTest : public ::testing::Test {};
 
 TEST_F(MatchTest, AgreesWithReference) {
   for (const int64_t cols : {1, 3, 16, 33, 255, 256, 257, 600}) {
@@ -57,8 +57,8 @@ TEST_F(MatchTest, AgreesWithReference) {
         SCOPED_TRACE(StrCat(rows, " × ", cols, ", window ", range.window));
         const Problem problem(static_cast<uint32_t>(rows * 47 + cols), rows, cols);
         const std::vector<Match> expected = problem.Run(kReference, range);
-        const std::vector<Match> actual = problem.Run(Cpu(1), range);
-        EXPECT_EQ(problem.Run(Cpu(3), range), actual);
+        const std::vector<Match> actual = problem.Run(Tested(1), range);
+        EXPECT_EQ(problem.Run(Tested(3), range), actual);
         const double bound = static_cast<double>(cols + 4) * kRounding;
         for (size_t i = 0; i < actual.size(); ++i) {
           ASSERT_EQ(actual[i].target < 0, expected[i].target < 0);
@@ -92,15 +92,9 @@ TEST(Match, TakesTheLargestInRange) {
   }
 }
 
-std::vector<Exec> Backends() {
-  std::vector<Exec> backends = {kReference};
-  if (CpuBackend() != nullptr) backends.insert(backends.end(), {Cpu(1), Cpu(2)});
-  return backends;
-}
-
 // Equal rows tie, whatever tile or panel they fall into, and the first one is taken.
 TEST(Match, TheFirstOfEqualsIsTaken) {
-  for (const Exec& exec : Backends()) {
+  for (const Exec& exec : ReferenceAndTested({1, 2})) {
     Problem problem(11, 200, 300);
     for (const int32_t target : problem.targets) {
       for (int64_t c = 0; c < 300; ++c) problem.features.view().Row(target)[c] = float(c % 7 - 3);
@@ -112,9 +106,9 @@ TEST(Match, TheFirstOfEqualsIsTaken) {
 TEST(Match, RowsWithoutADirectionHaveCosineZero) {
   constexpr float kInf = std::numeric_limits<float>::infinity();
   constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
-  const std::vector<float> rows = {1, 0, 0, 0, kNaN, 1, -1, 0, kInf, 0, 0, 2};
+  const Shared<float> rows = {1, 0, 0, 0, kNaN, 1, -1, 0, kInf, 0, 0, 2};
   const std::vector<int32_t> sources = {0, 1, 2}, targets = {3, 4, 5};
-  for (const Exec& exec : Backends()) {
+  for (const Exec& exec : ReferenceAndTested({1, 2})) {
     const std::vector<Match> best = BestMatches(exec, {rows.data(), 6, 2}, sources, targets, {});
     // Of row 0: −1, 0 by infinity, 0 by a right angle. Rows 1 and 2: 0 with all.
     EXPECT_EQ(best, (std::vector<Match>{{4, 0}, {3, 0}, {3, 0}}));
@@ -122,7 +116,7 @@ TEST(Match, RowsWithoutADirectionHaveCosineZero) {
 }
 
 TEST(Match, ACallersMistakeIsFound) {
-  const std::vector<float> rows(8, 1);
+  const Shared<float> rows(8, 1);
   const MatView<const float> view(rows.data(), 4, 2);
   const auto run = [&](std::vector<int32_t> sources, std::vector<int32_t> targets) {
     BestMatches(kReference, view, sources, targets, {});

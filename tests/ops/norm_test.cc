@@ -13,7 +13,7 @@ namespace {
 
 using namespace ops_testing;
 
-class NormTest : public CpuTest {};
+class NormTest : public ::testing::Test {};
 
 struct AddNormCase {
   bool add, sum, weight, bias, layer_norm;
@@ -25,7 +25,7 @@ void CompareAddNorm(int64_t rows, int64_t d, const AddNormCase& kind) {
                       kind.sum, ", weight ", kind.weight, ", layer_norm ", kind.layer_norm));
   Random random(seed);
   const Strided x(random, rows, d), add(random, rows, d);
-  const std::vector<float> weight = random.Vector(d, 0.5f, 1.5f), bias = random.Vector(d);
+  const Shared<float> weight = random.Vector(d, 0.5f, 1.5f), bias = random.Vector(d);
   const auto run = [&](const Exec& exec, Strided& sum, Strided& out) {
     AddNormArgs args = {.x = x.view(), .layer_norm = kind.layer_norm, .out = out.view()};
     if (kind.add) args.add = add.view();
@@ -36,7 +36,7 @@ void CompareAddNorm(int64_t rows, int64_t d, const AddNormCase& kind) {
   };
   Strided sum(rows, d), out(rows, d), expected_sum(rows, d), expected(rows, d);
   run(kReference, expected_sum, expected);
-  run(Cpu(2), sum, out);
+  run(Tested(2), sum, out);
   if (kind.sum) ExpectSameBits(sum.view(), expected_sum.view());
   ExpectNear(out, expected, [&](int64_t r, int64_t c) {
     double mean = 0, square = 0, largest = 0;
@@ -70,11 +70,11 @@ TEST_F(NormTest, SumMayBeX) {
   Random random(3);
   const Strided x(random, 5, 33), add(random, 5, 33);
   Strided sum(5, 33), out(5, 33), in_place = x, in_place_out(5, 33);
-  AddNorm(Cpu(), {.x = x.view(), .add = add.view(), .sum = sum.view(), .out = out.view()});
-  AddNorm(Cpu(), {.x = in_place.view(),
-                  .add = add.view(),
-                  .sum = in_place.view(),
-                  .out = in_place_out.view()});
+  AddNorm(Tested(), {.x = x.view(), .add = add.view(), .sum = sum.view(), .out = out.view()});
+  AddNorm(Tested(), {.x = in_place.view(),
+                     .add = add.view(),
+                     .sum = in_place.view(),
+                     .out = in_place_out.view()});
   ExpectSameBits(in_place.view(), sum.view());
   ExpectSameBits(in_place_out.view(), out.view());
 }
@@ -82,17 +82,17 @@ TEST_F(NormTest, SumMayBeX) {
 TEST_F(NormTest, RowsDoNotDependOnTheirBatch) {
   Random random(4);
   const Strided x(random, 300, 500), z(random, 300, 500, -10, 10);
-  const std::vector<float> weight = random.Vector(500);
+  const Shared<float> weight = random.Vector(500);
   const auto run = [&](int threads, int64_t begin, int64_t count, bool gate) {
     Strided out(count, 500);
     if (gate) {
-      Gate(Cpu(threads), {.y = x.view().Rows(begin, count),
-                          .z = z.view().Rows(begin, count),
-                          .norm_weight = Vec(weight),
-                          .group = 100,
-                          .out = out.view()});
+      Gate(Tested(threads), {.y = x.view().Rows(begin, count),
+                             .z = z.view().Rows(begin, count),
+                             .norm_weight = Vec(weight),
+                             .group = 100,
+                             .out = out.view()});
     } else {
-      AddNorm(Cpu(threads),
+      AddNorm(Tested(threads),
               {.x = x.view().Rows(begin, count), .weight = Vec(weight), .out = out.view()});
     }
     return out;
@@ -114,7 +114,7 @@ void CompareGate(int64_t rows, int64_t group, int64_t groups, bool norm, bool no
   Random random(seed);
   const int64_t cols = group * groups;
   const Strided y(random, rows, cols), z(random, rows, cols, -30, 30);
-  const std::vector<float> weight = random.Vector(cols, 0.5f, 1.5f);
+  const Shared<float> weight = random.Vector(cols, 0.5f, 1.5f);
   const auto run = [&](const Exec& exec, Strided& out) {
     Gate(exec, {.y = y.view(),
                 .z = z.view(),
@@ -125,17 +125,17 @@ void CompareGate(int64_t rows, int64_t group, int64_t groups, bool norm, bool no
   };
   Strided out(rows, cols), expected(rows, cols), in_place = y;
   run(kReference, expected);
-  run(Cpu(2), out);
+  run(Tested(2), out);
   // 1e-37: where e⁻ᶻ would be subnormal or overflow, silu's absolute error stays below that.
   ExpectNear(out, expected, [&](int64_t r, int64_t c) {
     return (group + 30) * kRounding * std::abs(expected.At(r, c)) + 1e-37;
   });
-  Gate(Cpu(), {.y = in_place.view(),
-               .z = z.view(),
-               .norm_weight = norm ? Vec(weight) : VecView<const float>(),
-               .group = group,
-               .norm_before_gate = norm_before_gate,
-               .out = in_place.view()});
+  Gate(Tested(), {.y = in_place.view(),
+                  .z = z.view(),
+                  .norm_weight = norm ? Vec(weight) : VecView<const float>(),
+                  .group = group,
+                  .norm_before_gate = norm_before_gate,
+                  .out = in_place.view()});
   ExpectSameBits(in_place.view(), out.view());
 }
 
@@ -156,7 +156,7 @@ TEST_F(NormTest, GateSaturates) {
     y.view().Row(0)[i] = 1;
     z.view().Row(0)[i] = inputs[i];
   }
-  Gate(Cpu(), {.y = y.view(), .z = z.view(), .out = out.view()});
+  Gate(Tested(), {.y = y.view(), .z = z.view(), .out = out.view()});
   EXPECT_NEAR(out.At(0, 0), 0, 1e-35);
   EXPECT_NEAR(out.At(0, 1), 0, 1e-35);
   EXPECT_EQ(out.At(0, 2), 89);

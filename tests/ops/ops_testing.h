@@ -1,5 +1,6 @@
-// What the operators' tests share: seeded inputs in strided matrices whose padding is poisoned, and
-// comparison against the reference backend, which computes in double.
+// What the operators' tests share: seeded inputs in strided matrices whose padding is poisoned, in
+// memory that the device under test reaches, and comparison against the reference backend, which
+// computes in double.
 #ifndef PITH_TESTS_OPS_OPS_TESTING_H_
 #define PITH_TESTS_OPS_OPS_TESTING_H_
 
@@ -9,14 +10,19 @@
 #include <cmath>
 #include <cstring>
 #include <functional>
+#include <initializer_list>
 #include <limits>
 #include <random>
+#include <span>
 #include <vector>
 
 #include "ops/backend.h"
-#include "ops/backends.h"
+#include "tests/device.h"
+#include "tests/shared_memory.h"
 
 namespace pith::ops_testing {
+
+using testing::Shared;
 
 // Around the vector widths and tile sizes of every instruction set.
 inline constexpr int64_t kSizes[] = {1, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 65, 257};
@@ -25,15 +31,23 @@ inline constexpr int64_t kSizes[] = {1, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 
 inline constexpr double kRounding = 0x1p-24;
 
 inline const Exec kReference = ExecOn(Device::kReference);
-inline Exec Cpu(int threads = 1) { return ExecOn(Device::kCpu, threads); }
+// The device under test; how many threads it uses, where it uses the host's, changes no bit.
+inline Exec Tested(int threads = 1) { return ExecOn(testing::DeviceUnderTest(), threads); }
+// The reference, then the device under test with each number of threads.
+inline std::vector<Exec> ReferenceAndTested(std::initializer_list<int> threads = {1}) {
+  std::vector<Exec> backends = {kReference};
+  if (testing::DeviceUnderTest() == Device::kReference) return backends;
+  for (const int n : threads) backends.push_back(Tested(n));
+  return backends;
+}
 
 // The vector that an operator takes; empty for a null pointer.
-inline VecView<const float> Vec(const std::vector<float>& v) {
+inline VecView<const float> Vec(const Shared<float>& v) {
   return {v.data(), static_cast<int64_t>(v.size())};
 }
 
 // f32 values [rows, cols], prepared for exec's backend.
-inline Weight Prepare(const Exec& exec, const std::vector<float>& w, int64_t rows, int64_t cols) {
+inline Weight Prepare(const Exec& exec, const Shared<float>& w, int64_t rows, int64_t cols) {
   return exec.backend->Prepare(exec, {DType::kF32, w.data(), rows, cols}, WeightUse::kProduct);
 }
 
@@ -43,8 +57,8 @@ class Random {
   float Uniform(float low, float high) {
     return low + (high - low) * static_cast<float>(engine_() >> 8) * 0x1p-24f;
   }
-  std::vector<float> Vector(int64_t n, float low = -1, float high = 1) {
-    std::vector<float> v(n);
+  Shared<float> Vector(int64_t n, float low = -1, float high = 1) {
+    Shared<float> v(n);
     for (float& f : v) f = Uniform(low, high);
     return v;
   }
@@ -84,7 +98,7 @@ class Strided {
  private:
   static constexpr uint32_t kPoison = 0x7fc0dead;
   int64_t rows_, cols_, stride_;
-  std::vector<float> data_;
+  Shared<float> data_;
 };
 
 // |actual − expected| ≤ bound(r, c) everywhere; a NaN fails.
@@ -105,7 +119,7 @@ inline bool SameBits(const float* a, const float* b, int64_t n) {
   return n == 0 || std::memcmp(a, b, n * sizeof(float)) == 0;
 }
 
-inline void ExpectSameBits(const std::vector<float>& a, const std::vector<float>& b) {
+inline void ExpectSameBits(std::span<const float> a, std::span<const float> b) {
   ASSERT_EQ(a.size(), b.size());
   EXPECT_TRUE(SameBits(a.data(), b.data(), a.size()));
 }
@@ -130,7 +144,7 @@ class States {
   size_t count() const { return slots_.size(); }
   int64_t size() const { return size_; }
   float At(size_t state, int64_t i) const { return data_[Begin(state) + i]; }
-  std::vector<float> Of(size_t state) const {
+  Shared<float> Of(size_t state) const {
     return {data_.begin() + Begin(state), data_.begin() + Begin(state) + size_};
   }
   void MakePositive() {
@@ -147,7 +161,7 @@ class States {
   int64_t Begin(size_t state) const { return slots_[state] * (size_ + kGap); }
 
   int64_t size_ = 0;
-  std::vector<float> data_;
+  Shared<float> data_;
   std::vector<int32_t> slots_;
 };
 
@@ -165,14 +179,6 @@ inline std::vector<Segment> SegmentsOf(std::initializer_list<int64_t> counts) {
 inline int64_t RowsOf(const std::vector<Segment>& segments) {
   return segments.back().begin + segments.back().count;
 }
-
-// Fixture: skips where the build has no CPU backend.
-class CpuTest : public ::testing::Test {
- protected:
-  void SetUp() override {
-    if (CpuBackend() == nullptr) GTEST_SKIP() << "built without the CPU backend";
-  }
-};
 
 }  // namespace pith::ops_testing
 

@@ -4,7 +4,6 @@
 #include <limits>
 #include <numeric>
 
-#include "ops/backends.h"
 #include "tests/ops/ops_testing.h"
 
 namespace pith {
@@ -12,18 +11,12 @@ namespace {
 
 using namespace ops_testing;
 
-std::vector<Exec> Backends() {
-  std::vector<Exec> backends = {kReference};
-  if (CpuBackend() != nullptr) backends.insert(backends.end(), {Cpu(1), Cpu(3)});
-  return backends;
-}
-
 // Sizes around one row, one task of rows and several.
 constexpr std::pair<int64_t, int64_t> kShapes[] = {{1, 1},   {3, 7},     {5, 17},
                                                    {65, 33}, {300, 384}, {2, 20000}};
 
 TEST(Rows, CopiedAddedAndClipped) {
-  for (const Exec& exec : Backends()) {
+  for (const Exec& exec : ReferenceAndTested({1, 3})) {
     for (const auto& [rows, cols] : kShapes) {
       SCOPED_TRACE(StrCat(rows, " × ", cols, ", threads ", exec.threads));
       Random random(static_cast<uint32_t>(rows * 31 + cols));
@@ -45,7 +38,7 @@ TEST(Rows, CopiedAddedAndClipped) {
 }
 
 TEST(Rows, SumAndClipWorkInPlace) {
-  for (const Exec& exec : Backends()) {
+  for (const Exec& exec : ReferenceAndTested({1, 3})) {
     Random random(7);
     const Strided a(random, 9, 33), b(random, 9, 33);
     Strided sum(9, 33), left = a, right = b, clip(9, 33), clipped = a;
@@ -61,7 +54,7 @@ TEST(Rows, SumAndClipWorkInPlace) {
 }
 
 TEST(Rows, ClipKeepsNaN) {
-  for (const Exec& exec : Backends()) {
+  for (const Exec& exec : ReferenceAndTested({1, 3})) {
     Strided in(1, 2), out(1, 2);
     in.view().Row(0)[0] = std::numeric_limits<float>::quiet_NaN();
     in.view().Row(0)[1] = -std::numeric_limits<float>::infinity();
@@ -72,7 +65,7 @@ TEST(Rows, ClipKeepsNaN) {
 }
 
 TEST(Rows, GatheredInAnyOrderAndAdded) {
-  for (const Exec& exec : Backends()) {
+  for (const Exec& exec : ReferenceAndTested({1, 3})) {
     for (const auto& [rows, cols] : kShapes) {
       Random random(static_cast<uint32_t>(rows * 37 + cols));
       const Strided a(random, rows, cols), b(random, rows + 2, cols);

@@ -18,7 +18,7 @@ namespace {
 
 using namespace ops_testing;
 
-class SelectiveScanTest : public CpuTest {};
+class SelectiveScanTest : public ::testing::Test {};
 
 struct Case {
   Case(uint32_t seed, std::vector<Segment> over, int64_t d_inner, int64_t d_state)
@@ -71,7 +71,7 @@ struct Case {
   std::vector<Segment> segments;
   int64_t rows, d_inner, d_state;
   Strided x, dt, b, c;
-  std::vector<float> dt_bias, a, d;
+  Shared<float> dt_bias, a, d;
   States states;
 };
 
@@ -84,7 +84,7 @@ void Compare(std::vector<Segment> segments, int64_t d_inner, int64_t d_state) {
   States states = c.states, expected_states = c.states, bound_states = magnitudes.states;
   const Strided expected = c.Run(kReference, c.segments, expected_states);
   const Strided bound = magnitudes.Run(kReference, c.segments, bound_states);
-  const Strided y = c.Run(Cpu(2), c.segments, states);
+  const Strided y = c.Run(Tested(2), c.segments, states);
   const double factor = (9.0 * c.rows + d_state + 12) * kRounding;
   ExpectNear(y, expected, [&](int64_t r, int64_t i) { return factor * bound.At(r, i); });
   for (size_t s = 0; s < states.count(); ++s) {
@@ -104,7 +104,7 @@ TEST_F(SelectiveScanTest, AgreesWithReference) {
 // A plain f32 scan, as one would write it first.
 Strided PlainScan(const Case& c) {
   Strided y(c.rows, c.d_inner);
-  std::vector<float> state = c.states.Of(0);
+  Shared<float> state = c.states.Of(0);
   for (int64_t t = 0; t < c.rows; ++t) {
     for (int64_t i = 0; i < c.d_inner; ++i) {
       const float dt = std::log1p(std::exp(c.dt.At(t, i) + c.dt_bias[i]));
@@ -136,19 +136,19 @@ TEST_F(SelectiveScanTest, ErrsNoMoreThanTwiceAPlainLoop) {
   const Case c(21, SegmentsOf({257}), 100, 16);
   States states = c.states, expected_states = c.states;
   const Strided expected = c.Run(kReference, c.segments, expected_states);
-  const Strided y = c.Run(Cpu(2), c.segments, states);
+  const Strided y = c.Run(Tested(2), c.segments, states);
   EXPECT_LE(RootMeanSquareError(y, expected), 2 * RootMeanSquareError(PlainScan(c), expected));
 }
 
 TEST_F(SelectiveScanTest, AnyCutGivesTheSameBits) {
   const Case c(22, SegmentsOf({12}), 37, 16);
   States end = c.states;
-  const Strided whole = c.Run(Cpu(), c.segments, end);
+  const Strided whole = c.Run(Tested(), c.segments, end);
   for (int64_t cut = 0; cut <= 12; ++cut) {
     SCOPED_TRACE(StrCat("cut at ", cut));
     States states = c.states;
     for (const Segment part : {Segment{0, cut}, Segment{cut, 12 - cut}}) {
-      const Strided y = c.Run(Cpu(2), std::span(&part, 1), states);
+      const Strided y = c.Run(Tested(2), std::span(&part, 1), states);
       ExpectSameBits(y.view().Rows(part.begin, part.count),
                      whole.view().Rows(part.begin, part.count));
     }
@@ -159,16 +159,16 @@ TEST_F(SelectiveScanTest, AnyCutGivesTheSameBits) {
 TEST_F(SelectiveScanTest, SegmentsAndThreadsDoNotMix) {
   const Case c(23, SegmentsOf({40, 1, 33}), 300, 16);
   States end = c.states;
-  const Strided whole = c.Run(Cpu(1), c.segments, end);
+  const Strided whole = c.Run(Tested(1), c.segments, end);
   for (const int threads : {2, 3}) {
     States states = c.states;
-    ExpectSameBits(c.Run(Cpu(threads), c.segments, states).view(), whole.view());
+    ExpectSameBits(c.Run(Tested(threads), c.segments, states).view(), whole.view());
     for (size_t i = 0; i < 3; ++i) ExpectSameBits(states.Of(i), end.Of(i));
   }
   for (size_t i = 0; i < 3; ++i) {
     const Segment s = c.segments[i];
     States states = c.states;
-    const Strided y = c.Run(Cpu(2), std::span(&s, 1), states.view(i));
+    const Strided y = c.Run(Tested(2), std::span(&s, 1), states.view(i));
     ExpectSameBits(y.view().Rows(s.begin, s.count), whole.view().Rows(s.begin, s.count));
     ExpectSameBits(states.Of(i), end.Of(i));
   }
@@ -179,24 +179,24 @@ TEST_F(SelectiveScanTest, SegmentsAndThreadsDoNotMix) {
 // itself.
 TEST_F(SelectiveScanTest, DecaysAreAccurateOverTheirRange) {
   constexpr int64_t kChannels = 20000;
-  std::vector<float> a(kChannels), zeros(kChannels, 0), ones(kChannels, 1);
+  Shared<float> a(kChannels), zeros(kChannels, 0), ones(kChannels, 1);
+  const Shared<float> zero = {0}, one = {1};
   for (int64_t i = 0; i < kChannels; ++i) a[i] = -130.0f * i / kChannels;
-  const float zero = 0, one = 1;
   const Segment segment = {0, 1};
   Strided y(1, kChannels);
   const int32_t slot = 0;
-  SelectiveScan(Cpu(), {.d_inner = kChannels,
-                        .d_state = 1,
-                        .x = {zeros.data(), 1, kChannels},
-                        .dt = {zeros.data(), 1, kChannels},
-                        .b = {&zero, 1, 1},
-                        .c = {&one, 1, 1},
-                        .dt_bias = Vec(zeros),
-                        .a = Vec(a),
-                        .d = Vec(zeros),
-                        .segments = std::span(&segment, 1),
-                        .states = {ones.data(), kChannels, std::span(&slot, 1)},
-                        .y = y.view()});
+  SelectiveScan(Tested(), {.d_inner = kChannels,
+                           .d_state = 1,
+                           .x = {zeros.data(), 1, kChannels},
+                           .dt = {zeros.data(), 1, kChannels},
+                           .b = {zero.data(), 1, 1},
+                           .c = {one.data(), 1, 1},
+                           .dt_bias = Vec(zeros),
+                           .a = Vec(a),
+                           .d = Vec(zeros),
+                           .segments = std::span(&segment, 1),
+                           .states = {ones.data(), kChannels, std::span(&slot, 1)},
+                           .y = y.view()});
   for (int64_t i = 0; i < kChannels; ++i) {
     const double log = a[i] * std::log(2.0);
     const double expected = std::exp(log);

@@ -14,7 +14,7 @@ namespace {
 
 using namespace ops_testing;
 
-class SsdTest : public CpuTest {};
+class SsdTest : public ::testing::Test {};
 
 struct Shape {
   int64_t heads = 4, head_dim = 24, groups = 2, d_state = 20;
@@ -84,7 +84,7 @@ struct Case {
   int64_t rows;
   Shape shape;
   Strided x, b, c, dt;
-  std::vector<float> dt_bias, a, d;
+  Shared<float> dt_bias, a, d;
   States states;
 };
 
@@ -102,7 +102,7 @@ void Compare(std::vector<Segment> segments, const Shape& shape, int64_t chunk) {
   for (const Operator op : {Ssd, SsdStep}) {
     SCOPED_TRACE(op == Ssd ? "chunked" : "by steps");
     States states = c.states;
-    const Strided y = c.Run(op, Cpu(2), chunk, states);
+    const Strided y = c.Run(op, Tested(2), chunk, states);
     ExpectNear(y, expected, [&](int64_t r, int64_t i) { return factor * bound.At(r, i); });
     for (size_t s = 0; s < states.count(); ++s) {
       for (size_t i = 0; i < states.size(); ++i) {
@@ -148,7 +148,7 @@ TEST_F(SsdTest, AgreesWithReferenceOnStrongAndWeakDecays) {
 Strided PlainLoop(const Case& c) {
   const Shape& shape = c.shape;
   Strided y(c.rows, shape.heads * shape.head_dim);
-  std::vector<float> state = c.states.Of(0);
+  Shared<float> state = c.states.Of(0);
   for (int64_t h = 0; h < shape.heads; ++h) {
     const int64_t group = h / (shape.heads / shape.groups);
     for (int64_t t = 0; t < c.rows; ++t) {
@@ -191,7 +191,7 @@ TEST_F(SsdTest, ErrsNoMoreThanTwiceAPlainLoop) {
     const double plain = RootMeanSquareError(PlainLoop(c), expected);
     for (const Operator op : {Ssd, SsdStep}) {
       States states = c.states;
-      EXPECT_LE(RootMeanSquareError(c.Run(op, Cpu(2), 64, states), expected), 2 * plain);
+      EXPECT_LE(RootMeanSquareError(c.Run(op, Tested(2), 64, states), expected), 2 * plain);
     }
   }
 }
@@ -200,12 +200,12 @@ TEST_F(SsdTest, CutsAtMultiplesOfTheChunkGiveTheSameBits) {
   const Case c(32, SegmentsOf({77}), {});
   for (const int64_t chunk : {1, 2, 16, 64}) {
     States end = c.states;
-    const Strided whole = c.Run(Ssd, Cpu(), chunk, end);
+    const Strided whole = c.Run(Ssd, Tested(), chunk, end);
     for (int64_t cut = 0; cut <= 77; cut += chunk) {
       SCOPED_TRACE(StrCat("chunk ", chunk, ", cut at ", cut));
       States states = c.states;
       for (const Segment part : {Segment{0, cut}, Segment{cut, 77 - cut}}) {
-        const Strided y = c.Run(Ssd, Cpu(2), chunk, std::span(&part, 1), states.view());
+        const Strided y = c.Run(Ssd, Tested(2), chunk, std::span(&part, 1), states.view());
         ExpectSameBits(y.view().Rows(part.begin, part.count),
                        whole.view().Rows(part.begin, part.count));
       }
@@ -217,11 +217,11 @@ TEST_F(SsdTest, CutsAtMultiplesOfTheChunkGiveTheSameBits) {
 TEST_F(SsdTest, AnyCutOfStepsGivesTheSameBits) {
   const Case c(33, SegmentsOf({12}), {});
   States end = c.states;
-  const Strided whole = c.Run(SsdStep, Cpu(), 64, end);
+  const Strided whole = c.Run(SsdStep, Tested(), 64, end);
   for (int64_t cut = 0; cut <= 12; ++cut) {
     States states = c.states;
     for (const Segment part : {Segment{0, cut}, Segment{cut, 12 - cut}}) {
-      const Strided y = c.Run(SsdStep, Cpu(2), 64, std::span(&part, 1), states.view());
+      const Strided y = c.Run(SsdStep, Tested(2), 64, std::span(&part, 1), states.view());
       ExpectSameBits(y.view().Rows(part.begin, part.count),
                      whole.view().Rows(part.begin, part.count));
     }
@@ -233,16 +233,16 @@ TEST_F(SsdTest, SegmentsAndThreadsDoNotMix) {
   const Case c(34, SegmentsOf({70, 1, 33, 128}), {.heads = 6, .head_dim = 40, .groups = 2});
   for (const Operator op : {Ssd, SsdStep}) {
     States end = c.states;
-    const Strided whole = c.Run(op, Cpu(1), 32, end);
+    const Strided whole = c.Run(op, Tested(1), 32, end);
     for (const int threads : {2, 3}) {
       States states = c.states;
-      ExpectSameBits(c.Run(op, Cpu(threads), 32, states).view(), whole.view());
+      ExpectSameBits(c.Run(op, Tested(threads), 32, states).view(), whole.view());
       for (size_t i = 0; i < 4; ++i) ExpectSameBits(states.Of(i), end.Of(i));
     }
     for (size_t i = 0; i < 4; ++i) {
       const Segment s = c.segments[i];
       States states = c.states;
-      const Strided y = c.Run(op, Cpu(2), 32, std::span(&s, 1), states.view(i));
+      const Strided y = c.Run(op, Tested(2), 32, std::span(&s, 1), states.view(i));
       ExpectSameBits(y.view().Rows(s.begin, s.count), whole.view().Rows(s.begin, s.count));
       ExpectSameBits(states.Of(i), end.Of(i));
     }

@@ -92,7 +92,7 @@ void ForSites(const std::function<void(const TestSite&, int, int64_t)>& check) {
       for (int protect : {0, 4}) {
         const int64_t max = MaxRemovable(Limit::kHalf, rows, protect);
         for (int64_t remove : {max / 3, max / 2, max}) {
-          SCOPED_TRACE(testing::Message() << rows << ' ' << seed << ' ' << remove);
+          SCOPED_TRACE(::testing::Message() << rows << ' ' << seed << ' ' << remove);
           if (remove > 0) check(site, protect, remove);
         }
       }
@@ -188,10 +188,10 @@ TEST(Ltmp, FixedMergesHalfThenPrunes) {
   });
 }
 
-class LtmpFile : public testing::Test {
+class LtmpFile : public ::testing::Test {
  protected:
   void TearDown() override { std::filesystem::remove(path_); }
-  const std::string path_ = testing::TempDir() + "ltmp_thresholds_test.json";
+  const std::string path_ = ::testing::TempDir() + "ltmp_thresholds_test.json";
 };
 
 TEST_F(LtmpFile, ThresholdsRoundTripAndDecide) {

@@ -130,7 +130,7 @@ TEST(PlanLaws, BackendsAgreeOnExactInputs) {
       const TestSite site(rows, rows);
       const int64_t remove = (rows - 4) / 2;
       const Plan expected = policy->MakePlan(site.View(Device::kReference, 1, 4), remove);
-      for (Device device : test::Devices()) {
+      for (Device device : testing::ReferenceAndTested()) {
         for (int threads : {1, 2}) {
           EXPECT_EQ(policy->MakePlan(site.View(device, threads, 4), remove), expected) << name;
         }

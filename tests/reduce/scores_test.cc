@@ -16,7 +16,7 @@ namespace {
 struct Scan {
   ScanShape shape;
   int64_t rows = 0;
-  std::vector<float> a, data;
+  testing::Shared<float> a, data;
 
   Scan(const ScanShape& s, int64_t n, uint64_t seed) : shape(s), rows(n) {
     std::mt19937_64 rng(seed);
@@ -70,16 +70,16 @@ TEST(ScanImportance, EqualsTheFormulasForBothModels) {
     const MatView<const float> rows(scan.data.data(), scan.rows, shape.row_width());
     for (ImportanceKind kind : {ImportanceKind::kDelta, ImportanceKind::kStateWrite,
                                 ImportanceKind::kFinalState, ImportanceKind::kLastRow}) {
-      std::vector<float> one(scan.rows), two(scan.rows);
+      testing::Shared<float> one(scan.rows), two(scan.rows);
       ScanImportanceArgs args{.kind = kind,
                               .shape = shape,
                               .a = {scan.a.data(), static_cast<int64_t>(scan.a.size())},
                               .rows = rows,
                               .tail = 4,
                               .importance = {one.data(), scan.rows}};
-      ScanImportance(ExecOn(test::Devices().back(), 1), args);
+      ScanImportance(ExecOn(testing::DeviceUnderTest(), 1), args);
       args.importance = {two.data(), scan.rows};
-      ScanImportance(ExecOn(test::Devices().back(), 3), args);
+      ScanImportance(ExecOn(testing::DeviceUnderTest(), 3), args);
       EXPECT_EQ(one, two);
       for (int64_t t = 0; t < scan.rows; ++t) {
         // Both sums are in double over at most 400 terms of size at most 1: the one rounding to
@@ -96,8 +96,8 @@ TEST(ScanImportance, TailQueryIsTheCosineOfKeysAndMeanQuery) {
   for (int64_t n = 0; n < shape.bc_width(); ++n)
     scan.data[2 * shape.units + n] = 0;  // row 0: B = 0
   for (int64_t tail : {0, 1, 4, 99}) {
-    std::vector<float> scores(12);
-    ScanImportance(ExecOn(test::Devices().back()),
+    testing::Shared<float> scores(12);
+    ScanImportance(ExecOn(testing::DeviceUnderTest()),
                    {.kind = ImportanceKind::kTailQuery,
                     .shape = shape,
                     .a = {scan.a.data(), static_cast<int64_t>(scan.a.size())},
@@ -139,7 +139,7 @@ TEST(Rarity, OfTheContextAndOfATable) {
 }
 
 TEST(Rarity, TablesAreReadWithChecks) {
-  const std::string path = testing::TempDir() + "unigrams_test.json";
+  const std::string path = ::testing::TempDir() + "unigrams_test.json";
   std::ofstream(path) << R"({"counts": [3, 0, 1]})";
   EXPECT_FLOAT_EQ(Unigrams::Read(path).Rarity(0), -std::log(4.0f / 7));
   for (const char* text :

@@ -93,9 +93,9 @@ TEST(ReductionSpec, RefusalsNameThePartAndWhatWasExpected) {
   EXPECT_NE(MessageOf([] { ReductionSpec::Parse(std::string_view("utrc\0x", 6)); }), "");
 }
 
-class SpecFile : public testing::Test {
+class SpecFile : public ::testing::Test {
  protected:
-  void SetUp() override { path_ = testing::TempDir() + "reduction_spec_test.txt"; }
+  void SetUp() override { path_ = ::testing::TempDir() + "reduction_spec_test.txt"; }
   void TearDown() override { std::filesystem::remove(path_); }
   void Write(const std::string& text) { std::ofstream(path_) << text; }
   std::string path_;

@@ -14,11 +14,12 @@
 #include "core/error.h"
 #include "model/facts.h"
 #include "ops/backend.h"
-#include "ops/backends.h"
 #include "pith/reduction_spec.h"
 #include "reduce/policy.h"
 #include "reduce/reduction.h"
 #include "reduce/registry.h"
+#include "tests/device.h"
+#include "tests/shared_memory.h"
 
 namespace pith::test {
 
@@ -62,7 +63,7 @@ struct TestSite {
   }
 
   std::vector<float> importance;
-  std::vector<float> features;
+  testing::Shared<float> features;
   std::vector<int32_t> positions;
   std::vector<float> sizes;
 };
@@ -105,12 +106,6 @@ inline PolicySetup MakeSetup(const std::string& spec) {
 }
 
 inline Limit LimitOf(const std::string& spec) { return RemovalOf(spec).limit; }
-
-inline std::vector<Device> Devices() {
-  std::vector<Device> devices = {Device::kReference};
-  if (CpuBackend() != nullptr) devices.push_back(Device::kCpu);
-  return devices;
-}
 
 inline pith::Mamba2Config Mamba2Layer(int64_t d_model) {
   pith::Mamba2Config layer;

@@ -113,7 +113,7 @@ void Compare(const Params& params, const Brute& brute) {
         const int64_t max = MaxRemovable(Limit::kHalf, rows, protect);
         for (int64_t remove : {int64_t{0}, max / 4, max / 2, max}) {
           const Plan expected = remove == 0 ? Plan() : brute(site, protect, remove);
-          for (Device device : test::Devices()) {
+          for (Device device : testing::ReferenceAndTested()) {
             EXPECT_EQ(Utrc(params, site.View(device, 1, protect), remove), expected)
                 << rows << " rows, seed " << seed << ", " << remove << " removed";
           }
@@ -203,19 +203,19 @@ TEST(Importance, MeansOfEachKind) {
 TEST(Importance, DependsOnTheRowAloneAndKeepsNaN) {
   constexpr int64_t kRows = 100, kCols = 37;
   std::mt19937_64 rng(1);
-  std::vector<float> data(kRows * kCols);
+  testing::Shared<float> data(kRows * kCols);
   for (float& v : data) v = std::ldexp(static_cast<float>(rng() % 1000) - 500, rng() % 20);
   data[5 * kCols + 36] = std::numeric_limits<float>::quiet_NaN();
   const MatView<const float> all(data.data(), kRows, kCols);
   for (ImportanceKind kind :
        {ImportanceKind::kClip, ImportanceKind::kNoClip, ImportanceKind::kL1, ImportanceKind::kL2}) {
-    std::vector<float> whole(kRows);
-    RowImportance(ExecOn(test::Devices().back(), 2), kind, all, {whole.data(), kRows});
+    testing::Shared<float> whole(kRows);
+    RowImportance(ExecOn(testing::DeviceUnderTest(), 2), kind, all, {whole.data(), kRows});
     EXPECT_TRUE(std::isnan(whole[5]));
     for (int64_t r = 0; r < kRows; ++r) {
-      float alone = 0;
-      RowImportance(ExecOn(test::Devices().back()), kind, all.Rows(r, 1), {&alone, 1});
-      EXPECT_TRUE(r == 5 || alone == whole[r]);
+      testing::Shared<float> alone(1);
+      RowImportance(ExecOn(testing::DeviceUnderTest()), kind, all.Rows(r, 1), {alone.data(), 1});
+      EXPECT_TRUE(r == 5 || alone[0] == whole[r]);
     }
   }
 }

@@ -3,6 +3,8 @@
 
 namespace pith {
 
-Backend* CudaBackend() { return nullptr; }
+Backend* CudaBackend(int /*ordinal*/) { return nullptr; }
+
+int CudaDevices() { return -1; }
 
 }  // namespace pith

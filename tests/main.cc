@@ -1,0 +1,54 @@
+// Runs the tests of a program on one device: --device cpu|reference|cuda, by default cpu where the
+// build has it. Everything else on the command line is GoogleTest's.
+#include <gtest/gtest.h>
+
+#include <iostream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "pith/error.h"
+#include "tests/device.h"
+
+namespace {
+
+constexpr int kExitUsage = 2;
+
+int Refuse(std::string_view what) {
+  std::cerr << "error: " << what << "\n";
+  return kExitUsage;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  constexpr std::string_view kFlag = "--device";
+  std::string_view device;
+  std::vector<char*> rest;
+  for (int i = 0; i < argc; ++i) {
+    const std::string_view word = argv[i];
+    if (word == kFlag) {
+      if (++i == argc) return Refuse("--device: expected cpu, reference or cuda after it");
+      device = argv[i];
+    } else if (word.starts_with("--device=")) {
+      device = word.substr(kFlag.size() + 1);
+    } else {
+      rest.push_back(argv[i]);
+      continue;
+    }
+    if (device.empty()) return Refuse("--device: got '', expected cpu, reference or cuda");
+  }
+  try {
+    pith::testing::ChooseDevice(device);  // before tests' parameters are made
+  } catch (const pith::Error& error) {
+    return Refuse(error.what());
+  }
+  int count = static_cast<int>(rest.size());
+  rest.push_back(nullptr);
+  ::testing::InitGoogleTest(&count, rest.data());
+  const std::string left = count > 1 ? rest[1] : "";
+  if (!left.empty() && left != "--help" && !left.starts_with("--gtest_")) {
+    return Refuse("got '" + left + "', expected --device or GoogleTest's options");
+  }
+  return RUN_ALL_TESTS();
+}
