@@ -28,7 +28,7 @@ struct CompactRows {
 };
 
 struct Mamba2MixerArgs {
-  AddNormArgs norm;    // out is not written
+  AddNormArgs norm;    // out is scratch
   CompactRows add;     // in place of norm.add
   WeightView in_proj;  // [z, x, B, C, Δ; d_model]
   VecView<const float> in_bias;
@@ -42,7 +42,8 @@ struct Mamba2MixerArgs {
   MatView<float> h;                 // [wanted rows, d_model], or room for `compact`
   MatView<float> squares;           // [rows, n_heads]: room that `compact` may point into
   CompactRows* compact = nullptr;   // where given, receives the hidden branch in place of h
-  // What policies read afterwards, or empty.
+  MatView<float> step_proj;         // [rows, in_proj.rows]: scratch of steps
+  // What policies read afterwards, or empty. Steps take kept_gated as scratch.
   MatView<float> kept_conv;   // [rows, conv_channels]
   MatView<float> kept_dt;     // [rows, n_heads] Δ without its bias
   MatView<float> kept_y;      // [rows, d_inner]

@@ -36,7 +36,7 @@ void CheckCall(cudaError_t status, const char* expression) {
 void CheckCall(cublasStatus_t status, const char* expression) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
   Throw(ErrorCode::kInternal, DeviceName(), ": ", expression,
-        " failed: ", cublasGetStatusString(status));
+        " failed: ", cublasLtGetStatusString(status));
 }
 
 Gpu::Gpu(int ordinal) : ordinal_(ordinal) {
@@ -53,6 +53,8 @@ Gpu::Gpu(int ordinal) : ordinal_(ordinal) {
   PITH_CUDA(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &keep));
   PITH_CUDA(cublasLtCreate(&products_));
   PITH_CUDA(cudaMalloc(&product_scratch_, kProductScratch));
+  PITH_CUDA(cudaMalloc(&tickets_, kTickets * sizeof(unsigned)));
+  PITH_CUDA(cudaMemset(tickets_, 0, kTickets * sizeof(unsigned)));
 }
 
 void Gpu::Select() const {

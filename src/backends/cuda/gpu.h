@@ -67,10 +67,18 @@ class Gpu : public Backend {
     return found != algorithms_.end() ? found->second
                                       : algorithms_.emplace(shape, choose()).first->second;
   }
+  // Counters that are zero between launches, at least so many.
+  unsigned* tickets(size_t count) const {
+    Require(count <= kTickets, ErrorCode::kUnsupported, "batch: got ", count,
+            " sequences times groups, expected at most ", kTickets);
+    return tickets_;
+  }
   void* product_scratch() const { return product_scratch_; }
   static constexpr size_t kProductScratch = size_t{32} << 20;
 
  protected:
+  static constexpr size_t kTickets = size_t{1} << 16;
+
   void* Acquire(int64_t bytes) override;
   void Release(void* data) override;
 
@@ -85,6 +93,7 @@ class Gpu : public Backend {
   cudaStream_t stream_ = nullptr;
   cublasLtHandle_t products_ = nullptr;
   void* product_scratch_ = nullptr;
+  unsigned* tickets_ = nullptr;
   std::mutex placed_mutex_;
   std::list<Placed> placed_;  // the latest first
   size_t placed_bytes_ = 0;

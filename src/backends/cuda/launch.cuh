@@ -28,6 +28,32 @@ void Launch(const Exec& exec, void (*kernel)(Parameters...), dim3 grid, dim3 blo
   PITH_CUDA(cudaGetLastError());
 }
 
+// As Launch, for kernels that call AwaitPrevious before they touch what others wrote: they may
+// begin while the launch before them ends, and bring what no launch writes (weights) meanwhile.
+template <class... Parameters, class... Arguments>
+void LaunchEarly(const Exec& exec, void (*kernel)(Parameters...), dim3 grid, dim3 block,
+                 size_t shared, Arguments&&... arguments) {
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attribute.val.programmaticStreamSerializationAllowed = 1;
+  const cudaLaunchConfig_t config{.gridDim = grid,
+                                  .blockDim = block,
+                                  .dynamicSmemBytes = shared,
+                                  .stream = StreamOf(exec),
+                                  .attrs = &attribute,
+                                  .numAttrs = 1};
+  PITH_CUDA(cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...));
+}
+
+// Until all that was launched before is done and seen. Lets the next launch begin.
+__device__ inline void AwaitPrevious() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+  asm volatile("griddepcontrol.launch_dependents;");
+#endif
+}
+
 // A MatView as kernels read it.
 template <class T>
 struct Rows {

@@ -2,6 +2,7 @@
 #include "backends/cuda/kernels.h"
 #include "backends/cuda/launch.cuh"
 #include "backends/cuda/product.h"
+#include "backends/cuda/step_product.h"
 
 namespace pith::cuda {
 namespace {
@@ -35,21 +36,21 @@ bool Aligned(const WeightView& w, const MatView<float>& out) {
 void LinearTensor(const Exec& exec, MatView<const float> x, const WeightView& w,
                   VecView<const float> bias, MatView<float> out, bool step) {
   if (out.empty()) return;
-  if (!step && Aligned(w, out)) {
+  if (step ? TakesStepProduct(w) : Aligned(w, out)) {
     const Scratch<uint16_t> rounded(exec, x.rows * x.cols);
     if (w.dtype == DType::kBF16) {
       Round(exec, x, w.dtype, reinterpret_cast<__nv_bfloat16*>(rounded.data()));
     } else {
       Round(exec, x, w.dtype, reinterpret_cast<__half*>(rounded.data()));
     }
-    Product(exec, {.x = rounded.data(),
-                   .x_stride = x.cols,
-                   .rows = x.rows,
-                   .w = w,
-                   .bias = bias,
-                   .out = out.data,
-                   .out_stride = out.stride,
-                   .out_type = DType::kF32});
+    (step ? StepProduct : Product)(exec, {.x = rounded.data(),
+                                          .x_stride = x.cols,
+                                          .rows = x.rows,
+                                          .w = w,
+                                          .bias = bias,
+                                          .out = out.data,
+                                          .out_stride = out.stride,
+                                          .out_type = DType::kF32});
     return;
   }
   // Products of 16-bit numbers are exact in f32.

@@ -2,11 +2,15 @@
 // products read and write, the residual branch in f32, and nothing else: the norm in front adds
 // the hidden branch of the layer before and applies the factor of its gated norm; the scan
 // convolves what it reads and gates what it writes (mamba2_scan.cu).
+#include <algorithm>
+
 #include "backends/cuda/kernels.h"
 #include "backends/cuda/launch.cuh"
 #include "backends/cuda/mamba2_scan.cuh"
+#include "backends/cuda/mamba2_step.cuh"
 #include "backends/cuda/norm16.cuh"
 #include "backends/cuda/product.h"
+#include "backends/cuda/step_product.h"
 #include "ops/mamba2_mixer.h"
 
 namespace pith::cuda {
@@ -19,6 +23,16 @@ int64_t RoundUp(int64_t value, int64_t multiple) {
 // The factor of the gated norm is one number a row, or there is none.
 bool OneFactorARow(const Mamba2MixerArgs& args) {
   return args.gate.norm_weight.empty() || args.gate.group == args.ssd.n_heads * args.ssd.head_dim;
+}
+
+CompactRows GatedRows(const Mamba2MixerArgs& args, const void* gated) {
+  CompactRows rows{.data = gated};
+  if (args.gate.norm_weight.empty()) return rows;
+  rows.squares = args.squares.data;
+  rows.parts = args.ssd.n_heads;
+  rows.width = args.ssd.n_heads * args.ssd.head_dim;
+  rows.eps = args.gate.eps;
+  return rows;
 }
 
 // Room for what passes between the operators, and where it lies.
@@ -41,13 +55,7 @@ struct Between {
 
 template <class T>
 void ProjectOut(const Exec& exec, const Mamba2MixerArgs& args, const Between<T>& between) {
-  CompactRows rows{.data = between.gated.data()};
-  if (!args.gate.norm_weight.empty()) {
-    rows.squares = args.squares.data;
-    rows.parts = args.ssd.n_heads;
-    rows.width = between.inner;
-    rows.eps = args.gate.eps;
-  }
+  const CompactRows rows = GatedRows(args, between.gated.data());
   const bool all = args.h.rows == between.rows;
   const int64_t* const wanted = all ? nullptr : Place(exec, args.wanted);
   if (!args.kept_gated.empty()) WidenRows<T>(exec, rows, wanted, args.kept_gated);
@@ -72,8 +80,42 @@ void ProjectOut(const Exec& exec, const Mamba2MixerArgs& args, const Between<T>&
   args.compact->data = args.h.data;
 }
 
+// One row a sequence. What passes between the launches lies in the caller's scratch, whose place
+// does not change from step to step.
+template <class T>
+void RunStep(const Exec& exec, const Mamba2MixerArgs& args) {
+  const int64_t rows = args.norm.x.rows;
+  T* const normed = reinterpret_cast<T*>(args.norm.out.data);
+  T* const gated = reinterpret_cast<T*>(args.kept_gated.data);
+  AddNormRounded(exec, args.norm, args.add, normed);
+  StepProduct(exec, {.x = normed,
+                     .x_stride = args.norm.x.cols,
+                     .rows = rows,
+                     .w = args.in_proj,
+                     .bias = {},
+                     .out = args.step_proj.data,
+                     .out_stride = args.step_proj.stride,
+                     .out_type = DType::kF32});
+  Mamba2Step(exec, args, args.step_proj.data, args.step_proj.stride, gated);
+  const CompactRows hidden = GatedRows(args, args.h.data);
+  StepProduct(exec, {.x = gated,
+                     .x_stride = args.ssd.n_heads * args.ssd.head_dim,
+                     .rows = rows,
+                     .w = args.out_proj,
+                     .bias = {},
+                     .out = args.h.data,
+                     .out_stride = args.h.stride,
+                     .out_type = args.compact != nullptr ? args.out_proj.dtype : DType::kF32});
+  if (args.compact != nullptr) {
+    *args.compact = hidden;
+  } else {
+    ScaleRows(exec, hidden, nullptr, args.h);
+  }
+}
+
 template <class T>
 void Run(const Exec& exec, const Mamba2MixerArgs& args) {
+  if (args.step) return RunStep<T>(exec, args);
   const Between<T> between(exec, args);
   AddNormRounded(exec, args.norm, args.add, between.normed.data());
   Product(exec, {.x = between.normed.data(),
@@ -106,11 +148,19 @@ void Run(const Exec& exec, const Mamba2MixerArgs& args) {
 
 bool TakesMamba2Mixer(const Exec& exec, const Mamba2MixerArgs& args) {
   const auto half = exec.precision == Precision::kBF16 ? DType::kBF16 : DType::kF16;
-  return exec.precision != Precision::kF32 && !args.step && args.in_proj.dtype == half &&
+  if (args.step) {
+    const auto one = [](const Segment& segment) { return segment.count == 1; };
+    if (!std::ranges::all_of(args.ssd.segments, one) || !TakesStepProduct(args.in_proj) ||
+        !TakesStepProduct(args.out_proj)) {
+      return false;
+    }
+  }
+  return exec.precision != Precision::kF32 && args.in_proj.dtype == half &&
          args.out_proj.dtype == half && args.in_bias.empty() && args.out_bias.empty() &&
          !args.norm.layer_norm && args.ssd.d_state == kScanState &&
          args.ssd.head_dim == kScanHead && args.conv.d_conv == kScanTaps &&
-         args.ssd.chunk == kScanChunk && args.in_proj.cols % 8 == 0 && OneFactorARow(args);
+         (args.step || args.ssd.chunk == kScanChunk) && args.in_proj.cols % 8 == 0 &&
+         OneFactorARow(args);
 }
 
 void Mamba2Mixer(const Exec& exec, const Mamba2MixerArgs& args) {

@@ -76,7 +76,12 @@ __device__ inline float Exp2(float v) {
   return r;
 }
 
-__device__ inline float FastSilu(float v) { return __fdividef(v, 1 + Exp2(-kLog2E * v)); }
+// v / (1 + e^−v) by the approximate reciprocal, whose error is far below 16 bits.
+__device__ inline float FastSilu(float v) {
+  float r;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(1 + Exp2(-kLog2E * v)));
+  return v * r;
+}
 
 // ---- B and C through the convolution, for all heads at once.
 
@@ -148,37 +153,52 @@ __device__ void LoadConstants(const Task<T>& task, int head, Shared<T>& shared) 
   }
 }
 
+// Rows [kFirst, kFirst + kRows) of a tile: each thread copies the same 16 bytes of rows kStep
+// apart. Rows that are not in [from, to) become zeros.
+template <int kRows, int kCols, class T>
+__device__ void StartTile(T* tile, int tile_stride, const T* source, int64_t stride, int from,
+                          int to) {
+  constexpr int kPieces = kCols / 8;
+  constexpr int kStep = kThreads / kPieces;
+  const int first = threadIdx.x / kPieces;
+  const int column = threadIdx.x % kPieces * 8;
+  const T* read = source + first * stride + column;
+  T* write = tile + first * tile_stride + column;
+#pragma unroll
+  for (int row = 0; row < kRows; row += kStep) {
+    const int r = row + first;
+    if (row + kStep <= kRows || r < kRows) {
+      const bool valid = r >= from && r < to;
+      CopyAsync(write, valid ? read : source + from * stride, valid);
+    }
+    read += kStep * stride;
+    write += kStep * tile_stride;
+  }
+}
+
 // B, C and raw x of a chunk on their way into shared memory; zeros after the segment's end.
 template <class T>
 __device__ void StartLoads(const Task<T>& task, const Place& place, const float* past,
                            Shared<T>& shared) {
   const int64_t begin = place.begin + place.first;
-  const int64_t half = task.bc_width() / 2;
-  const T* const bc = task.bc + place.head / (task.heads / task.groups) * kScanState;
-  constexpr int kPieces = kScanState / 8;
-  for (int i = threadIdx.x; i < kScanChunk * kPieces; i += kThreads) {
-    const int t = i / kPieces;
-    const int n = i % kPieces * 8;
-    const bool valid = t < place.rows;
-    const T* const from = bc + (begin + (valid ? t : 0)) * task.bc_width() + n;
-    CopyAsync(&shared.b[t][n], from, valid);
-    CopyAsync(&shared.c[t][n], from + half, valid);
-  }
-  const T* const x = task.proj + task.inner() + place.head * kScanHead;
-  constexpr int kXPieces = kScanHead / 8;
-  for (int i = threadIdx.x; i < (kScanChunk + kPast) * kXPieces; i += kThreads) {
-    const int t = i / kXPieces - kPast;
-    const int p = i % kXPieces * 8;
-    if (place.first + t < 0) {
-      const float* const old =
-          past + (place.first + t + kPast) * task.channels() + place.head * kScanHead + p;
-      for (int e = 0; e < 8; ++e) shared.x[t + kPast][p + e] = T(old[e]);
-      continue;
-    }
-    const bool valid = t < place.rows;
-    CopyAsync(&shared.x[t + kPast][p], x + (begin + (valid ? t : 0)) * task.stride + p, valid);
-  }
+  const T* const bc =
+      task.bc + begin * task.bc_width() + place.head / (task.heads / task.groups) * kScanState;
+  StartTile<kScanChunk, kScanState>(&shared.b[0][0], kBcStride, bc, task.bc_width(), 0, place.rows);
+  StartTile<kScanChunk, kScanState>(&shared.c[0][0], kBcStride, bc + task.bc_width() / 2,
+                                    task.bc_width(), 0, place.rows);
+  const T* const x =
+      task.proj + (begin - kPast) * task.stride + task.inner() + place.head * kScanHead;
+  const int from = place.first == 0 ? kPast : 0;
+  StartTile<kScanChunk + kPast, kScanHead>(&shared.x[0][0], kXStride, x, task.stride, from,
+                                           place.rows + kPast);
   CommitCopies();
+  if (place.first > 0) return;
+  AwaitCopies<0>();  // the zeros before the first row come first
+  __syncthreads();
+  for (int i = threadIdx.x; i < kPast * kScanHead; i += kThreads) {
+    shared.x[i / kScanHead][i % kScanHead] =
+        T(past[i / kScanHead * task.channels() + place.head * kScanHead + i % kScanHead]);
+  }
 }
 
 // Δ and its running sums, by the first warp.
@@ -213,7 +233,7 @@ __device__ void ScanSteps(const Task<T>& task, const Place& place, Shared<T>& sh
 }
 
 // x ← silu(convolution), in place, of the warp's 16 channels: lane l takes 8 of them in 4 rows.
-template <class T>
+template <bool kKeep, class T>
 __device__ void ConvolveX(const Task<T>& task, const Place& place, Shared<T>& shared) {
   const int lane = threadIdx.x % 32;
   const int p = threadIdx.x / 32 * kTile + lane % 2 * 8;
@@ -243,7 +263,7 @@ __device__ void ConvolveX(const Task<T>& task, const Place& place, Shared<T>& sh
       }
       sum = {FastSilu(sum.x), FastSilu(sum.y)};
       reinterpret_cast<uint32_t*>(&out[r])[e] = Pack<T>(sum.x, sum.y);
-      if (task.kept_conv != nullptr && first + r < place.rows) {
+      if (kKeep && first + r < place.rows) {
         float* const kept = task.kept_conv +
                             (place.begin + place.first + first + r) * task.channels() +
                             place.head * kScanHead + c;
@@ -259,12 +279,19 @@ __device__ void ConvolveX(const Task<T>& task, const Place& place, Shared<T>& sh
   __syncwarp();
 }
 
-// Rows 16 w … of m: (C Bᵀ)[t, s] · exp(Σ Δ a over (s, t]) · Δ_s for s ≤ t.
+// The tiles of m on and below its diagonal, counted row by row: warp w makes those from
+// kFirstTile[w] on. The first warp, which has scanned the steps, and the last one make two of ten.
+__device__ constexpr int kFirstTile[] = {0, 2, 5, 8, 10};
+__device__ constexpr int kTileRow[] = {0, 1, 1, 2, 2, 2, 3, 3, 3, 3};
+
+// m[t, s] = (C Bᵀ)[t, s] · exp(Σ Δ a over (s, t]) · Δ_s for s ≤ t, 0 above the diagonal.
 template <class T>
 __device__ void MakeM(Shared<T>& shared) {
   const int lane = threadIdx.x % 32;
-  const int w = threadIdx.x / 32;
-  for (int block = 0; block <= w; ++block) {
+  const int warp = threadIdx.x / 32;
+  for (int tile = kFirstTile[warp]; tile < kFirstTile[warp + 1]; ++tile) {
+    const int w = kTileRow[tile];
+    const int block = tile - w * (w + 1) / 2;
     float sums[2][4] = {};
 #pragma unroll
     for (int n = 0; n < kScanState; n += kTile) {
@@ -424,7 +451,7 @@ __device__ void StoreOutput(const Output& y, Shared<T>& shared) {
 }
 
 // Gate, norm weight and squares of the warp's 16 channels, 8 of a row a lane.
-template <class T>
+template <bool kKeep, class T>
 __device__ void GateRows(const Task<T>& task, const Place& place, const uint4 (&z)[kBlocks],
                          Shared<T>& shared) {
   const int lane = threadIdx.x % 32;
@@ -453,7 +480,7 @@ __device__ void GateRows(const Task<T>& task, const Place& place, const uint4 (&
     if (t >= place.rows) continue;
     const int64_t at = (place.begin + place.first + t) * task.inner() + place.head * kScanHead + p;
     *reinterpret_cast<uint4*>(task.gated + at) = out;
-    if (task.kept_y != nullptr) {
+    if (kKeep) {
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
         task.kept_y[at + 2 * e] = ys[e].x;
@@ -508,7 +535,8 @@ __device__ void StorePast(const Task<T>& task, const Segment& segment, float* pa
   }
 }
 
-template <class T>
+// kKeep: kept_conv and kept_y are there.
+template <class T, bool kKeep>
 __global__ void __launch_bounds__(kThreads, 4) ScanHeads(Task<T> task) {
   extern __shared__ __align__(16) unsigned char memory[];
   Shared<T>& shared = *reinterpret_cast<Shared<T>*>(memory);
@@ -528,7 +556,7 @@ __global__ void __launch_bounds__(kThreads, 4) ScanHeads(Task<T> task) {
     if (threadIdx.x < 32) ScanSteps(task, place, shared);
     AwaitCopies<0>();
     __syncthreads();
-    ConvolveX(task, place, shared);
+    ConvolveX<kKeep>(task, place, shared);
     MakeM(shared);
     Output y = {};
     ReadState(shared, state, y);
@@ -539,7 +567,7 @@ __global__ void __launch_bounds__(kThreads, 4) ScanHeads(Task<T> task) {
     LoadGates(task, place, z);
     WriteState(shared, state);
     StoreOutput(y, shared);
-    GateRows(task, place, z, shared);
+    GateRows<kKeep>(task, place, z, shared);
     __syncthreads();
     if (threadIdx.x < rows) {
       float sum = 0;
@@ -593,7 +621,9 @@ void Mamba2Scan(const Exec& exec, const Mamba2ScanArgs<T>& args) {
   const auto pairs = static_cast<unsigned>(task.bc_width() / 2);
   Launch(exec, ConvolveBc<T>, dim3(Blocks(longest, kConvRows), segments), std::min(pairs, 256u), 0,
          task);
-  Launch(exec, ScanHeads<T>, dim3(task.heads, segments), kThreads, sizeof(Shared<T>), task);
+  PITH_CHECK((task.kept_conv == nullptr) == (task.kept_y == nullptr));
+  const auto kernel = task.kept_y != nullptr ? ScanHeads<T, true> : ScanHeads<T, false>;
+  Launch(exec, kernel, dim3(task.heads, segments), kThreads, sizeof(Shared<T>), task);
 }
 
 template void Mamba2Scan(const Exec& exec, const Mamba2ScanArgs<__nv_bfloat16>& args);

@@ -46,6 +46,7 @@ struct NormTask {
 template <class T>
 __global__ void AddNormRows(NormTask task, T* out) {
   __shared__ float parts[kMostThreads / 32];
+  AwaitPrevious();
   const int64_t row = blockIdx.x;
   const float factor = task.compact.data == nullptr ? 1 : FactorOf(task.compact, row, parts);
   const T* const compact = static_cast<const T*>(task.compact.data) + row * task.cols;
@@ -128,8 +129,8 @@ void AddNormRounded(const Exec& exec, const AddNormArgs& args, const CompactRows
                       .weight = args.weight.data,
                       .eps = args.eps,
                       .cols = static_cast<int>(cols)};
-  Launch(exec, AddNormRows<T>, static_cast<unsigned>(args.x.rows), Blocks(threads, 32) * 32, 0,
-         task, out);
+  LaunchEarly(exec, AddNormRows<T>, static_cast<unsigned>(args.x.rows), Blocks(threads, 32) * 32, 0,
+              task, out);
 }
 
 template <class T>

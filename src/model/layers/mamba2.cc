@@ -205,7 +205,10 @@ class Mamba2Layer : public Layer {
     args.squares = ws.squares.view();
     args.h = ws.h.Rows(0, rows.wanted_rows());
     if (rows.wanted != nullptr) args.wanted = *rows.wanted;
-    if (context.observed) {
+    if (context.mode == LayerMode::kStep) {
+      args.step_proj = Scratch(context, kProj, rows.rows, config_.in_proj_rows());
+      args.kept_gated = Scratch(context, kGated, rows.rows, config_.d_inner);
+    } else if (context.observed) {
       args.kept_conv = Scratch(context, kConv, rows.rows, config_.conv_channels());
       args.kept_dt =
           Delta(Scratch(context, kProj, rows.rows, config_.in_proj_rows() - config_.d_inner));
