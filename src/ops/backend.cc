@@ -12,6 +12,13 @@ Backend& Present(Backend* backend, const char* device) {
   return *backend;
 }
 
+// Each copy waits for the device: all rows in one where nothing lies between them.
+int64_t RowsAtOnce(int64_t rows, int64_t cols, int64_t stride) { return stride == cols ? rows : 1; }
+
+int64_t BytesOf(int64_t rows, int64_t cols) {
+  return rows * cols * static_cast<int64_t>(sizeof(float));
+}
+
 Backend& Gpu(int ordinal) {
   const int devices = CudaDevices();
   Require(devices != 0, ErrorCode::kUnsupported, "device: got cuda, but this machine has no ",
@@ -71,17 +78,17 @@ DeviceVector::DeviceVector(const Exec& exec, std::span<const float> values)
 
 void DownloadRows(const Exec& exec, MatView<const float> from, HostView<float> to) {
   PITH_CHECK(from.rows == to.rows && from.cols == to.cols);
-  const auto bytes = from.cols * static_cast<int64_t>(sizeof(float));
-  for (int64_t r = 0; r < from.rows; ++r) {
-    exec.backend->Download(exec.queue, from.Row(r), to.Row(r), bytes);
+  const int64_t rows = RowsAtOnce(from.rows, from.cols, from.stride);
+  for (int64_t r = 0; r < from.rows; r += rows) {
+    exec.backend->Download(exec.queue, from.Row(r), to.Row(r), BytesOf(rows, from.cols));
   }
 }
 
 void UploadRows(const Exec& exec, HostView<const float> from, MatView<float> to) {
   PITH_CHECK(from.rows == to.rows && from.cols == to.cols);
-  const auto bytes = from.cols * static_cast<int64_t>(sizeof(float));
-  for (int64_t r = 0; r < from.rows; ++r) {
-    exec.backend->Upload(exec.queue, from.Row(r), to.Row(r), bytes);
+  const int64_t rows = RowsAtOnce(to.rows, to.cols, to.stride);
+  for (int64_t r = 0; r < from.rows; r += rows) {
+    exec.backend->Upload(exec.queue, from.Row(r), to.Row(r), BytesOf(rows, from.cols));
   }
 }
 

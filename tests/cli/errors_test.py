@@ -33,6 +33,10 @@ class Errors(Case):
         self.fails(2, "info", "--model", SMALL, "--threads", "many", names=["--threads"])
         self.fails(2, "info", "--model", SMALL, "--dtype", "f8", names=["--dtype", "f8"])
         self.fails(2, "info", "--model", SMALL, "--device", "abacus", names=["--device", "abacus"])
+        self.fails(2, "perplexity", "--model", SMALL, "--text", "a b", "--device", "cuda:x",
+                   names=["cuda:x", "cuda:N"])
+        self.fails(3, "perplexity", "--model", SMALL, "--text", "a b", "--device", "cuda:999",
+                   names=["cuda"])
         self.fails(2, "generate", "--model", SMALL, names=["--prompt"])
         self.fails(2, "generate", "--model", SMALL, "--prompt", "a", "--prompt-file", "b",
                    names=["--prompt"])

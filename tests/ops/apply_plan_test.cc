@@ -33,7 +33,9 @@ Plan DrawPlan(Random& random, int64_t rows, bool weighted, MergeRule rule) {
     const auto last = static_cast<float>(kept.size());
     r.target = kept[std::min(kept.size() - 1, static_cast<size_t>(random.Uniform(0, last)))];
   }
-  if (weighted) plan.weights = random.Vector(rows, 0.5f, 4);
+  for (int64_t row = 0; weighted && row < rows; ++row) {
+    plan.weights.push_back(random.Uniform(0.5f, 4));
+  }
   plan.hidden_rule = rule;
   return plan;
 }

@@ -215,6 +215,9 @@ TEST_F(SsdTest, CutsAtMultiplesOfTheChunkGiveTheSameBits) {
 }
 
 TEST_F(SsdTest, AnyCutOfStepsGivesTheSameBits) {
+  if (testing::DeviceUnderTest() == Device::kReference) {
+    GTEST_SKIP() << "the reference carries a double state and rounds it at each cut";
+  }
   const Case c(33, SegmentsOf({12}), {});
   States end = c.states;
   const Strided whole = c.Run(SsdStep, Tested(), 64, end);
