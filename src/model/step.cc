@@ -1,9 +1,37 @@
 #include "model/step.h"
 
+#include <bit>
+#include <functional>
+#include <vector>
+
 #include "core/error.h"
 #include "ops/rows.h"
 
 namespace pith {
+
+namespace {
+
+// All that the launches of a step follow from: where its operands lie, and which slots it updates.
+void MakeKey(const Model& model, const StatePool& pool, const LayerRows& rows,
+             MatView<float> logits, Workspace& ws) {
+  const auto address = [](const void* p) { return std::bit_cast<int64_t>(p); };
+  std::vector<int64_t>& key = ws.step_key;
+  key.clear();
+  for (const void* p :
+       {static_cast<const void*>(&model), static_cast<const void*>(pool.layer(0).base),
+        static_cast<const void*>(logits.data)}) {
+    key.push_back(address(p));
+  }
+  const auto add = [&](const DeviceMat<float>& m) {
+    key.push_back(address(m.view().data));
+    key.push_back(m.bytes());
+  };
+  for (const auto* m : {&ws.x, &ws.h, &ws.normed, &ws.squares}) add(*m);
+  for (const DeviceMat<float>& m : ws.mixer) add(m);
+  key.insert(key.end(), rows.slots.begin(), rows.slots.end());
+}
+
+}  // namespace
 
 void Step(const Model& model, const Exec& exec, StatePool& pool, std::span<const int32_t> ids,
           std::span<Sequence* const> sequences, Workspace& ws, LayerRows& rows,
@@ -21,14 +49,18 @@ void Step(const Model& model, const Exec& exec, StatePool& pool, std::span<const
   ws.Reserve(exec, model.config().d_model, count);
   const MatView<float> x = ws.x.view();
   model.Embed(exec, ids, x);
-  LayerContext context{.exec = exec, .mode = LayerMode::kStep, .observed = false, .ws = ws};
-  for (int64_t l = 0; l < model.n_layer(); ++l) {
-    context.compact = l + 1 < model.n_layer() && model.layer(l + 1).TakesCompact(context);
-    model.layer(l).Forward(context, rows, pool.layer(l), /*add=*/l > 0);
-  }
-  AddRows(exec, x, ws.h.view(), x);
-  model.FinalNorm(exec, x);
-  model.StepLogits(exec, x, logits);
+  MakeKey(model, pool, rows, logits, ws);
+  const auto work = [&] {
+    LayerContext context{.exec = exec, .mode = LayerMode::kStep, .observed = false, .ws = ws};
+    for (int64_t l = 0; l < model.n_layer(); ++l) {
+      context.compact = l + 1 < model.n_layer() && model.layer(l + 1).TakesCompact(context);
+      model.layer(l).Forward(context, rows, pool.layer(l), /*add=*/l > 0);
+    }
+    AddRows(exec, x, ws.h.view(), x);
+    model.FinalNorm(exec, x);
+    model.StepLogits(exec, x, logits);
+  };
+  exec.backend->Repeat(exec.queue, ws.step_key, std::ref(work));  // by reference: no allocation
   for (Sequence* sequence : sequences) sequence->tokens += 1;
 }
 

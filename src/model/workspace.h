@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <vector>
 
 #include "ops/backend.h"
 #include "ops/mamba2_mixer.h"
@@ -25,6 +26,7 @@ struct Workspace {
   // What a mixer keeps between its operators. Each kind of layer numbers its own; the contents last
   // until the next layer runs.
   std::array<DeviceMat<float>, kMixerScratch> mixer;
+  std::vector<int64_t> step_key;  // of Backend::Repeat
   // Per far region, only under skim.
   DeviceMat<float> far_normed;  // [far, d_model]
 

@@ -5,7 +5,9 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <span>
 #include <utility>
 
 #include "core/exec.h"
@@ -78,6 +80,14 @@ class Backend {
   virtual void Copy(const Queue& queue, const void* from, void* to, int64_t bytes) = 0;
   virtual void Clear(const Queue& queue, void* data, int64_t bytes) = 0;  // to zero
   virtual void Synchronize(const Queue& queue) = 0;
+
+  // Does `work`, which runs operators on `queue` and waits for none. Where all that they are given
+  // follows from `key`, the sizes and addresses of every operand among it, a backend may record
+  // what was launched and launch it again when the key comes again, without calling `work`.
+  virtual void Repeat(const Queue& /*queue*/, std::span<const int64_t> /*key*/,
+                      const std::function<void()>& work) {
+    work();
+  }
 
  protected:
   friend class DeviceBuffer;

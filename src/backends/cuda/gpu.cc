@@ -65,6 +65,7 @@ void Gpu::Select() const {
 }
 
 void* Gpu::Acquire(int64_t bytes) {
+  Require(!IsRecording(), ErrorCode::kInternal, "memory was asked for in work that is recorded");
   Select();
   void* data = nullptr;
   const cudaError_t status =
@@ -87,6 +88,10 @@ void* Gpu::Acquire(int64_t bytes) {
 
 void Gpu::Release(void* data) {
   if (data == nullptr) return;
+  if (IsRecording()) {
+    freed_while_recording_.push_back(data);
+    return;
+  }
   Select();
   cudaFreeAsync(data, stream_);  // called by destructors: nothing may be thrown
 }
@@ -122,20 +127,32 @@ void Gpu::Synchronize(const Queue& queue) {
   PITH_CUDA(cudaStreamSynchronize(stream(queue)));
 }
 
+// The oldest, until there is room for so many bytes more.
+void Gpu::ForgetPlaced(cudaStream_t stream, size_t bytes) {
+  for (auto it = placed_.end(); it != placed_.begin();) {
+    if (placed_.size() < kPlacedArrays && placed_bytes_ + bytes <= kPlacedBytes) return;
+    --it;
+    if (it->recordings > 0) continue;
+    placed_bytes_ -= it->host.size();
+    PITH_CUDA(cudaFreeAsync(it->device, stream));
+    it = placed_.erase(it);
+  }
+}
+
 const void* Gpu::Place(cudaStream_t stream, const void* host, size_t bytes) {
   if (bytes == 0) return nullptr;
   const std::lock_guard lock(placed_mutex_);
   for (auto it = placed_.begin(); it != placed_.end(); ++it) {
     if (it->host.size() != bytes || std::memcmp(it->host.data(), host, bytes) != 0) continue;
     placed_.splice(placed_.begin(), placed_, it);
+    if (IsRecording()) {
+      ++it->recordings;
+      recorded_.load()->placed.push_back(it);
+    }
     return it->device;
   }
-  while (!placed_.empty() &&
-         (placed_.size() >= kPlacedArrays || placed_bytes_ + bytes > kPlacedBytes)) {
-    placed_bytes_ -= placed_.back().host.size();
-    PITH_CUDA(cudaFreeAsync(placed_.back().device, stream));
-    placed_.pop_back();
-  }
+  Require(!IsRecording(), ErrorCode::kInternal, "an array was placed in work that is recorded");
+  ForgetPlaced(stream, bytes);
   const auto* const begin = static_cast<const std::byte*>(host);
   void* device = nullptr;
   PITH_CUDA(cudaMallocAsync(&device, bytes, stream));

@@ -5,13 +5,16 @@
 #include <cublasLt.h>
 #include <cuda_runtime.h>
 
+#include <atomic>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <list>
 #include <map>
 #include <mutex>
 #include <span>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "core/error.h"
@@ -46,6 +49,8 @@ class Gpu : public Backend {
   void Copy(const Queue& queue, const void* from, void* to, int64_t bytes) override;
   void Clear(const Queue& queue, void* data, int64_t bytes) override;
   void Synchronize(const Queue& queue) override;
+  void Repeat(const Queue& queue, std::span<const int64_t> key,
+              const std::function<void()>& work) override;
 
   // Makes this GPU the calling thread's.
   void Select() const;
@@ -86,7 +91,23 @@ class Gpu : public Backend {
   struct Placed {
     std::vector<std::byte> host;
     void* device;
+    int recordings = 0;  // that read it: it stays as long as they do
   };
+  // What was launched for a key. Without a graph: once, or it cannot be recorded.
+  struct Recording {
+    std::vector<int64_t> key;
+    cudaGraphExec_t graph = nullptr;
+    bool seen = false;
+    bool refused = false;
+    std::vector<std::list<Placed>::iterator> placed;
+  };
+
+  void ForgetPlaced(cudaStream_t stream, size_t bytes);
+  // Whether this thread is recording.
+  bool IsRecording() const;
+  Recording& FindRecording(std::span<const int64_t> key);
+  void Record(cudaStream_t stream, Recording& recording, const std::function<void()>& work);
+  void Forget(Recording& recording);
 
   const int ordinal_;
   cudaDeviceProp properties_;
@@ -97,6 +118,12 @@ class Gpu : public Backend {
   std::mutex placed_mutex_;
   std::list<Placed> placed_;  // the latest first
   size_t placed_bytes_ = 0;
+  // One thread at a time repeats work; the others wait.
+  std::mutex recordings_mutex_;
+  std::list<Recording> recordings_;             // the latest first
+  std::atomic<Recording*> recorded_ = nullptr;  // the one that is being made, by this thread:
+  std::thread::id recorder_;
+  std::vector<void*> freed_while_recording_;
   std::mutex algorithms_mutex_;
   std::map<ProductShape, cublasLtMatmulAlgo_t> algorithms_;
 };

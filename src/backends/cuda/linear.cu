@@ -1,4 +1,7 @@
 // Linear maps: which kernel multiplies at which precision, and tensor-core products by cuBLASLt.
+#include <algorithm>
+#include <type_traits>
+
 #include "backends/cuda/kernels.h"
 #include "backends/cuda/launch.cuh"
 #include "backends/cuda/product.h"
@@ -7,14 +10,18 @@
 namespace pith::cuda {
 namespace {
 
-// out = x rounded to T, contiguous.
+// out = x rounded to T, contiguous; in T's 16 bits or widened again.
 template <class T, class Out>
 __global__ void RoundRows(Rows<const float> x, int64_t rows, int64_t cols, Out* out) {
   const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
   const int64_t first = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   for (int64_t i = first; i < rows * cols; i += step) {
     const T rounded = T(x[i / cols][i % cols]);
-    out[i] = Out(rounded);
+    if constexpr (std::is_same_v<Out, float>) {
+      out[i] = static_cast<float>(rounded);
+    } else {
+      reinterpret_cast<T*>(out)[i] = rounded;
+    }
   }
 }
 
@@ -26,9 +33,9 @@ void Round(const Exec& exec, MatView<const float> x, DType type, Out* out) {
          Rows<const float>(x), x.rows, x.cols, out);
 }
 
-// Whether cuBLASLt may read 16 bytes at a time.
-bool Aligned(const WeightView& w, const MatView<float>& out) {
-  return w.cols % 8 == 0 && out.stride % 4 == 0 && reinterpret_cast<uintptr_t>(out.data) % 16 == 0;
+// Whether rows may be read and written 16 bytes at a time.
+bool Aligned(const MatView<const float>& m) {
+  return m.stride % 4 == 0 && reinterpret_cast<uintptr_t>(m.data) % 16 == 0;
 }
 
 }  // namespace
@@ -36,22 +43,23 @@ bool Aligned(const WeightView& w, const MatView<float>& out) {
 void LinearTensor(const Exec& exec, MatView<const float> x, const WeightView& w,
                   VecView<const float> bias, MatView<float> out, bool step) {
   if (out.empty()) return;
-  if (step ? TakesStepProduct(w) : Aligned(w, out)) {
+  ProductArgs product{.x = x.data,
+                      .x_f32 = true,
+                      .x_stride = x.stride,
+                      .rows = x.rows,
+                      .w = w,
+                      .bias = bias,
+                      .out = out.data,
+                      .out_stride = out.stride,
+                      .out_type = DType::kF32};
+  if (step && TakesStepProduct(w) && Aligned(x)) return StepProduct(exec, product);
+  if (!step && w.cols % 8 == 0 && Aligned(out)) {
     const Scratch<uint16_t> rounded(exec, x.rows * x.cols);
-    if (w.dtype == DType::kBF16) {
-      Round(exec, x, w.dtype, reinterpret_cast<__nv_bfloat16*>(rounded.data()));
-    } else {
-      Round(exec, x, w.dtype, reinterpret_cast<__half*>(rounded.data()));
-    }
-    (step ? StepProduct : Product)(exec, {.x = rounded.data(),
-                                          .x_stride = x.cols,
-                                          .rows = x.rows,
-                                          .w = w,
-                                          .bias = bias,
-                                          .out = out.data,
-                                          .out_stride = out.stride,
-                                          .out_type = DType::kF32});
-    return;
+    Round(exec, x, w.dtype, rounded.data());
+    product.x = rounded.data();
+    product.x_f32 = false;
+    product.x_stride = x.cols;
+    return Product(exec, product);
   }
   // Products of 16-bit numbers are exact in f32.
   const Scratch<float> rounded(exec, x.rows * x.cols);

@@ -10,7 +10,8 @@ namespace pith::cuda {
 
 // out = x wᵀ + bias. All 16-byte aligned, strides in elements and multiples of 8 (4 for f32).
 struct ProductArgs {
-  const void* x = nullptr;  // [rows, w.cols] of w's dtype, bf16 or f16
+  const void* x = nullptr;  // [rows, w.cols] of w's dtype, bf16 or f16; StepProduct: or f32
+  bool x_f32 = false;
   int64_t x_stride = 0;
   int64_t rows = 0;
   WeightView w;

@@ -20,7 +20,7 @@ constexpr int kColumns = 32;  // of the weight a step of a warp
 constexpr int kAhead = 5;     // steps whose weights are on their way together
 
 struct StepTask {
-  const void* x;
+  const void* x;  // of T or f32
   int64_t x_stride;
   int rows;  // of x, at most 8 kTiles
   const void* w;
@@ -33,12 +33,24 @@ struct StepTask {
 
 __device__ inline uint4 LoadOnce(const void* p) { return __ldcs(static_cast<const uint4*>(p)); }
 
-// Steps [first, first + kAhead) or fewer of the sum, for kTiles · 8 rows of x.
-template <int kTiles, class T>
+// Eight columns of a row of x, rounded.
+template <class T>
+__device__ inline uint4 LoadX(const T* x) {
+  return *reinterpret_cast<const uint4*>(x);
+}
+template <class T>
+__device__ inline uint4 LoadX(const float* x) {
+  const float4 a = reinterpret_cast<const float4*>(x)[0];
+  const float4 b = reinterpret_cast<const float4*>(x)[1];
+  return {Pack<T>(a.x, a.y), Pack<T>(a.z, a.w), Pack<T>(b.x, b.y), Pack<T>(b.z, b.w)};
+}
+
+// What a lane of a warp adds up, for kTiles · 8 rows of x.
+template <int kTiles, class T, class X>
 struct Sum {
   const T* upper;  // the lane's row of the weight, and the one 8 below it
   const T* lower;
-  const T* x;  // the lane's row of x in the first tile
+  const X* x;  // the lane's row of x in the first tile
   int64_t x_stride;
   int rows_left;  // of x from the lane's row on
   float sums[kTiles][4];
@@ -50,7 +62,7 @@ struct Sum {
     for (int tile = 0; tile < kTiles; ++tile) {
       uint4 v = make_uint4(0, 0, 0, 0);
       if (8 * tile < rows_left) {
-        v = *reinterpret_cast<const uint4*>(x + 8 * tile * x_stride + column);
+        v = LoadX<T>(x + 8 * tile * x_stride + column);
       }
       MultiplyAdd<T>(sums[tile], early, v.x, v.y);
       MultiplyAdd<T>(sums[tile], late, v.z, v.w);
@@ -58,7 +70,7 @@ struct Sum {
   }
 };
 
-template <int kTiles, class T, class Out>
+template <int kTiles, class T, class X, class Out>
 __global__ void __launch_bounds__(kThreads) StepKernel(StepTask task) {
   __shared__ float parts[kWarps][kTiles][kOutputs][8];
   const int lane = threadIdx.x % 32;
@@ -72,12 +84,12 @@ __global__ void __launch_bounds__(kThreads) StepKernel(StepTask task) {
   const auto row_of = [&](int row) {
     return static_cast<const T*>(task.w) + int64_t{min(row, task.w_rows - 1)} * task.cols + quad;
   };
-  Sum<kTiles, T> sum{row_of(first_row),
-                     row_of(first_row + 8),
-                     static_cast<const T*>(task.x) + lane / 4 * task.x_stride + quad,
-                     task.x_stride,
-                     task.rows - lane / 4,
-                     {}};
+  Sum<kTiles, T, X> sum{row_of(first_row),
+                        row_of(first_row + 8),
+                        static_cast<const X*>(task.x) + lane / 4 * task.x_stride + quad,
+                        task.x_stride,
+                        task.rows - lane / 4,
+                        {}};
   for (int step = begin; step < end; step += kAhead) {
     uint4 a[kAhead], b[kAhead];
 #pragma unroll
@@ -112,19 +124,19 @@ __global__ void __launch_bounds__(kThreads) StepKernel(StepTask task) {
 
 constexpr int kMostTiles = 8;
 
-template <class T, class Out>
+template <class T, class X, class Out>
 auto KernelFor(int64_t rows) {
-  if (rows <= 8) return StepKernel<1, T, Out>;
-  if (rows <= 16) return StepKernel<2, T, Out>;
-  if (rows <= 32) return StepKernel<4, T, Out>;
-  return StepKernel<kMostTiles, T, Out>;
+  if (rows <= 8) return StepKernel<1, T, X, Out>;
+  if (rows <= 16) return StepKernel<2, T, X, Out>;
+  if (rows <= 32) return StepKernel<4, T, X, Out>;
+  return StepKernel<kMostTiles, T, X, Out>;
 }
 
-template <class T, class Out>
+template <class T, class X, class Out>
 void Run(const Exec& exec, const ProductArgs& args) {
   for (int64_t first = 0; first < args.rows; first += 8 * kMostTiles) {
     const int64_t rows = std::min<int64_t>(8 * kMostTiles, args.rows - first);
-    const StepTask task{.x = static_cast<const T*>(args.x) + first * args.x_stride,
+    const StepTask task{.x = static_cast<const X*>(args.x) + first * args.x_stride,
                         .x_stride = args.x_stride,
                         .rows = static_cast<int>(rows),
                         .w = static_cast<const T*>(args.w.data) + args.w.first * args.w.cols,
@@ -133,7 +145,17 @@ void Run(const Exec& exec, const ProductArgs& args) {
                         .bias = args.bias.data,
                         .out = static_cast<Out*>(args.out) + first * args.out_stride,
                         .out_stride = args.out_stride};
-    LaunchEarly(exec, KernelFor<T, Out>(rows), Blocks(args.w.rows, kOutputs), kThreads, 0, task);
+    LaunchEarly(exec, KernelFor<T, X, Out>(rows), Blocks(args.w.rows, kOutputs), kThreads, 0, task);
+  }
+}
+
+template <class T>
+void RunFor(const Exec& exec, const ProductArgs& args) {
+  const bool f32 = args.out_type == DType::kF32;
+  if (args.x_f32) {
+    (f32 ? Run<T, float, float> : Run<T, float, T>)(exec, args);
+  } else {
+    (f32 ? Run<T, T, float> : Run<T, T, T>)(exec, args);
   }
 }
 
@@ -146,12 +168,7 @@ bool TakesStepProduct(const WeightView& w) {
 void StepProduct(const Exec& exec, const ProductArgs& args) {
   PITH_CHECK(TakesStepProduct(args.w));
   if (args.rows == 0 || args.w.rows == 0) return;
-  const bool f32 = args.out_type == DType::kF32;
-  if (args.w.dtype == DType::kBF16) {
-    (f32 ? Run<__nv_bfloat16, float> : Run<__nv_bfloat16, __nv_bfloat16>)(exec, args);
-  } else {
-    (f32 ? Run<__half, float> : Run<__half, __half>)(exec, args);
-  }
+  (args.w.dtype == DType::kBF16 ? RunFor<__nv_bfloat16> : RunFor<__half>)(exec, args);
 }
 
 }  // namespace pith::cuda
