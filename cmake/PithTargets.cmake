@@ -7,11 +7,12 @@ set(host_flags -Wall -Wextra -Wno-sign-compare -Wno-missing-field-initializers -
 if(PITH_WERROR)
   list(APPEND host_flags -Werror)
 endif()
-# nvcc hands them on to the host's compiler. What the device contracts, each kernel says.
+# nvcc hands them on to the host's compiler; 554 speaks of conversions of views that are not made. What
+# the device contracts, each kernel says.
 list(JOIN host_flags "," nvcc_host_flags)
 target_compile_options(pith_flags INTERFACE
   "$<$<NOT:$<COMPILE_LANGUAGE:CUDA>>:${host_flags}>"
-  "$<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr;-Xcompiler=${nvcc_host_flags}>")
+  "$<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr;-diag-suppress=554;-Xcompiler=${nvcc_host_flags}>")
 if(PITH_SANITIZE)
   target_compile_options(pith_flags INTERFACE
     "$<$<NOT:$<COMPILE_LANGUAGE:CUDA>>:-fsanitize=${PITH_SANITIZE};-fno-omit-frame-pointer;-fno-sanitize-recover=all>")
