@@ -1,6 +1,8 @@
 #include "load/drawn_tensors.h"
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <map>
@@ -13,7 +15,7 @@
 namespace pith {
 namespace {
 
-// SplitMix64 (Steele, Lea & Flood 2014): the n-th number of a sequence without the others.
+// SplitMix64 (Steele, Lea & Flood 2014): seeds that have nothing in common.
 uint64_t Hash(uint64_t n) {
   uint64_t z = n * 0x9e3779b97f4a7c15u;
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
@@ -28,30 +30,60 @@ uint64_t KeyOf(std::string_view name) {
 }
 
 void Store(float value, float& to) { to = value; }
-void Store(float value, BF16& to) { to = ToBF16(value); }
-
-// Values first … end of a tensor, uniform in ±spread; a hash gives four of 16 bits.
-template <class T>
-void Fill(uint64_t key, int64_t first, std::span<T> out, float spread) {
-  const float step = spread / 32768.0f;
-  for (size_t i = 0; i < out.size(); i += 4) {
-    const uint64_t bits = Hash(key + static_cast<uint64_t>(first) / 4 + i / 4 + 1);
-    const size_t count = std::min<size_t>(4, out.size() - i);
-    for (size_t k = 0; k < count; ++k) {
-      const auto value = static_cast<int16_t>(static_cast<uint16_t>(bits >> (16 * k)));
-      Store((static_cast<float>(value) + 0.5f) * step, out[i + k]);
-    }
-  }
+// To nearest, without ToBF16's cases, so that the loop becomes vector instructions.
+void Store(float value, BF16& to) {
+  to.bits = static_cast<uint16_t>((std::bit_cast<uint32_t>(value) + 0x8000u) >> 16);
 }
 
+constexpr size_t kLanes = 16;
+constexpr size_t kBlock = 2 * kLanes;         // values of one step of all lanes
+constexpr int64_t kPiece = int64_t{1} << 18;  // values with generators of their own
+static_assert(kPiece % static_cast<int64_t>(kBlock) == 0);
+
+// xorshift generators (Marsaglia 2003) side by side; each number gives two values of 16 bits,
+// uniform in ±spread.
+class Lanes {
+ public:
+  Lanes(uint64_t key, float spread) : step_(spread / 32768.0f) {
+    for (size_t lane = 0; lane < kLanes; ++lane) {
+      state_[lane] = static_cast<uint32_t>(Hash(key + lane) >> 32) | 1u;  // never 0
+    }
+  }
+
+  template <class T>
+  void Next(T* out) {
+    for (size_t lane = 0; lane < kLanes; ++lane) {
+      uint32_t s = state_[lane];
+      s ^= s << 13;
+      s ^= s >> 17;
+      s ^= s << 5;
+      state_[lane] = s;
+      Store(Value(s), out[lane]);
+      Store(Value(s >> 16), out[kLanes + lane]);
+    }
+  }
+
+ private:
+  float Value(uint32_t bits) const {
+    return (static_cast<float>(static_cast<int16_t>(bits)) + 0.5f) * step_;
+  }
+
+  const float step_;
+  std::array<uint32_t, kLanes> state_;
+};
+
+// A tensor's values, the pieces side by side on the threads.
 template <class T>
-void FillOnThreads(int threads, uint64_t key, std::span<T> out, float spread) {
-  constexpr size_t kPiece = size_t{1} << 18;  // a multiple of 4
-  const auto pieces = static_cast<int64_t>((out.size() + kPiece - 1) / kPiece);
-  ParallelFor(threads, pieces, [&](int64_t p) {
-    const size_t first = static_cast<size_t>(p) * kPiece;
-    Fill(key, static_cast<int64_t>(first), out.subspan(first, std::min(kPiece, out.size() - first)),
-         spread);
+void Fill(int threads, uint64_t key, std::span<T> out, float spread) {
+  const int64_t size = std::ssize(out);
+  ParallelFor(threads, (size + kPiece - 1) / kPiece, [&](int64_t p) {
+    Lanes lanes(key + static_cast<uint64_t>(p) * kLanes, spread);
+    T* at = out.data() + p * kPiece;
+    T* const end = out.data() + std::min(size, (p + 1) * kPiece);
+    for (; end - at >= static_cast<std::ptrdiff_t>(kBlock); at += kBlock) lanes.Next(at);
+    std::array<T, kBlock> rest;
+    lanes.Next(rest.data());
+    std::copy_n(rest.data(), end - at, at);
   });
 }
 
@@ -90,9 +122,9 @@ StoredMatrix DrawnTensors::Matrix(std::string_view name, int64_t rows, int64_t c
   storage_->matrices.emplace(data, std::move(owned));
   const float spread = std::sqrt(3.0f / static_cast<float>(cols));
   if (dtype_ == DType::kF32) {
-    FillOnThreads(threads_, KeyOf(name), std::span(reinterpret_cast<float*>(data), count), spread);
+    Fill(threads_, KeyOf(name), std::span(reinterpret_cast<float*>(data), count), spread);
   } else {
-    FillOnThreads(threads_, KeyOf(name), std::span(reinterpret_cast<BF16*>(data), count), spread);
+    Fill(threads_, KeyOf(name), std::span(reinterpret_cast<BF16*>(data), count), spread);
   }
   return {dtype_, data, rows, cols};
 }
@@ -103,7 +135,7 @@ std::vector<float> DrawnTensors::Vector(std::string_view name, const std::vector
   parameters_ += size;
   std::vector<float> values(size);
   const Range range = RangeOf(name);
-  Fill(KeyOf(name), 0, std::span(values), (range.high - range.low) / 2);
+  Fill(threads_, KeyOf(name), std::span(values), (range.high - range.low) / 2);
   for (float& value : values) value += (range.low + range.high) / 2;
   return values;
 }

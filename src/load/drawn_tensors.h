@@ -14,7 +14,7 @@ namespace pith {
 
 // Matrices are uniform with variance 1/cols, which keeps rows at the size that trained ones have;
 // vectors lie in the ranges from which the published code starts training. A value depends on the
-// tensor's name and its place alone. Costs about a second for 2.7 · 10^9 values on two threads.
+// tensor's name and its place alone. Costs a few seconds for 2.7 · 10^9 values on two threads.
 class DrawnTensors : public TensorSource {
  public:
   // `dtype`: of the matrices, kF32 or kBF16.
