@@ -32,7 +32,7 @@ measure() {
   grid=(--prompt 512,2048 --reduce none,utrc@30%,skim)
   title='pith-27m-mamba2' measure --model models/pith-27m-mamba2 "${grid[@]}" "$@"
   title='pith-13m-mamba1' measure --model models/pith-13m-mamba1 "${grid[@]}" "$@"
-  title='The shape of mamba2-130m, random weights' measure --shape mamba2-130m "${grid[@]}" --repeats 2 "$@"
+  title='The shape of mamba2-130m, random weights' measure --shape mamba2-130m "${grid[@]}" "$@"
 } >"$new"
 chmod 644 "$new"
 mv "$new" "$results"
