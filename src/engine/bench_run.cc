@@ -27,9 +27,9 @@ std::vector<DeviceMat<float>*> BenchScratch::Buffers() {
   return all;
 }
 
-int64_t BenchScratch::bytes() const {
+int64_t BenchScratch::bytes() {
   int64_t sum = 0;
-  for (const DeviceMat<float>* m : const_cast<BenchScratch*>(this)->Buffers()) sum += m->bytes();
+  for (const DeviceMat<float>* m : Buffers()) sum += m->bytes();
   return sum;
 }
 

@@ -22,7 +22,7 @@ struct BenchScratch {
   std::vector<float> host_logits;
   LayerRows rows;
 
-  int64_t bytes() const;
+  int64_t bytes();
   // Keeps the larger one of each buffer; `other` gets the rest.
   void TakeLarger(BenchScratch& other);
 
