@@ -2,15 +2,16 @@
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 DEMO_ARGS ?=
+BENCH_ARGS ?=
 # CMake takes the directory's name from PWD. Reached by a symbolic link the checkout would have
 # another name, with which everything would be compiled again.
 export PWD := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint install asan ubsan tsan build deps models clean
+.PHONY: help demo test bench bench-ops lint install asan ubsan tsan build deps models clean
 
 help:                  ## what each target does
-	@sed -n 's/^\([a-z ]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 24
+	@sed -n 's/^\([a-z -]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 24
 
 demo: build models     ## read real text with token reduction (DEMO_ARGS="--full" runs more)
 	build/cpu/pith demo --fresh $(DEMO_ARGS)
@@ -18,10 +19,13 @@ demo: build models     ## read real text with token reduction (DEMO_ARGS="--full
 test: build models     ## build and run every test
 	ctest --test-dir build/cpu --output-on-failure -j $(JOBS)
 
-bench: deps models     ## measure operators, prefill and tokenizer
+bench: build models    ## measure speed and memory into benchmarks/RESULTS.md (BENCH_ARGS="--threads 2")
+	scripts/bench.sh build/cpu/pith $(BENCH_ARGS)
+
+bench-ops: deps models ## measure operators, prefill and tokenizer one by one
 	cmake --preset cpu -DPITH_BENCHMARKS=ON
 	cmake --build --preset cpu -j $(JOBS)
-	scripts/bench.sh build/cpu
+	scripts/bench-ops.sh build/cpu
 
 lint:                  ## formatting, clang-tidy on changed files, include direction, sizes
 	scripts/install-deps.sh --with-lint

@@ -1,16 +1,39 @@
 #!/usr/bin/env bash
-# Runs the benchmarks of a build directory: operators as a table, then prefill and decode of the
-# shipped models, dense and reduced, and the tokenizer (MB of UTF-8 per second on one thread), each as
-# one JSON object.
+# Measures a build with `pith bench` and writes the tables, with the commands that made them, into
+# benchmarks/RESULTS.md, which is replaced as a whole at the end: bench.sh PROGRAM [option ...].
+# Options go to every command (--threads 2, say). Takes a few minutes on two cores.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-build=$1
-"$build/benchmarks/bench_ops"
-"$build/benchmarks/bench_prefill" models/pith-27m-mamba2 4096 3 0 \
-  skim "skim:full=0-9,window=256,horizon=1e-2" utrc@30% truncate@30%
-"$build/benchmarks/bench_prefill" models/pith-13m-mamba1 4096 3 0 skim utrc@30% truncate@30%
-text=$(mktemp)
-trap 'rm -f "$text"' EXIT
-xz --decompress --stdout data/recall/recall-1.8k.jsonl.xz >"$text"
-"$build/benchmarks/bench_tokenize" models/pith-27m-mamba2/tokenizer.json "$text"
+program=$1
+shift
+results=benchmarks/RESULTS.md
+new=$(mktemp "$results.tmp.XXXXXX")
+trap 'rm -f "$new"' EXIT
+
+measure() {
+  echo "pith bench $*" >&2
+  printf '\n## %s\n\n    pith bench %s\n\n```\n' "$title" "$*"
+  "$program" bench "$@"
+  printf '```\n'
+}
+
+{
+  echo '# Results'
+  echo
+  echo 'Written by `make bench`; [what the columns mean](../docs/cli.md#bench).'
+  echo
+  echo '```'
+  echo "date       $(date -u +%Y-%m-%d)"
+  echo "commit     $(git describe --always --dirty 2>/dev/null || echo unknown)"
+  echo "machine    $(uname -srm), $(nproc) processors, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)"
+  "$program" --version
+  echo '```'
+  grid=(--prompt 512,2048 --reduce none,utrc@30%,skim)
+  title='pith-27m-mamba2' measure --model models/pith-27m-mamba2 "${grid[@]}" "$@"
+  title='pith-13m-mamba1' measure --model models/pith-13m-mamba1 "${grid[@]}" "$@"
+  title='The shape of mamba2-130m, random weights' measure --shape mamba2-130m "${grid[@]}" "$@"
+} >"$new"
+chmod 644 "$new"
+mv "$new" "$results"
+echo "wrote $results" >&2

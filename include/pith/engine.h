@@ -43,6 +43,9 @@ struct ModelShape {
 ModelShape ReadModelShape(const std::filesystem::path& directory);
 
 class Session;
+struct BenchCase;  // pith/bench.h
+struct BenchOptions;
+struct BenchReport;
 
 // Const after loading and shared by threads; each call brings its own scratch.
 class Engine {
@@ -51,6 +54,10 @@ class Engine {
   // Throws pith::Error.
   static Engine Load(const std::filesystem::path& directory, const EngineOptions& options = {},
                      const std::filesystem::path& tokenizer = {});
+  // A model of a published shape (ListShapes, pith/bench.h) with random weights and no tokenizer:
+  // for measuring, never for what it says. `weights`: how they are stored, "f32" or "bf16".
+  static Engine FromShape(std::string_view name, const EngineOptions& options = {},
+                          std::string_view weights = "bf16");
   ~Engine();
   Engine(Engine&&) noexcept;
   Engine& operator=(Engine&&) noexcept;
@@ -89,6 +96,13 @@ class Engine {
   // What it does to this context, of at least one token.
   InspectReport Inspect(std::span<const int32_t> ids, const Reduction& reduction,
                         const InspectOptions& options = {}) const;
+
+  // Times each case `repeats` times, in turn over all cases, so that a machine whose speed drifts
+  // disturbs all alike. Before that every case runs once untimed, which finds its memory. Prefill
+  // ends with the last logits of each prompt; a step reads each text's most likely next token.
+  // While this runs, nothing else should run on the device: it would be timed and its memory
+  // counted.
+  BenchReport Measure(std::span<const BenchCase> cases, const BenchOptions& options) const;
 
   Session NewSession() const;
   Session LoadSession(const std::filesystem::path& state_file) const;

@@ -18,6 +18,10 @@ _pith_tasks() {
   "$1" eval --list 2>/dev/null | sed -n 's/^\([a-z][a-z0-9_]*\) .*/\1/p'
 }
 
+_pith_shapes() {
+  "$1" bench --help 2>/dev/null | tr ' {},' '\n' | grep -E '^(mamba2?|falcon-mamba|codestral)-[0-9.]+[mb]$' | sort -u
+}
+
 # Completes the last part of a list with commas between.
 _pith_list() {
   local before=""
@@ -41,6 +45,8 @@ _pith() {
       compopt -o nospace 2>/dev/null
       COMPREPLY=($(compgen -W "$(_pith_methods "$program")" -- "$word"))
       ;;
+    --shape) COMPREPLY=($(compgen -W "$(_pith_shapes "$program")" -- "$word")) ;;
+    --weights) COMPREPLY=($(compgen -W "f32 bf16" -- "$word")) ;;
     --scoring) COMPREPLY=($(compgen -W "context survivors published-tail paper-first" -- "$word")) ;;
     --tasks) _pith_list "$(_pith_tasks "$program")" "$word" ;;
     --methods) _pith_list "none $(_pith_methods "$program")" "$word" ;;
@@ -59,7 +65,8 @@ _pith() {
       ;;
     --prompt | --context | --continuation | --stop | --sites | --site | --seed | \
       --threads | --length | --max-tokens | --temperature | --top-k | --top-p | --min-p | \
-      --repetition-penalty | --budget | --sigmas | --windows | --contexts | --tail) ;;
+      --repetition-penalty | --budget | --sigmas | --windows | --contexts | --tail | \
+      --batch | --decode | --repeats) ;;
     *)
       if [[ -z $verb && $word != -* ]]; then
         COMPREPLY=($(compgen -W "$(_pith_verbs "$program")" -- "$word"))

@@ -35,18 +35,18 @@ std::string SitesText(std::span<const EvalRow> rows) {
 
 }  // namespace
 
-std::vector<std::string> SplitMethods(std::string_view text) {
+std::vector<std::string> SplitMethods(std::string_view text, const std::string& option) {
   std::vector<std::string> methods;
   while (true) {
     const size_t comma = std::min(text.find(','), text.size());
     const std::string_view part = text.substr(0, comma);
     if (IsKey(part)) {
-      Require(!methods.empty(), ErrorCode::kInvalidArgument, "--methods: got ", Quoted(part),
+      Require(!methods.empty(), ErrorCode::kInvalidArgument, option, ": got ", Quoted(part),
               " first, expected a reduction");
       methods.back() += StrCat(",", part);
     } else {
-      Require(!part.empty(), ErrorCode::kInvalidArgument,
-              "--methods: got an empty part, expected reductions with a comma between them");
+      Require(!part.empty(), ErrorCode::kInvalidArgument, option,
+              ": got an empty part, expected reductions with a comma between them");
       methods.emplace_back(part);
     }
     if (comma == text.size()) return methods;

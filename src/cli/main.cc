@@ -124,7 +124,7 @@ int Run(int argc, char** argv) {
   context.cancel = CatchInterrupts();
   context.command = CommandLine(argc, argv);
   for (const auto add : {AddGenerate, AddScore, AddPerplexity, AddPlan, AddInspect, AddTokenize,
-                         AddInfo, AddDemo, AddEval, AddCalibrate, AddReproduce}) {
+                         AddInfo, AddDemo, AddEval, AddCalibrate, AddReproduce, AddBench}) {
     add(app, context);
   }
   try {

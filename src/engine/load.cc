@@ -10,6 +10,7 @@
 
 #include "core/error.h"
 #include "engine/impl.h"
+#include "load/published_shapes.h"
 #include "model/facts.h"
 #include "model/model.h"
 #include "ops/backend.h"
@@ -136,6 +137,24 @@ Engine Engine::Load(const std::filesystem::path& directory, const EngineOptions&
   std::vector<int32_t> end_of_text = FindEndOfText(model.model.config(), loaded, &info);
   return Engine(std::make_shared<Impl>(Impl{.model = std::move(model.model),
                                             .tokenizer = std::move(loaded),
+                                            .exec = exec,
+                                            .rows_per_chunk = options.rows_per_chunk,
+                                            .ssd_chunk = options.ssd_chunk,
+                                            .end_of_text = std::move(end_of_text),
+                                            .info = std::move(info)}));
+}
+
+Engine Engine::FromShape(std::string_view name, const EngineOptions& options,
+                         std::string_view weights) {
+  const ModelConfig config = PublishedShape(name);
+  const auto dtype = Choose<DType>("weights", std::string(weights),
+                                   {{"f32", DType::kF32}, {"bf16", DType::kBF16}});
+  const Exec exec = MakeExec(options);
+  LoadedModel model = DrawModel(config, exec, dtype);
+  ModelInfo info = DescribeModel(model);
+  std::vector<int32_t> end_of_text = FindEndOfText(config, std::nullopt, &info);
+  return Engine(std::make_shared<Impl>(Impl{.model = std::move(model.model),
+                                            .tokenizer = std::nullopt,
                                             .exec = exec,
                                             .rows_per_chunk = options.rows_per_chunk,
                                             .ssd_chunk = options.ssd_chunk,

@@ -14,7 +14,14 @@ void LayerRows::Clear() {
 
 Weight LayerBuilder::Prepare(const StoredMatrix& stored, WeightUse use) {
   Weight weight = exec_.backend->Prepare(exec_, stored, use);
-  if (weight.owns()) tensors_.Drop(stored);
+  const WeightView& view = weight.view();
+  const int64_t bytes = view.rows * view.cols * static_cast<int64_t>(SizeOf(view.dtype));
+  bytes_.prepared += bytes;
+  if (weight.owns()) {
+    tensors_.Drop(stored);
+  } else {
+    bytes_.in_place += bytes;
+  }
   return weight;
 }
 

@@ -76,13 +76,24 @@ struct FarWritten {
   std::vector<std::vector<uint8_t>> needed;  // [heads][chunks]; empty where all writes are made
 };
 
+// What a model's matrices hold.
+struct WeightBytes {
+  int64_t prepared = 0;  // as the kernels read them
+  int64_t in_place = 0;  // of those, left where the source has them: no backend counts them
+};
+
 // Takes a layer's tensors from a source and prepares them for a backend. Tensors that are *keys*
 // also go into the model's fingerprint.
 class LayerBuilder {
  public:
   LayerBuilder(const Exec& exec, const ModelConfig& config, TensorSource& tensors, Checksum& keys,
-               std::string prefix)
-      : exec_(exec), config_(config), tensors_(tensors), keys_(keys), prefix_(std::move(prefix)) {}
+               WeightBytes& bytes, std::string prefix)
+      : exec_(exec),
+        config_(config),
+        tensors_(tensors),
+        keys_(keys),
+        bytes_(bytes),
+        prefix_(std::move(prefix)) {}
 
   const Exec& exec() const { return exec_; }
   const ModelConfig& config() const { return config_; }
@@ -102,6 +113,7 @@ class LayerBuilder {
   const ModelConfig& config_;
   TensorSource& tensors_;
   Checksum& keys_;
+  WeightBytes& bytes_;
   std::string prefix_;
 };
 

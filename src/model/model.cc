@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "load/checkpoint.h"
+#include "load/drawn_tensors.h"
 #include "model/facts.h"
 #include "ops/embed.h"
 #include "ops/linear.h"
@@ -20,22 +21,30 @@ void CheckTokenIds(const ModelConfig& config, std::span<const int32_t> ids) {
 Model::Model(const Exec& exec, ModelConfig config, TensorSource& tensors)
     : config_(std::move(config)), storage_(tensors.storage()), facts_(FactsOf(config_)) {
   Checksum keys;
-  LayerBuilder top(exec, config_, tensors, keys, "");
+  LayerBuilder top(exec, config_, tensors, keys, weight_bytes_, "");
   const int64_t vocab = config_.vocab_size;
   const bool tied = config_.tie_embeddings;
   embedding_ = top.Matrix("backbone.embedding.weight", vocab, config_.d_model,
                           tied ? WeightUse::kBoth : WeightUse::kTable);
   head_ = tied ? embedding_ : top.Matrix("lm_head.weight", vocab, config_.d_model);
-  LayerBuilder backbone(exec, config_, tensors, keys, "backbone.");
+  LayerBuilder backbone(exec, config_, tensors, keys, weight_bytes_, "backbone.");
   final_norm_ = std::make_unique<RowNorm>(backbone, "norm_f");
   std::vector<StateSize> sizes;
   for (int64_t l = 0; l < config_.n_layer(); ++l) {
-    LayerBuilder build(exec, config_, tensors, keys, StrCat("backbone.layers.", l, "."));
+    LayerBuilder build(exec, config_, tensors, keys, weight_bytes_,
+                       StrCat("backbone.layers.", l, "."));
     layers_.push_back(MakeLayer(config_.layers[l], build));
     sizes.push_back(layers_.back()->state_size());
   }
   state_layout_ = StateLayout(sizes);
   fingerprint_ = keys.value();
+}
+
+int64_t Model::step_weight_bytes() const {
+  if (config_.tie_embeddings) return weight_bytes_.prepared;
+  const WeightView& table = embedding_.view();
+  return weight_bytes_.prepared -
+         table.rows * table.cols * static_cast<int64_t>(SizeOf(table.dtype));
 }
 
 void Model::Embed(const Exec& exec, std::span<const int32_t> ids, MatView<float> out) const {
@@ -62,6 +71,12 @@ LoadedModel LoadModel(const std::filesystem::path& directory, const Exec& exec,
   return {.model = std::move(model),
           .parameters = checkpoint.parameters(),
           .warnings = checkpoint.warnings()};
+}
+
+LoadedModel DrawModel(const ModelConfig& config, const Exec& exec, DType dtype) {
+  DrawnTensors tensors(dtype, exec.threads);
+  Model model(exec, config, tensors);
+  return {.model = std::move(model), .parameters = tensors.parameters(), .warnings = {}};
 }
 
 }  // namespace pith

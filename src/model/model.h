@@ -34,6 +34,11 @@ class Model {
   // projections of all layers.
   uint64_t fingerprint() const { return fingerprint_; }
 
+  const WeightBytes& weight_bytes() const { return weight_bytes_; }
+  // Of the weights that a step reads: all but an embedding that is not the head too.
+  int64_t step_weight_bytes() const;
+  DType weight_dtype() const { return embedding_.view().dtype; }
+
   // Rows of the embedding [ids.size(), d_model].
   void Embed(const Exec& exec, std::span<const int32_t> ids, MatView<float> out) const;
   // The norm before the head, in place: rows [n, d_model].
@@ -53,6 +58,7 @@ class Model {
   StateLayout state_layout_;
   ModelFacts facts_;
   uint64_t fingerprint_ = 0;
+  WeightBytes weight_bytes_;
 };
 
 struct LoadedModel {
@@ -66,6 +72,9 @@ struct LoadedModel {
 // they stay. Throws as Checkpoint does.
 LoadedModel LoadModel(const std::filesystem::path& directory, const Exec& exec,
                       bool verify_finite = true);
+
+// A model with random weights that are stored as `dtype`, for measuring (load/drawn_tensors.h).
+LoadedModel DrawModel(const ModelConfig& config, const Exec& exec, DType dtype);
 
 }  // namespace pith
 

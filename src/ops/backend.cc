@@ -36,24 +36,35 @@ DeviceBuffer::~DeviceBuffer() {
   if (backend_ != nullptr) backend_->Give(data_, bytes_, use_);
 }
 
+void Backend::Counter::Add(int64_t added) {
+  const int64_t now = bytes += added;
+  int64_t most = peak;
+  while (now > most && !peak.compare_exchange_weak(most, now)) continue;
+}
+
 DeviceBuffer Backend::Allocate(int64_t bytes, MemoryUse use) {
   PITH_CHECK(bytes >= 0);
   void* const data = Acquire(bytes);
-  Counter& counter = counters_[static_cast<size_t>(use)];
-  const int64_t now = counter.bytes += bytes;
-  int64_t peak = counter.peak;
-  while (now > peak && !counter.peak.compare_exchange_weak(peak, now)) continue;
+  counters_[static_cast<size_t>(use)].Add(bytes);
+  total_.Add(bytes);
   return {this, data, bytes, use};
 }
 
 void Backend::Give(void* data, int64_t bytes, MemoryUse use) {
   Release(data);
   counters_[static_cast<size_t>(use)].bytes -= bytes;
+  total_.bytes -= bytes;
 }
 
 MemoryCount Backend::memory(MemoryUse use) const {
-  const Counter& counter = counters_[static_cast<size_t>(use)];
-  return {.bytes = counter.bytes, .peak = counter.peak};
+  return counters_[static_cast<size_t>(use)].Read();
+}
+
+MemoryCount Backend::memory() const { return total_.Read(); }
+
+void Backend::ResetPeaks() {
+  for (Counter& counter : counters_) counter.peak = counter.bytes.load();
+  total_.peak = total_.bytes.load();
 }
 
 Backend& BackendOf(Device device, int ordinal) {

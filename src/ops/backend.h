@@ -69,6 +69,9 @@ class Backend {
   // Throws std::bad_alloc where the device has no room.
   DeviceBuffer Allocate(int64_t bytes, MemoryUse use);
   MemoryCount memory(MemoryUse use) const;
+  MemoryCount memory() const;  // of all uses together
+  // Every peak becomes what is held now.
+  void ResetPeaks();
 
   // A matrix as this backend's kernels read it: copied to the device, packed, or left where it lies
   // (then the weight owns nothing, and `stored` must outlive it). Exact, but that a kProduct may be
@@ -100,8 +103,12 @@ class Backend {
   struct Counter {
     std::atomic<int64_t> bytes = 0;
     std::atomic<int64_t> peak = 0;
+
+    void Add(int64_t added);
+    MemoryCount Read() const { return {.bytes = bytes, .peak = peak}; }
   };
   std::array<Counter, kMemoryUses> counters_;
+  Counter total_;
 };
 
 // The backend of a device; `ordinal` tells GPUs apart and is 0 for the others. Throws kUnsupported

@@ -8,7 +8,8 @@ import subprocess
 import support
 from support import SMALL, TEXT, Case, run
 
-VERBS = ("generate", "score", "perplexity", "plan", "inspect", "tokenize", "info")
+VERBS = ("generate", "score", "perplexity", "plan", "inspect", "tokenize", "info",
+         "bench")
 
 
 class Errors(Case):

@@ -162,6 +162,8 @@ class Completion(Case):
         self.assertEqual(self.complete("info", "--dtype", "b"), ["bf16"])
         self.assertIn("reference", self.complete("info", "--device", ""))
         self.assertIn("--greedy", self.complete("generate", "--"))
+        self.assertEqual(self.complete("bench", "--shape", "mamba2-1"),
+                         ["mamba2-1.3b", "mamba2-130m"])
         self.assertEqual(self.complete("eval", "--scoring", "p"), ["published-tail", "paper-first"])
         self.assertEqual(self.complete("eval", "--tasks", "piqa,arc_"),
                          ["piqa,arc_easy", "piqa,arc_challenge"])

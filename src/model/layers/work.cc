@@ -61,6 +61,17 @@ LayerWork WorkOf(const Mamba2Config& c, int64_t d_model) {
           .d_conv = c.d_conv};
 }
 
+ProductFlops ProductsOf(const Mamba1Config& c, int64_t d_model) {
+  const double d = d_model, inner = c.d_inner, n = c.d_state, rank = c.dt_rank;
+  const double delta = 2 * inner * (rank + 2 * n) + 2 * rank * inner;
+  return {.full = 4 * d * inner + delta + 2 * inner * d, .state = 2 * d * inner + delta};
+}
+
+ProductFlops ProductsOf(const Mamba2Config& c, int64_t d_model) {
+  const double d = d_model, inner = c.d_inner, rows = c.in_proj_rows();
+  return {.full = 2 * d * rows + 2 * inner * d, .state = 2 * d * (rows - inner)};
+}
+
 std::string FactsName(const Mamba1Config& /*config*/) { return "mamba1"; }
 std::string FactsName(const Mamba2Config& /*config*/) { return "mamba2"; }
 

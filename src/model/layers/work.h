@@ -27,6 +27,14 @@ LayerFlops FlopsOf(const Mamba2Config& config, int64_t d_model);
 LayerWork WorkOf(const Mamba1Config& config, int64_t d_model);
 LayerWork WorkOf(const Mamba2Config& config, int64_t d_model);
 
+// FLOPs of a layer's matrix products for one row: what a device's rate of products bounds.
+struct ProductFlops {
+  double full = 0;   // of a row that passes the layer
+  double state = 0;  // of a row that only writes state, as the last layer's unwanted rows do
+};
+ProductFlops ProductsOf(const Mamba1Config& config, int64_t d_model);
+ProductFlops ProductsOf(const Mamba2Config& config, int64_t d_model);
+
 // ModelFacts::kind of a model of such layers.
 std::string FactsName(const Mamba1Config& config);
 std::string FactsName(const Mamba2Config& config);
