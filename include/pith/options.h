@@ -18,11 +18,12 @@ struct EngineOptions {
   // "cpu", "reference" (scalar, double sums), "cuda" (the first NVIDIA GPU), or "cuda:N" for the
   // one that the driver numbers N, from 0.
   std::string device = "cpu";
-  // "f32": f32 activations on weights as stored, the precision of record. "bf16": both rounded to
-  // bf16 in matrix products, f32 sums.
+  // "f32": f32 activations on weights as stored, the precision of record. "bf16" and, not on the
+  // CPU, "f16": both rounded to it in matrix products, f32 sums.
   std::string dtype = "f32";
   int threads = 0;                // 0: all processors that this process may use
-  int64_t rows_per_chunk = 1024;  // rows in flight in prefill; bounds the scratch memory
+  // Rows in flight in prefill, which bounds the scratch memory. 0: 1024 on the CPU, 16384 on a GPU.
+  int64_t rows_per_chunk = 0;
   int64_t ssd_chunk = 64;         // rows per chunk of Mamba-2's SSD layer
   bool verify_weights = true;     // scan all weights for NaN and infinity while loading
 };

@@ -57,6 +57,22 @@ inline BF16 ToBF16(float v) {
   return {static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16)};
 }
 
+// Round to nearest, ties to even; beyond the largest f16 infinity, NaN stays NaN.
+inline F16 ToF16(float v) {
+  const uint32_t bits = std::bit_cast<uint32_t>(v);
+  const auto sign = static_cast<uint16_t>(bits >> 16 & 0x8000u);
+  const uint32_t magnitude = bits & 0x7fffffffu;
+  if (magnitude > 0x7f800000u) return {static_cast<uint16_t>(sign | 0x7e00u)};
+  if (magnitude >= 0x477ff000u) return {static_cast<uint16_t>(sign | 0x7c00u)};  // ≥ 65520
+  if (magnitude < 0x38800000u) {
+    // Subnormal: adding 1/2 leaves the value's multiple of 2⁻²⁴ in the last bits, rounded.
+    const float shifted = std::bit_cast<float>(magnitude) + 0.5f;
+    return {static_cast<uint16_t>(sign | (std::bit_cast<uint32_t>(shifted) - 0x3f000000u))};
+  }
+  const uint32_t rounded = magnitude + 0xfffu + (magnitude >> 13 & 1u);
+  return {static_cast<uint16_t>(sign | ((rounded - 0x38000000u) >> 13))};
+}
+
 // Calls fn.template operator()<T>() with T = float, F16 or BF16 as `dtype` says.
 template <class Fn>
 decltype(auto) VisitFloat(DType dtype, Fn&& fn) {

@@ -60,17 +60,26 @@ DeviceName ParseDevice(const std::string& got) {
 
 Exec MakeExec(const EngineOptions& options) {
   RequireRange("threads", options.threads, 0, 1024);
-  RequireRange("rows-per-chunk", options.rows_per_chunk, 1, int64_t{1} << 20);
+  RequireRange("rows-per-chunk", options.rows_per_chunk, 0, int64_t{1} << 20);
   RequireRange("ssd-chunk", options.ssd_chunk, 1, 4096);
   const DeviceName device = ParseDevice(options.device);
   // Throws where this build lacks it or this machine has no such GPU.
   Exec exec{.backend = &BackendOf(device.device, device.ordinal)};
-  exec.precision = Choose<Precision>("dtype", options.dtype,
-                                     {{"f32", Precision::kF32}, {"bf16", Precision::kBF16}});
+  exec.precision = Choose<Precision>(
+      "dtype", options.dtype,
+      {{"f32", Precision::kF32}, {"bf16", Precision::kBF16}, {"f16", Precision::kF16}});
+  Require(exec.precision != Precision::kF16 || device.device != Device::kCpu,
+          ErrorCode::kUnsupported, "dtype: got f16, expected f32 or bf16 on the device cpu");
   exec.threads = options.threads > 0
                      ? options.threads
                      : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   return exec;
+}
+
+// A processor wants a chunk's rows to stay in its cache, a GPU enough of them to fill it.
+int64_t RowsPerChunk(const Exec& exec, const EngineOptions& options) {
+  if (options.rows_per_chunk > 0) return options.rows_per_chunk;
+  return exec.backend->device() == Device::kCuda ? 16384 : 1024;
 }
 
 ModelInfo DescribeModel(const LoadedModel& loaded) {
@@ -138,7 +147,7 @@ Engine Engine::Load(const std::filesystem::path& directory, const EngineOptions&
   return Engine(std::make_shared<Impl>(Impl{.model = std::move(model.model),
                                             .tokenizer = std::move(loaded),
                                             .exec = exec,
-                                            .rows_per_chunk = options.rows_per_chunk,
+                                            .rows_per_chunk = RowsPerChunk(exec, options),
                                             .ssd_chunk = options.ssd_chunk,
                                             .end_of_text = std::move(end_of_text),
                                             .info = std::move(info)}));
@@ -156,7 +165,7 @@ Engine Engine::FromShape(std::string_view name, const EngineOptions& options,
   return Engine(std::make_shared<Impl>(Impl{.model = std::move(model.model),
                                             .tokenizer = std::nullopt,
                                             .exec = exec,
-                                            .rows_per_chunk = options.rows_per_chunk,
+                                            .rows_per_chunk = RowsPerChunk(exec, options),
                                             .ssd_chunk = options.ssd_chunk,
                                             .end_of_text = std::move(end_of_text),
                                             .info = std::move(info)}));

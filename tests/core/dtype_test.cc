@@ -75,6 +75,32 @@ TEST(BF16, NaNStaysNaN) {
   EXPECT_EQ(ToFloat(ToBF16(-kInf)), -kInf);
 }
 
+TEST(F16, EveryValueRoundTrips) {
+  for (uint32_t bits = 0; bits < 0x10000; ++bits) {
+    const float value = ToFloat(F16{static_cast<uint16_t>(bits)});
+    if (std::isnan(value)) {
+      ASSERT_TRUE(std::isnan(ToFloat(ToF16(value)))) << bits;
+    } else {
+      ASSERT_EQ(ToF16(value).bits, bits);
+    }
+  }
+}
+
+// As BF16, over subnormals too; 65520 is halfway to what would follow the largest.
+TEST(F16, RoundsToNearestTiesToEven) {
+  for (uint32_t low = 0; low < 0x7c00; ++low) {
+    const float value = ToFloat(F16{static_cast<uint16_t>(low)});
+    const float next = low == 0x7bff ? 65536 : ToFloat(F16{static_cast<uint16_t>(low + 1)});
+    const float middle = value + (next - value) / 2;
+    for (const float sign : {1.0f, -1.0f}) {
+      const uint32_t bit = sign < 0 ? 0x8000 : 0;
+      ASSERT_EQ(ToF16(sign * middle).bits, bit | (low + (low & 1))) << low;
+      ASSERT_EQ(ToF16(sign * std::nextafter(middle, 0.0f)).bits, bit | low) << low;
+      ASSERT_EQ(ToF16(sign * std::nextafter(middle, 1e9f)).bits, bit | (low + 1)) << low;
+    }
+  }
+}
+
 TEST(DType, VisitsTheTypeOfItsSize) {
   const auto is = [](DType dtype, auto expected) {
     return VisitFloat(dtype, [&]<class T>() {

@@ -9,8 +9,7 @@ namespace {
 
 // The convolution's inputs [d_conv − 1 + far, channels]: the state's, then the rows' projections.
 std::vector<double> Inputs(const Exec& exec, const FarWriteArgs& args) {
-  const bool bf16 = exec.precision == Precision::kBF16;
-  const auto round = [bf16](float v) -> double { return bf16 ? ToFloat(ToBF16(v)) : v; };
+  const auto round = [&exec](float v) { return RoundTo(exec.precision, v); };
   const int64_t channels = args.w.rows;
   std::vector<double> in(args.conv_state, args.conv_state + (args.d_conv - 1) * channels);
   VisitFloat(args.w.dtype, [&]<class T>() {

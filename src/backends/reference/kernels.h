@@ -36,6 +36,19 @@ void ApplyPlan(const Exec& exec, const Plan& plan, Branch branch, MatView<float>
 void FarWeights(const Exec& exec, const FarWeightsArgs& args);
 void FarWrite(const Exec& exec, const FarWriteArgs& args);
 
+// An operand of a matrix product.
+inline double RoundTo(Precision precision, float v) {
+  switch (precision) {
+    case Precision::kBF16:
+      return ToFloat(ToBF16(v));
+    case Precision::kF16:
+      return ToFloat(ToF16(v));
+    case Precision::kF32:
+      break;
+  }
+  return v;
+}
+
 inline double Silu(double v) { return v / (1 + std::exp(-v)); }
 
 }  // namespace pith::reference

@@ -13,8 +13,7 @@ void Embed(const Exec&, const WeightView& table, std::span<const int32_t> ids, M
 
 void Linear(const Exec& exec, MatView<const float> x, const WeightView& w,
             VecView<const float> bias, MatView<float> out) {
-  const bool bf16 = exec.precision == Precision::kBF16;
-  const auto round = [bf16](float v) -> double { return bf16 ? ToFloat(ToBF16(v)) : v; };
+  const auto round = [&exec](float v) { return RoundTo(exec.precision, v); };
   VisitFloat(w.dtype, [&]<class T>() {
     for (int64_t j = 0; j < w.rows; ++j) {
       const T* row = static_cast<const T*>(w.data) + (w.first + j) * w.cols;
