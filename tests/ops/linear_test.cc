@@ -206,6 +206,8 @@ TEST_F(LinearTest, SlicesHaveTheBitsOfTheWhole) {
             ExpectSameBits(std::as_const(out).view(),
                            std::as_const(whole).view().Cols(begin, count));
             out.CheckPadding();
+            if (prepared.view().format != WeightFormat::kPanels) continue;
+            // Panels are read in one order by both.
             LinearStep(exec, in, prepared.view().Rows(begin, count), {}, out.view());
             ExpectSameBits(std::as_const(out).view(),
                            std::as_const(whole).view().Cols(begin, count));

@@ -3,7 +3,8 @@
 // is needed. A warp owns 16 of the head's 64 channels: their input, their rows of the state
 // (transposed, so that an accumulator is at once the second operand of C · S), and their output.
 // Only C Bᵀ, which all channels share, crosses warps. Shared memory of a block is 54 KB, so that
-// four blocks on a multiprocessor hide each other's loads.
+// four blocks on a multiprocessor hide each other's loads; and loops over a chunk's parts stay
+// loops where registers allow it, because straight code outgrows the instruction cache.
 #include <algorithm>
 
 #include "backends/cuda/launch.cuh"
@@ -27,6 +28,9 @@ struct Task {
   const T* proj;
   int64_t stride;
   T* bc;
+  float2*
+      steps;  // [heads, rows]: Δ, and the sum of Δ a log₂e from the chunk's first row to this one
+  int64_t rows;
   T* gated;
   float* squares;
   float* kept_conv;
@@ -64,9 +68,9 @@ struct Shared {
   float conv_weight[kScanTaps][kScanHead];
   float conv_bias[kScanHead];
   float norm_weight[kScanHead];
-  float delta[kScanChunk];
-  float sum[kScanChunk];    // of Δ a log₂e up to and with the row
-  float write[kScanChunk];  // Δ with the decay to the chunk's end
+  float d[kScanHead];
+  float2 steps[kScanChunk];  // as Task's; behind the last row Δ = 0 and the last sum
+  float write[kScanChunk];   // Δ with the decay to the chunk's end
   float squares[kThreads / 32][kScanChunk];
 };
 
@@ -130,6 +134,46 @@ __global__ void ConvolveBc(Task<T> task) {
   }
 }
 
+// ---- Δ and its running sums within chunks.
+
+constexpr int kStepHeads = 32;  // a block
+
+template <class T>
+__global__ void ScanSteps(Task<T> task) {
+  __shared__ float tile[kScanChunk][kStepHeads + 1];
+  const Segment segment = task.segments[blockIdx.y];
+  const int64_t first = int64_t{blockIdx.x} * kScanChunk;
+  if (first >= segment.count) return;
+  const int rows = static_cast<int>(min(int64_t{kScanChunk}, segment.count - first));
+  const int first_head = blockIdx.z * kStepHeads;
+  const int heads = min(kStepHeads, task.heads - first_head);
+  const T* const dt = task.proj + (segment.begin + first) * task.stride + task.inner() +
+                      task.channels() + first_head;
+  for (int i = threadIdx.x; i < rows * kStepHeads; i += kThreads) {
+    const int t = i / kStepHeads, h = i % kStepHeads;
+    if (h < heads) tile[t][h] = static_cast<float>(dt[t * task.stride + h]);
+  }
+  __syncthreads();
+  const int lane = threadIdx.x % 32;
+  for (int h = threadIdx.x / 32; h < heads; h += kThreads / 32) {
+    const float bias = task.dt_bias[first_head + h];
+    const float a = task.a[first_head + h] * kLog2E;
+    float delta[2] = {0, 0};
+    for (int i = 0; i < 2; ++i) {
+      const int t = 2 * lane + i;
+      if (t < rows) delta[i] = fminf(fmaxf(Softplus(tile[t][h] + bias), task.dt_min), task.dt_max);
+    }
+    float sum = (delta[0] + delta[1]) * a;
+    for (int offset = 1; offset < 32; offset *= 2) {
+      const float other = __shfl_up_sync(~0u, sum, offset);
+      if (lane >= offset) sum += other;
+    }
+    float2* const out = task.steps + (first_head + h) * task.rows + segment.begin + first;
+    if (2 * lane < rows) out[2 * lane] = {delta[0], sum - delta[1] * a};
+    if (2 * lane + 1 < rows) out[2 * lane + 1] = {delta[1], sum};
+  }
+}
+
 // ---- The scan.
 
 // The chunk that a block works on.
@@ -150,6 +194,7 @@ __device__ void LoadConstants(const Task<T>& task, int head, Shared<T>& shared) 
     }
     shared.conv_bias[i] = task.conv_bias != nullptr ? task.conv_bias[channel] : 0;
     shared.norm_weight[i] = task.norm_weight != nullptr ? task.norm_weight[channel] : 1;
+    shared.d[i] = task.d[task.d_has_hdim ? channel : head];
   }
 }
 
@@ -191,6 +236,17 @@ __device__ void StartLoads(const Task<T>& task, const Place& place, const float*
   const int from = place.first == 0 ? kPast : 0;
   StartTile<kScanChunk + kPast, kScanHead>(&shared.x[0][0], kXStride, x, task.stride, from,
                                            place.rows + kPast);
+  if (threadIdx.x < kScanChunk) {
+    const bool valid = threadIdx.x < place.rows;
+    const float2* const steps = task.steps + place.head * task.rows + begin;
+    CopyAsync8(&shared.steps[threadIdx.x], steps + (valid ? threadIdx.x : 0), valid);
+    // What the next chunk and this one's gate read comes from memory to the L2 meanwhile.
+    const int64_t next = place.first + kScanChunk + threadIdx.x;
+    if (next < place.count) Prefetch(x + (kPast + kScanChunk + threadIdx.x) * task.stride);
+    if (valid) {
+      Prefetch(task.proj + (begin + threadIdx.x) * task.stride + place.head * kScanHead);
+    }
+  }
   CommitCopies();
   if (place.first > 0) return;
   AwaitCopies<0>();  // the zeros before the first row come first
@@ -201,86 +257,59 @@ __device__ void StartLoads(const Task<T>& task, const Place& place, const float*
   }
 }
 
-// Δ and its running sums, by the first warp.
-template <class T>
-__device__ void ScanSteps(const Task<T>& task, const Place& place, Shared<T>& shared) {
-  const int lane = threadIdx.x;
-  const float bias = task.dt_bias[place.head];
-  const float a = task.a[place.head] * kLog2E;
-  float delta[2];
-  for (int i = 0; i < 2; ++i) {
-    const int t = 2 * lane + i;
-    delta[i] = 0;  // rows that are none write nothing and leave the state as it is
-    if (t < place.rows) {
-      const float raw = static_cast<float>(task.proj[(place.begin + place.first + t) * task.stride +
-                                                     task.inner() + task.channels() + place.head]);
-      delta[i] = fminf(fmaxf(Softplus(raw + bias), task.dt_min), task.dt_max);
-    }
-  }
-  float sum = (delta[0] + delta[1]) * a;
-  for (int offset = 1; offset < 32; offset *= 2) {
-    const float other = __shfl_up_sync(~0u, sum, offset);
-    if (lane >= offset) sum += other;
-  }
-  const float total = __shfl_sync(~0u, sum, 31);
-  const float sums[2] = {sum - delta[1] * a, sum};
-  for (int i = 0; i < 2; ++i) {
-    const int t = 2 * lane + i;
-    shared.delta[t] = delta[i];
-    shared.sum[t] = sums[i];
-    shared.write[t] = delta[i] * Exp2(total - sums[i]);
-  }
-}
-
-// x ← silu(convolution), in place, of the warp's 16 channels: lane l takes 8 of them in 4 rows.
+// x ← silu(convolution), in place, of the warp's 16 channels: lane l takes two of them in 16 rows.
 template <bool kKeep, class T>
 __device__ void ConvolveX(const Task<T>& task, const Place& place, Shared<T>& shared) {
   const int lane = threadIdx.x % 32;
-  const int p = threadIdx.x / 32 * kTile + lane % 2 * 8;
-  const int first = lane / 2 * 4;
-  uint4 raw[4 + kPast];
+  const int c = threadIdx.x / 32 * kTile + lane % 8 * 2;
+  const int first = lane / 8 * kTile;
+  const auto at = [&](int row) -> uint32_t& {
+    return *reinterpret_cast<uint32_t*>(&shared.x[row][c]);
+  };
+  float2 weight[kScanTaps], window[kScanTaps];
 #pragma unroll
-  for (int i = 0; i < 4 + kPast; ++i) {
-    raw[i] = *reinterpret_cast<const uint4*>(&shared.x[first + i][p]);
+  for (int k = 0; k < kScanTaps; ++k) {
+    weight[k] = *reinterpret_cast<const float2*>(&shared.conv_weight[k][c]);
   }
-  __syncwarp();
-  uint4 out[4];
+  const float2 bias = *reinterpret_cast<const float2*>(&shared.conv_bias[c]);
 #pragma unroll
-  for (int e = 0; e < 4; ++e) {  // a pair of channels at a time
-    const int c = p + 2 * e;
-    float2 window[4 + kPast];
+  for (int k = 0; k < kPast; ++k) window[k + 1] = Unpack<T>(at(first + k));
+  __syncwarp();  // the rows before a lane's own are another lane's, which is about to change them
+#pragma unroll 4
+  for (int r = first; r < first + kTile; ++r) {
 #pragma unroll
-    for (int i = 0; i < 4 + kPast; ++i) {
-      window[i] = Unpack<T>(reinterpret_cast<const uint32_t*>(&raw[i])[e]);
+    for (int k = 0; k < kPast; ++k) window[k] = window[k + 1];
+    window[kPast] = Unpack<T>(at(kPast + r));
+    float2 sum = bias;
+#pragma unroll
+    for (int k = 0; k < kScanTaps; ++k) {
+      sum.x = fmaf(weight[k].x, window[k].x, sum.x);
+      sum.y = fmaf(weight[k].y, window[k].y, sum.y);
     }
-#pragma unroll
-    for (int r = 0; r < 4; ++r) {
-      float2 sum{shared.conv_bias[c], shared.conv_bias[c + 1]};
-#pragma unroll
-      for (int k = 0; k < kScanTaps; ++k) {
-        sum.x = fmaf(shared.conv_weight[k][c], window[r + k].x, sum.x);
-        sum.y = fmaf(shared.conv_weight[k][c + 1], window[r + k].y, sum.y);
-      }
-      sum = {FastSilu(sum.x), FastSilu(sum.y)};
-      reinterpret_cast<uint32_t*>(&out[r])[e] = Pack<T>(sum.x, sum.y);
-      if (kKeep && first + r < place.rows) {
-        float* const kept = task.kept_conv +
-                            (place.begin + place.first + first + r) * task.channels() +
-                            place.head * kScanHead + c;
-        kept[0] = sum.x;
-        kept[1] = sum.y;
-      }
+    sum = {FastSilu(sum.x), FastSilu(sum.y)};
+    at(kPast + r) = Pack<T>(sum.x, sum.y);
+    if (kKeep && r < place.rows) {
+      float* const kept = task.kept_conv + (place.begin + place.first + r) * task.channels() +
+                          place.head * kScanHead + c;
+      kept[0] = sum.x;
+      kept[1] = sum.y;
     }
-  }
-#pragma unroll
-  for (int r = 0; r < 4; ++r) {
-    *reinterpret_cast<uint4*>(&shared.x[kPast + first + r][p]) = out[r];
   }
   __syncwarp();
 }
 
+// What WriteState needs: rows behind the last one get its sum, since they change nothing.
+template <class T>
+__device__ void PrepareWrites(const Place& place, Shared<T>& shared) {
+  const int t = threadIdx.x;
+  if (t >= kScanChunk) return;
+  const float total = shared.steps[place.rows - 1].y;
+  if (t >= place.rows) shared.steps[t] = {0, total};
+  shared.write[t] = t < place.rows ? shared.steps[t].x * Exp2(total - shared.steps[t].y) : 0;
+}
+
 // The tiles of m on and below its diagonal, counted row by row: warp w makes those from
-// kFirstTile[w] on. The first warp, which has scanned the steps, and the last one make two of ten.
+// kFirstTile[w] on.
 __device__ constexpr int kFirstTile[] = {0, 2, 5, 8, 10};
 __device__ constexpr int kTileRow[] = {0, 1, 1, 2, 2, 2, 3, 3, 3, 3};
 
@@ -292,15 +321,15 @@ __device__ void MakeM(Shared<T>& shared) {
   for (int tile = kFirstTile[warp]; tile < kFirstTile[warp + 1]; ++tile) {
     const int w = kTileRow[tile];
     const int block = tile - w * (w + 1) / 2;
-    float sums[2][4] = {};
+    float sums[2][2][4] = {};  // even and odd steps apart: shorter chains
 #pragma unroll
     for (int n = 0; n < kScanState; n += kTile) {
       uint32_t a[4], b[4];
       LoadTiles(a, &shared.c[w * kTile + lane % 16][n + lane / 16 * 8]);
       // Tiles: rows 0 … 7 with columns n …, n + 8 …, then rows 8 … 15 with both.
       LoadTiles(b, &shared.b[block * kTile + lane / 16 * 8 + lane % 8][n + lane / 8 % 2 * 8]);
-      MultiplyAdd<T>(sums[0], a, b[0], b[1]);
-      MultiplyAdd<T>(sums[1], a, b[2], b[3]);
+      MultiplyAdd<T>(sums[n / kTile % 2][0], a, b[0], b[1]);
+      MultiplyAdd<T>(sums[n / kTile % 2][1], a, b[2], b[3]);
     }
 #pragma unroll
     for (int j = 0; j < 2; ++j) {
@@ -311,9 +340,9 @@ __device__ void MakeM(Shared<T>& shared) {
         float v[2];
 #pragma unroll
         for (int e = 0; e < 2; ++e) {
-          v[e] = s + e > t ? 0
-                           : sums[j][2 * i + e] * Exp2(shared.sum[t] - shared.sum[s + e]) *
-                                 shared.delta[s + e];
+          const float2 step = shared.steps[s + e];
+          const float product = sums[0][j][2 * i + e] + sums[1][j][2 * i + e];
+          v[e] = s + e > t ? 0 : product * Exp2(shared.steps[t].y - step.y) * step.x;
         }
         *reinterpret_cast<uint32_t*>(&shared.m[t][s]) = Pack<T>(v[0], v[1]);
       }
@@ -345,8 +374,8 @@ __device__ void ReadState(const Shared<T>& shared, const State& state, Output& y
   }
 #pragma unroll
   for (int i = 0; i < kBlocks; ++i) {
-    const float upper = Exp2(shared.sum[i * kTile + lane / 4]);
-    const float lower = Exp2(shared.sum[i * kTile + lane / 4 + 8]);
+    const float upper = Exp2(shared.steps[i * kTile + lane / 4].y);
+    const float lower = Exp2(shared.steps[i * kTile + lane / 4 + 8].y);
 #pragma unroll
     for (int j = 0; j < 2; ++j) {
       y[i][j][0] *= upper;
@@ -362,12 +391,13 @@ template <class T>
 __device__ void ReadChunk(const Shared<T>& shared, Output& y) {
   const int lane = threadIdx.x % 32;
   const int p = threadIdx.x / 32 * kTile;
-#pragma unroll
+#pragma unroll 1
   for (int k = 0; k < kBlocks; ++k) {
     uint32_t b[4];
     LoadTilesTransposed(b, &shared.x[kPast + k * kTile + lane % 16][p + lane / 16 * 8]);
 #pragma unroll
-    for (int i = k; i < kBlocks; ++i) {
+    for (int i = 0; i < kBlocks; ++i) {
+      if (i < k) continue;
       uint32_t a[4];
       LoadTiles(a, &shared.m[i * kTile + lane % 16][k * kTile + lane / 16 * 8]);
       MultiplyAdd<T>(y[i][0], a, b[0], b[1]);
@@ -378,21 +408,20 @@ __device__ void ReadChunk(const Shared<T>& shared, Output& y) {
 
 // y += d · x.
 template <class T>
-__device__ void AddSkip(const Task<T>& task, int head, const Shared<T>& shared, Output& y) {
+__device__ void AddSkip(const Shared<T>& shared, Output& y) {
   const int lane = threadIdx.x % 32;
 #pragma unroll
   for (int j = 0; j < 2; ++j) {
     const int p = threadIdx.x / 32 * kTile + 8 * j + lane % 4 * 2;
-    const float d0 = task.d[task.d_has_hdim ? head * kScanHead + p : head];
-    const float d1 = task.d[task.d_has_hdim ? head * kScanHead + p + 1 : head];
+    const float2 d = *reinterpret_cast<const float2*>(&shared.d[p]);
 #pragma unroll
     for (int i = 0; i < kBlocks; ++i) {
 #pragma unroll
       for (int r = 0; r < 2; ++r) {
         const int t = i * kTile + lane / 4 + 8 * r;
         const float2 x = Unpack<T>(*reinterpret_cast<const uint32_t*>(&shared.x[kPast + t][p]));
-        y[i][j][2 * r] = fmaf(d0, x.x, y[i][j][2 * r]);
-        y[i][j][2 * r + 1] = fmaf(d1, x.y, y[i][j][2 * r + 1]);
+        y[i][j][2 * r] = fmaf(d.x, x.x, y[i][j][2 * r]);
+        y[i][j][2 * r + 1] = fmaf(d.y, x.y, y[i][j][2 * r + 1]);
       }
     }
   }
@@ -403,13 +432,13 @@ template <class T>
 __device__ void WriteState(const Shared<T>& shared, State& state) {
   const int lane = threadIdx.x % 32;
   const int p = threadIdx.x / 32 * kTile;
-  const float decay = Exp2(shared.sum[kScanChunk - 1]);
+  const float decay = Exp2(shared.steps[kScanChunk - 1].y);
 #pragma unroll
   for (int j = 0; j < kScanState / 8; ++j) {
 #pragma unroll
     for (int e = 0; e < 4; ++e) state[j][e] *= decay;
   }
-#pragma unroll
+#pragma unroll 1
   for (int k = 0; k < kBlocks; ++k) {
     // x transposed: rows of the tile are channels.
     uint32_t a[4];
@@ -450,16 +479,25 @@ __device__ void StoreOutput(const Output& y, Shared<T>& shared) {
   __syncwarp();
 }
 
+template <class T>
+__device__ uint4 LoadGate(const Task<T>& task, const Place& place, int t, int p) {
+  if (t >= place.rows) return make_uint4(0, 0, 0, 0);
+  return __ldcs(reinterpret_cast<const uint4*>(
+      task.proj + (place.begin + place.first + t) * task.stride + place.head * kScanHead + p));
+}
+
 // Gate, norm weight and squares of the warp's 16 channels, 8 of a row a lane.
 template <bool kKeep, class T>
-__device__ void GateRows(const Task<T>& task, const Place& place, const uint4 (&z)[kBlocks],
-                         Shared<T>& shared) {
+__device__ void GateRows(const Task<T>& task, const Place& place, Shared<T>& shared) {
   const int lane = threadIdx.x % 32;
   const int w = threadIdx.x / 32;
   const int p = w * kTile + lane % 2 * 8;
-#pragma unroll
+  uint4 next = LoadGate(task, place, lane / 2, p);
+#pragma unroll 1
   for (int i = 0; i < kBlocks; ++i) {
     const int t = i * kTile + lane / 2;
+    const uint4 z = next;
+    if (i + 1 < kBlocks) next = LoadGate(task, place, t + kTile, p);
     const uint4 y = *reinterpret_cast<const uint4*>(&shared.x[kPast + t][p]);
     uint4 out;
     float square = 0;
@@ -467,7 +505,7 @@ __device__ void GateRows(const Task<T>& task, const Place& place, const uint4 (&
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
       ys[e] = Unpack<T>(reinterpret_cast<const uint32_t*>(&y)[e]);
-      const float2 gate = Unpack<T>(reinterpret_cast<const uint32_t*>(&z[i])[e]);
+      const float2 gate = Unpack<T>(reinterpret_cast<const uint32_t*>(&z)[e]);
       const float2 silu{FastSilu(gate.x), FastSilu(gate.y)};
       const float2 v{ys[e].x * silu.x, ys[e].y * silu.y};
       const float2 normed = task.norm_before_gate ? ys[e] : v;
@@ -486,21 +524,6 @@ __device__ void GateRows(const Task<T>& task, const Place& place, const uint4 (&
         task.kept_y[at + 2 * e] = ys[e].x;
         task.kept_y[at + 2 * e + 1] = ys[e].y;
       }
-    }
-  }
-}
-
-template <class T>
-__device__ void LoadGates(const Task<T>& task, const Place& place, uint4 (&z)[kBlocks]) {
-  const int lane = threadIdx.x % 32;
-  const int p = threadIdx.x / 32 * kTile + lane % 2 * 8;
-#pragma unroll
-  for (int i = 0; i < kBlocks; ++i) {
-    const int t = i * kTile + lane / 2;
-    z[i] = make_uint4(0, 0, 0, 0);
-    if (t < place.rows) {
-      z[i] = __ldcs(reinterpret_cast<const uint4*>(
-          task.proj + (place.begin + place.first + t) * task.stride + place.head * kScanHead + p));
     }
   }
 }
@@ -553,21 +576,20 @@ __global__ void __launch_bounds__(kThreads, 4) ScanHeads(Task<T> task) {
     const int rows = static_cast<int>(min(int64_t{kScanChunk}, segment.count - first));
     const Place place{head, segment.begin, segment.count, first, rows};
     StartLoads(task, place, past, shared);
-    if (threadIdx.x < 32) ScanSteps(task, place, shared);
     AwaitCopies<0>();
     __syncthreads();
+    PrepareWrites(place, shared);
     ConvolveX<kKeep>(task, place, shared);
+    __syncthreads();
     MakeM(shared);
     Output y = {};
     ReadState(shared, state, y);
     __syncthreads();
     ReadChunk(shared, y);
-    AddSkip(task, head, shared, y);
-    uint4 z[kBlocks];
-    LoadGates(task, place, z);
+    AddSkip(shared, y);
     WriteState(shared, state);
     StoreOutput(y, shared);
-    GateRows<kKeep>(task, place, z, shared);
+    GateRows<kKeep>(task, place, shared);
     __syncthreads();
     if (threadIdx.x < rows) {
       float sum = 0;
@@ -590,9 +612,12 @@ __global__ void __launch_bounds__(kThreads, 4) ScanHeads(Task<T> task) {
 template <class T>
 void Mamba2Scan(const Exec& exec, const Mamba2ScanArgs<T>& args) {
   const SsdArgs& ssd = *args.ssd;
+  const Scratch<float2> steps(exec, ssd.n_heads * args.rows);
   const Task<T> task{.proj = args.proj,
                      .stride = args.stride,
                      .bc = args.bc,
+                     .steps = steps.data(),
+                     .rows = args.rows,
                      .gated = args.gated,
                      .squares = args.squares,
                      .kept_conv = args.kept_conv,
@@ -620,6 +645,9 @@ void Mamba2Scan(const Exec& exec, const Mamba2ScanArgs<T>& args) {
   const auto segments = static_cast<unsigned>(ssd.segments.size());
   const auto pairs = static_cast<unsigned>(task.bc_width() / 2);
   Launch(exec, ConvolveBc<T>, dim3(Blocks(longest, kConvRows), segments), std::min(pairs, 256u), 0,
+         task);
+  Launch(exec, ScanSteps<T>,
+         dim3(Blocks(longest, kScanChunk), segments, Blocks(task.heads, kStepHeads)), kThreads, 0,
          task);
   PITH_CHECK((task.kept_conv == nullptr) == (task.kept_y == nullptr));
   const auto kernel = task.kept_y != nullptr ? ScanHeads<T, true> : ScanHeads<T, false>;

@@ -88,6 +88,15 @@ __device__ inline void CopyAsync(void* to, const void* from, bool valid) {
                "r"(valid ? 16 : 0)
                : "memory");
 }
+__device__ inline void CopyAsync8(void* to, const void* from, bool valid) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 8, %2;" ::"r"(SharedAddress(to)), "l"(from),
+               "r"(valid ? 8 : 0)
+               : "memory");
+}
+// The line at p into the L2, some time soon.
+__device__ inline void Prefetch(const void* p) {
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(p));
+}
 __device__ inline void CommitCopies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 // Until at most kLeft groups of copies are on their way.
 template <int kLeft>
