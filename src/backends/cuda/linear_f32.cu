@@ -95,7 +95,7 @@ __device__ void ReadQuads(const float* from, int thread, float (&to)[kOfThread])
 }
 
 template <class T, class Of, bool kWide>
-__global__ void __launch_bounds__(Of::kThreads)
+__global__ void __launch_bounds__(Of::kThreads, 2)
     LinearKernel(Operand<float> x, Operand<T> w, int64_t depth, const float* bias,
                  Rows<float> out) {
   __shared__ __align__(16) float xs[2][kDepth][Of::kRows + kSkew];
