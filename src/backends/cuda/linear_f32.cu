@@ -94,6 +94,27 @@ __device__ void ReadQuads(const float* from, int thread, float (&to)[kOfThread])
   }
 }
 
+template <class Of>
+using Sums = float[Of::kThreadRows][Of::kThreadCols];
+
+// Adds a tile's products, kDepth of them to each sum, in order.
+template <class Of>
+__device__ void Multiply(const float (*xs)[Of::kRows + kSkew], const float (*ws)[Of::kCols + kSkew],
+                         int down, int across, Sums<Of>& sums) {
+#pragma unroll
+  for (int e = 0; e < kDepth; ++e) {
+    __align__(16) float left[Of::kThreadRows];
+    __align__(16) float right[Of::kThreadCols];
+    ReadQuads<Of::kRows>(xs[e], down, left);
+    ReadQuads<Of::kCols>(ws[e], across, right);
+#pragma unroll
+    for (int i = 0; i < Of::kThreadRows; ++i) {
+#pragma unroll
+      for (int j = 0; j < Of::kThreadCols; ++j) sums[i][j] = fmaf(left[i], right[j], sums[i][j]);
+    }
+  }
+}
+
 template <class T, class Of, bool kWide>
 __global__ void __launch_bounds__(Of::kThreads, 2)
     LinearKernel(Operand<float> x, Operand<T> w, int64_t depth, const float* bias,
@@ -105,33 +126,15 @@ __global__ void __launch_bounds__(Of::kThreads, 2)
   const int down = threadIdx.x / Of::kAcross, across = threadIdx.x % Of::kAcross;
   Carrier<float, Of::kRows, Of::kThreads, kWide> carried_x;
   Carrier<T, Of::kCols, Of::kThreads, kWide> carried_w;
-  float sums[Of::kThreadRows][Of::kThreadCols] = {};
-  carried_x.Load(x, row, 0, depth);
-  carried_w.Load(w, col, 0, depth);
-  carried_x.Store(xs[0]);
-  carried_w.Store(ws[0]);
-  __syncthreads();
-  int now = 0;
-  for (int64_t k = 0; k < depth; k += kDepth, now ^= 1) {
+  Sums<Of> sums = {};
+  int now = 1;
+  for (int64_t k = -kDepth; k < depth; k += kDepth, now ^= 1) {
     const bool more = k + kDepth < depth;
     if (more) {
       carried_x.Load(x, row, k + kDepth, depth);
       carried_w.Load(w, col, k + kDepth, depth);
     }
-#pragma unroll
-    for (int e = 0; e < kDepth; ++e) {
-      __align__(16) float left[Of::kThreadRows];
-      __align__(16) float right[Of::kThreadCols];
-      ReadQuads<Of::kRows>(xs[now][e], down, left);
-      ReadQuads<Of::kCols>(ws[now][e], across, right);
-#pragma unroll
-      for (int i = 0; i < Of::kThreadRows; ++i) {
-#pragma unroll
-        for (int j = 0; j < Of::kThreadCols; ++j) {
-          sums[i][j] = fmaf(left[i], right[j], sums[i][j]);
-        }
-      }
-    }
+    if (k >= 0) Multiply<Of>(xs[now], ws[now], down, across, sums);
     if (more) {
       carried_x.Store(xs[now ^ 1]);
       carried_w.Store(ws[now ^ 1]);
