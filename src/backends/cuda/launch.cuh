@@ -69,7 +69,10 @@ __device__ inline float Widen(BF16 v) {
   return __uint_as_float(static_cast<uint32_t>(v.bits) << 16);
 }
 
-__device__ inline float Sigmoid(float v) { return 1 / (1 + __expf(-v)); }
+__device__ inline float Sigmoid(float v) { return 1 / (1 + expf(-v)); }
+
+// v · sigmoid(v); ∓0 where e⁻ᵛ overflows, v where it vanishes.
+__device__ inline float Silu(float v) { return v / (1 + expf(-v)); }
 
 // log(1 + e^v), to a few roundings of f32.
 __device__ inline float Softplus(float v) { return v > 20 ? v : log1pf(expf(v)); }
