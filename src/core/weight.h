@@ -32,9 +32,11 @@ enum class WeightFormat : uint8_t {
 struct WeightView {
   WeightFormat format = WeightFormat::kRows;
   DType dtype = DType::kF32;
-  const void* data = nullptr;  // of the whole matrix
-  int64_t panel = 0;           // kPanels: rows a panel
-  int64_t first = 0;           // of the whole matrix's rows, the first one in view
+  const void* data = nullptr;   // of the whole matrix
+  const void* exact = nullptr;  // where products read rounded values: rows as stored, for Embed
+  DType exact_dtype = DType::kF32;
+  int64_t panel = 0;  // kPanels: rows a panel
+  int64_t first = 0;  // of the whole matrix's rows, the first one in view
   int64_t rows = 0;
   int64_t cols = 0;
 

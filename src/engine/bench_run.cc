@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "model/step.h"
+#include "ops/log_softmax.h"
 
 namespace pith {
 namespace {
@@ -20,8 +21,8 @@ double MsSince(Clock::time_point start) {
 
 std::vector<DeviceMat<float>*> BenchScratch::Buffers() {
   Workspace& ws = workspace;
-  std::vector<DeviceMat<float>*> all = {&ws.x,   &ws.h,      &ws.normed,
-                                        &ws.out, &ws.gather, &ws.far_normed};
+  std::vector<DeviceMat<float>*> all = {&ws.x,      &ws.h,          &ws.normed, &ws.out,
+                                        &ws.gather, &ws.far_normed, &ws.squares};
   for (DeviceMat<float>& m : ws.mixer) all.push_back(&m);
   all.push_back(&logits);
   return all;
@@ -55,7 +56,6 @@ BenchRun::BenchRun(const Model& model, const Exec& exec,
     inputs_.push_back({std::span(prompts[i]).first(what.prompt), &sequences_[i], WantRows::kLast});
   }
   scratch.logits.Resize(exec, what.batch, model.config().vocab_size);
-  scratch.host_logits.resize(what.batch * model.config().vocab_size);
 }
 
 BenchRun::~BenchRun() {
@@ -92,14 +92,8 @@ double BenchRun::Decode(const std::atomic<bool>* cancel) {
 }
 
 void BenchRun::ChooseTokens() {
-  const MatView<float> logits = scratch_.logits.view();
-  exec_.backend->Download(exec_.queue, logits.data, scratch_.host_logits.data(),
-                          logits.rows * logits.cols * static_cast<int64_t>(sizeof(float)));
-  ids_.clear();
-  for (int64_t i = 0; i < logits.rows; ++i) {
-    const float* const row = scratch_.host_logits.data() + i * logits.cols;
-    ids_.push_back(static_cast<int32_t>(std::max_element(row, row + logits.cols) - row));
-  }
+  ids_.resize(what_.batch);
+  MostLikely(exec_, scratch_.logits.view(), ids_);
 }
 
 }  // namespace pith

@@ -19,7 +19,6 @@ namespace pith {
 struct BenchScratch {
   Workspace workspace;
   DeviceMat<float> logits;  // [batch, vocab]
-  std::vector<float> host_logits;
   LayerRows rows;
 
   int64_t bytes();

@@ -33,10 +33,16 @@ class Continuation {
   // the text that became final. Returns the token. Allocates nothing but room for text that grows.
   int32_t Draw(std::span<float> logits);
 
+  // Whether Draw would take the most likely token, whatever the others' logits.
+  bool TakesMostLikely() const { return sampler_.TakesMostLikely(); }
+  // As Draw, where TakesMostLikely, with what MostLikely says of the logits.
+  int32_t Take(int32_t most_likely);
+
   // ids, text, finish and decode_seconds, once no token is wanted any more.
   GenerateResult TakeResult();
 
  private:
+  int32_t Accept(int32_t id);
   void Emit(std::string_view piece);
 
   const GenerateOptions& options_;

@@ -3,6 +3,7 @@
 #define PITH_GENERATE_DECODE_H_
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -38,7 +39,8 @@ class Decoder {
   struct Member {
     Continuation* text;
     Sequence* sequence;
-    std::vector<float> logits;  // [vocab]
+    std::vector<float> logits;   // [vocab], unless
+    std::optional<int32_t> top;  // that is all that is drawn from
   };
 
   void ReadPending();
@@ -52,6 +54,7 @@ class Decoder {
   LayerRows rows_;
   DeviceMat<float> logits_;  // [members with a pending token, vocab]
   std::vector<int32_t> ids_;
+  std::vector<int32_t> tops_;
   std::vector<Sequence*> sequences_;
 };
 

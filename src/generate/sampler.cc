@@ -30,12 +30,16 @@ void Sampler::Observe(std::span<const int32_t> ids) {
   for (const int32_t id : ids) seen_[id] = true;
 }
 
+void Sampler::RequireSound(bool sound) {
+  Require(sound, ErrorCode::kCorruptData,
+          "the model's logits are NaN or infinite: are its weights damaged?");
+}
+
 int32_t Sampler::Sample(std::span<float> logits) {
   Penalise(logits);
   const bool broken = std::ranges::any_of(logits, [](float v) { return std::isnan(v); }) ||
                       !std::isfinite(*std::ranges::max_element(logits));
-  Require(!broken, ErrorCode::kCorruptData,
-          "the model's logits are NaN or infinite: are its weights damaged?");
+  RequireSound(!broken);
   if (options_.greedy || options_.temperature == 0) {
     return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
   }

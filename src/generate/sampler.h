@@ -21,6 +21,13 @@ class Sampler {
   // Tells the repetition penalty of tokens that the text holds.
   void Observe(std::span<const int32_t> ids);
 
+  // Whether Sample takes the largest of the logits as they are.
+  bool TakesMostLikely() const {
+    return (options_.greedy || options_.temperature == 0) && options_.repetition_penalty == 1;
+  }
+  // Throws kCorruptData where logits are not `sound`.
+  static void RequireSound(bool sound);
+
   // Draws a token. Leaves penalised logits behind. Throws kCorruptData for logits that are NaN or
   // without a finite maximum, which only broken weights give.
   int32_t Sample(std::span<float> logits);

@@ -1,5 +1,6 @@
 #include "model/model.h"
 
+#include <atomic>
 #include <utility>
 
 #include "core/error.h"
@@ -38,6 +39,8 @@ Model::Model(const Exec& exec, ModelConfig config, TensorSource& tensors)
   }
   state_layout_ = StateLayout(sizes);
   fingerprint_ = keys.value();
+  static std::atomic<int64_t> models = 0;
+  serial_ = ++models;
 }
 
 int64_t Model::step_weight_bytes() const {

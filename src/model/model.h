@@ -28,6 +28,8 @@ class Model {
   const ModelConfig& config() const { return config_; }
   int64_t n_layer() const { return static_cast<int64_t>(layers_.size()); }
   const Layer& layer(int64_t l) const { return *layers_[l]; }
+  // Another one for every model of this process, for what outlives a model and must know it again.
+  int64_t serial() const { return serial_; }
   const StateLayout& state_layout() const { return state_layout_; }
   const ModelFacts& facts() const { return facts_; }
   // Tells models of one shape apart: a checksum over norms, Δ, D and the first rows of the
@@ -58,6 +60,7 @@ class Model {
   StateLayout state_layout_;
   ModelFacts facts_;
   uint64_t fingerprint_ = 0;
+  int64_t serial_ = 0;
   WeightBytes weight_bytes_;
 };
 

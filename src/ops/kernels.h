@@ -42,6 +42,7 @@ struct Kernels {
   void (*selective_scan)(const Exec&, const SelectiveScanArgs&);
   void (*score_labels)(const Exec&, MatView<const float> logits, std::span<const int32_t> labels,
                        std::span<LabelScore> out);
+  void (*most_likely)(const Exec&, MatView<const float> logits, std::span<int32_t> out);
   void (*copy_rows)(const Exec&, MatView<const float> in, MatView<float> out);
   void (*add_rows)(const Exec&, MatView<const float> a, MatView<const float> b, MatView<float> out);
   void (*clip_rows)(const Exec&, MatView<const float> in, MatView<float> out);

@@ -21,6 +21,10 @@ struct LabelScore {
 void ScoreLabels(const Exec& exec, MatView<const float> logits, std::span<const int32_t> labels,
                  std::span<LabelScore> out);
 
+// out[i] = the index of the largest logit of row i, the first of equals; −1 where the row holds a
+// NaN or its largest is not finite. logits [rows, vocab], `out` on the host.
+void MostLikely(const Exec& exec, MatView<const float> logits, std::span<int32_t> out);
+
 }  // namespace pith
 
 #endif  // PITH_OPS_LOG_SOFTMAX_H_

@@ -63,7 +63,7 @@ TEST(Shapes, HaveTheNumbersOfParametersOfTheirNames) {
 
 TEST(Shapes, BuildModelsOfThatSize) {
   for (const char* name : {"mamba-130m", "mamba2-130m"}) {
-    const Engine engine = Engine::FromShape(name);
+    const Engine engine = Engine::FromShape(name, {.device = testing::DeviceName()});
     EXPECT_EQ(engine.info().parameters, CountParameters(PublishedShape(name))) << name;
     EXPECT_EQ(engine.info().n_layer, 24);
     EXPECT_FALSE(engine.info().end_of_text.has_value());

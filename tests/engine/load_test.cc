@@ -124,7 +124,7 @@ TEST(Load, RefusesOptionsOutOfRange) {
   refused(kInvalid, {"dtype", "'int8'", "f32, bf16"}, [](auto& o) { o.dtype = "int8"; });
   refused(kInvalid, {"threads", "-1"}, [](auto& o) { o.threads = -1; });
   refused(kInvalid, {"threads", "1025"}, [](auto& o) { o.threads = 1025; });
-  refused(kInvalid, {"rows-per-chunk", "0"}, [](auto& o) { o.rows_per_chunk = 0; });
+  refused(kInvalid, {"rows-per-chunk", "-1"}, [](auto& o) { o.rows_per_chunk = -1; });
   refused(kInvalid, {"ssd-chunk", "0"}, [](auto& o) { o.ssd_chunk = 0; });
   refused(kInvalid, {"ssd-chunk", "4097"}, [](auto& o) { o.ssd_chunk = 4097; });
   if (CpuBackend() == nullptr) {

@@ -15,6 +15,7 @@ const Kernels& Table() {
       .ssd_step = SsdStep,
       .selective_scan = SelectiveScan,
       .score_labels = ScoreLabels,
+      .most_likely = MostLikely,
       .copy_rows = CopyRows,
       .add_rows = AddRows,
       .clip_rows = ClipRows,

@@ -29,23 +29,35 @@ DType ProductType(const Exec& exec, DType stored) {
 
 const Kernels& Gpu::kernels() const { return Table(); }
 
-// Straight from where the file is mapped; what is rounded passes through scratch of its own size.
+// Straight from where the file is mapped. What is rounded passes through memory of its own size,
+// which stays where Embed reads it too.
 Weight Gpu::Prepare(const Exec& exec, const StoredMatrix& stored, WeightUse use) {
   const DType type = use == WeightUse::kTable ? stored.dtype : ProductType(exec, stored.dtype);
   const int64_t count = stored.rows * stored.cols;
   if (count == 0) return {RowsOf(stored), nullptr};
-  auto storage = std::make_shared<DeviceBuffer>(
-      Allocate(count * static_cast<int64_t>(SizeOf(type)), MemoryUse::kWeights));
-  if (type == stored.dtype) {
-    Upload(exec.queue, stored.data, storage->data(), stored.bytes());
-  } else {
-    const Scratch<std::byte> copy(exec, stored.bytes());
-    Upload(exec.queue, stored.data, copy.data(), stored.bytes());
-    Convert(StreamOf(exec), copy.data(), stored.dtype, storage->data(), type, count);
-  }
+  const auto allocate = [&](DType dtype, MemoryUse memory) {
+    return Allocate(count * static_cast<int64_t>(SizeOf(dtype)), memory);
+  };
+  const bool both = use == WeightUse::kBoth;
   WeightView view = RowsOf(stored);
+  auto storage = std::make_shared<std::array<DeviceBuffer, 2>>();
+  auto& [values, exact] = *storage;
+  DeviceBuffer as_stored = allocate(
+      stored.dtype, type == stored.dtype || both ? MemoryUse::kWeights : MemoryUse::kScratch);
+  Upload(exec.queue, stored.data, as_stored.data(), stored.bytes());
+  if (type == stored.dtype) {
+    values = std::move(as_stored);
+  } else {
+    values = allocate(type, MemoryUse::kWeights);
+    Convert(StreamOf(exec), as_stored.data(), stored.dtype, values.data(), type, count);
+    if (both) {
+      exact = std::move(as_stored);
+      view.exact = exact.data();
+      view.exact_dtype = stored.dtype;
+    }
+  }
   view.dtype = type;
-  view.data = storage->data();
+  view.data = values.data();
   return {view, std::move(storage)};
 }
 

@@ -21,8 +21,10 @@ void Embed(const Exec& exec, const WeightView& table, std::span<const int32_t> i
   PITH_CHECK(table.format == WeightFormat::kRows);
   if (out.empty()) return;
   const int32_t* const placed = Place(exec, ids);
-  VisitFloat(table.dtype, [&]<class T>() {
-    const T* const first = static_cast<const T*>(table.data) + table.first * table.cols;
+  const bool apart = table.exact != nullptr;
+  VisitFloat(apart ? table.exact_dtype : table.dtype, [&]<class T>() {
+    const T* const first =
+        static_cast<const T*>(apart ? table.exact : table.data) + table.first * table.cols;
     Launch(exec, EmbedKernel<T>, static_cast<unsigned>(out.rows), kThreads, 0, first, placed,
            table.cols, out);
   });

@@ -55,6 +55,7 @@ class Gpu : public Backend {
   // Makes this GPU the calling thread's.
   void Select() const;
   cudaStream_t stream(const Queue& queue) const {
+    if (IsRecording()) return recording_stream_;
     return queue.handle != nullptr ? static_cast<cudaStream_t>(queue.handle) : stream_;
   }
   const cudaDeviceProp& properties() const { return properties_; }
@@ -106,12 +107,13 @@ class Gpu : public Backend {
   // Whether this thread is recording.
   bool IsRecording() const;
   Recording& FindRecording(std::span<const int64_t> key);
-  void Record(cudaStream_t stream, Recording& recording, const std::function<void()>& work);
+  void Record(Recording& recording, const std::function<void()>& work);
   void Forget(Recording& recording);
 
   const int ordinal_;
   cudaDeviceProp properties_;
   cudaStream_t stream_ = nullptr;
+  cudaStream_t recording_stream_ = nullptr;  // takes down what is recorded, and runs nothing
   cublasLtHandle_t products_ = nullptr;
   void* product_scratch_ = nullptr;
   unsigned* tickets_ = nullptr;
@@ -122,7 +124,7 @@ class Gpu : public Backend {
   std::mutex recordings_mutex_;
   std::list<Recording> recordings_;             // the latest first
   std::atomic<Recording*> recorded_ = nullptr;  // the one that is being made, by this thread:
-  std::thread::id recorder_;
+  std::atomic<std::thread::id> recorder_;
   std::vector<void*> freed_while_recording_;
   std::mutex algorithms_mutex_;
   std::map<ProductShape, cublasLtMatmulAlgo_t> algorithms_;

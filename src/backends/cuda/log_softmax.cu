@@ -1,4 +1,4 @@
-// ScoreLabels: a block a row; exponentials in f32, their sum in double.
+// ScoreLabels and MostLikely: a block a row; exponentials in f32, their sum in double.
 #include <climits>
 #include <cmath>
 
@@ -57,7 +57,29 @@ __global__ void __launch_bounds__(kThreads)
       static_cast<float>(static_cast<double>(row[labels[blockIdx.x]]) - top.value - log_sum);
 }
 
+__global__ void __launch_bounds__(kThreads)
+    TopKernel(Rows<const float> logits, int64_t vocab, int32_t* out) {
+  const float* const row = logits[blockIdx.x];
+  Top top = {-INFINITY, INT_MAX};
+  int broken = 0;
+#pragma unroll 8
+  for (int64_t j = threadIdx.x; j < vocab; j += kThreads) {
+    top.Meet({row[j], static_cast<int>(j)});
+    broken |= isnan(row[j]);
+  }
+  broken = __syncthreads_or(broken);
+  top = BlockTop(top);
+  if (threadIdx.x == 0) out[blockIdx.x] = broken || isinf(top.value) ? -1 : top.index;
+}
+
 }  // namespace
+
+void MostLikely(const Exec& exec, MatView<const float> logits, std::span<int32_t> out) {
+  const Scratch<int32_t> tops(exec, logits.rows);
+  Launch(exec, TopKernel, static_cast<unsigned>(logits.rows), kThreads, 0, logits, logits.cols,
+         tops.data());
+  exec.backend->Download(exec.queue, tops.data(), out.data(), out.size_bytes());
+}
 
 void ScoreLabels(const Exec& exec, MatView<const float> logits, std::span<const int32_t> labels,
                  std::span<LabelScore> out) {

@@ -2,7 +2,8 @@
 // with the state in registers: it never meets memory between chunks, and no pass over chunk states
 // is needed. A warp owns 16 of the head's 64 channels: their input, their rows of the state
 // (transposed, so that an accumulator is at once the second operand of C · S), and their output.
-// Only C Bᵀ, which all channels share, crosses warps. Shared memory of a block is 54 KB, so that
+// C Bᵀ, which all heads of a group share, is made once for them; a chunk's m, which all channels of
+// a head share, crosses warps. Shared memory of a block is 54 KB, so that
 // four blocks on a multiprocessor hide each other's loads; and loops over a chunk's parts stay
 // loops where registers allow it, because straight code outgrows the instruction cache.
 #include <algorithm>
@@ -31,6 +32,8 @@ struct Task {
   float2*
       steps;  // [heads, rows]: Δ, and the sum of Δ a log₂e from the chunk's first row to this one
   int64_t rows;
+  float4*
+      cb;  // [ChunkIndex, groups, kTiles, 2, 32]: tiles of C Bᵀ as the lanes of a warp hold them
   T* gated;
   float* squares;
   float* kept_conv;
@@ -69,8 +72,8 @@ struct Shared {
   float conv_bias[kScanHead];
   float norm_weight[kScanHead];
   float d[kScanHead];
-  float2 steps[kScanChunk];  // as Task's; behind the last row Δ = 0 and the last sum
-  float write[kScanChunk];   // Δ with the decay to the chunk's end
+  alignas(16) float2 steps[kScanChunk];  // as Task's; behind the last row Δ = 0 and the last sum
+  float write[kScanChunk];               // Δ with the decay to the chunk's end
   float squares[kThreads / 32][kScanChunk];
 };
 
@@ -174,6 +177,87 @@ __global__ void ScanSteps(Task<T> task) {
   }
 }
 
+// The rows of a tile: each thread copies the same 16 bytes of rows kStep
+// apart. Rows that are not in [from, to) become zeros.
+template <int kRows, int kCols, class T>
+__device__ void StartTile(T* tile, int tile_stride, const T* source, int64_t stride, int from,
+                          int to) {
+  constexpr int kPieces = kCols / 8;
+  constexpr int kStep = kThreads / kPieces;
+  const int first = threadIdx.x / kPieces;
+  const int column = threadIdx.x % kPieces * 8;
+  const T* read = source + first * stride + column;
+  T* write = tile + first * tile_stride + column;
+#pragma unroll
+  for (int row = 0; row < kRows; row += kStep) {
+    const int r = row + first;
+    if (row + kStep <= kRows || r < kRows) {
+      const bool valid = r >= from && r < to;
+      CopyAsync(write, valid ? read : source + from * stride, valid);
+    }
+    read += kStep * stride;
+    write += kStep * tile_stride;
+  }
+}
+
+// ---- C Bᵀ.
+
+constexpr int kTiles = kBlocks * (kBlocks + 1) / 2;
+// The tiles of m on and below its diagonal, counted row by row: warp w makes those from
+// kFirstTile[w] on.
+__device__ constexpr int kFirstTile[] = {0, 2, 5, 8, 10};
+__device__ constexpr int kTileRow[] = {0, 1, 1, 2, 2, 2, 3, 3, 3, 3};
+
+// A number for each chunk of any segment, where segments lie one after the other.
+__host__ __device__ inline int64_t ChunkIndex(const Segment& segment, int64_t which,
+                                              int64_t chunk) {
+  return segment.begin / kScanChunk + which + chunk;
+}
+
+template <class T>
+__device__ float4* TilesOf(const Task<T>& task, int64_t chunk, int group) {
+  return task.cb + ((chunk * task.groups + group) * kTiles) * 64;
+}
+
+template <class T>
+__global__ void __launch_bounds__(kThreads) MultiplyCb(Task<T> task) {
+  extern __shared__ __align__(16) unsigned char memory[];
+  T(&b)[kScanChunk][kBcStride] = *reinterpret_cast<T(*)[kScanChunk][kBcStride]>(memory);
+  T(&c)[kScanChunk][kBcStride] = *reinterpret_cast<T(*)[kScanChunk][kBcStride]>(memory + sizeof(b));
+  const Segment segment = task.segments[blockIdx.y];
+  const int64_t first = int64_t{blockIdx.x} * kScanChunk;
+  if (first >= segment.count) return;
+  const int rows = static_cast<int>(min(int64_t{kScanChunk}, segment.count - first));
+  const T* const from =
+      task.bc + (segment.begin + first) * task.bc_width() + blockIdx.z * kScanState;
+  StartTile<kScanChunk, kScanState>(&b[0][0], kBcStride, from, task.bc_width(), 0, rows);
+  StartTile<kScanChunk, kScanState>(&c[0][0], kBcStride, from + task.bc_width() / 2,
+                                    task.bc_width(), 0, rows);
+  CommitCopies();
+  AwaitCopies<0>();
+  __syncthreads();
+  float4* const out = TilesOf(task, ChunkIndex(segment, blockIdx.y, blockIdx.x), blockIdx.z);
+  const int lane = threadIdx.x % 32;
+  const int warp = threadIdx.x / 32;
+  for (int tile = kFirstTile[warp]; tile < kFirstTile[warp + 1]; ++tile) {
+    const int row = kTileRow[tile];
+    const int block = tile - row * (row + 1) / 2;
+    float sums[2][4] = {};
+#pragma unroll
+    for (int n = 0; n < kScanState; n += kTile) {
+      uint32_t x[4], y[4];
+      LoadTiles(x, &c[row * kTile + lane % 16][n + lane / 16 * 8]);
+      // Tiles: rows 0 … 7 with columns n …, n + 8 …, then rows 8 … 15 with both.
+      LoadTiles(y, &b[block * kTile + lane / 16 * 8 + lane % 8][n + lane / 8 % 2 * 8]);
+      MultiplyAdd<T>(sums[0], x, y[0], y[1]);
+      MultiplyAdd<T>(sums[1], x, y[2], y[3]);
+    }
+    for (int j = 0; j < 2; ++j) {
+      out[tile * 64 + j * 32 + lane] = {sums[j][0], sums[j][1], sums[j][2], sums[j][3]};
+    }
+  }
+}
+
 // ---- The scan.
 
 // The chunk that a block works on.
@@ -195,29 +279,6 @@ __device__ void LoadConstants(const Task<T>& task, int head, Shared<T>& shared) 
     shared.conv_bias[i] = task.conv_bias != nullptr ? task.conv_bias[channel] : 0;
     shared.norm_weight[i] = task.norm_weight != nullptr ? task.norm_weight[channel] : 1;
     shared.d[i] = task.d[task.d_has_hdim ? channel : head];
-  }
-}
-
-// Rows [kFirst, kFirst + kRows) of a tile: each thread copies the same 16 bytes of rows kStep
-// apart. Rows that are not in [from, to) become zeros.
-template <int kRows, int kCols, class T>
-__device__ void StartTile(T* tile, int tile_stride, const T* source, int64_t stride, int from,
-                          int to) {
-  constexpr int kPieces = kCols / 8;
-  constexpr int kStep = kThreads / kPieces;
-  const int first = threadIdx.x / kPieces;
-  const int column = threadIdx.x % kPieces * 8;
-  const T* read = source + first * stride + column;
-  T* write = tile + first * tile_stride + column;
-#pragma unroll
-  for (int row = 0; row < kRows; row += kStep) {
-    const int r = row + first;
-    if (row + kStep <= kRows || r < kRows) {
-      const bool valid = r >= from && r < to;
-      CopyAsync(write, valid ? read : source + from * stride, valid);
-    }
-    read += kStep * stride;
-    write += kStep * tile_stride;
   }
 }
 
@@ -257,12 +318,14 @@ __device__ void StartLoads(const Task<T>& task, const Place& place, const float*
   }
 }
 
-// x ← silu(convolution), in place, of the warp's 16 channels: lane l takes two of them in 16 rows.
+// x ← silu(convolution), in place, of the warp's 16 channels: lane l takes two of them in 18 rows
+// (the last ones in 10), so that no two lanes meet in a bank.
 template <bool kKeep, class T>
 __device__ void ConvolveX(const Task<T>& task, const Place& place, Shared<T>& shared) {
   const int lane = threadIdx.x % 32;
   const int c = threadIdx.x / 32 * kTile + lane % 8 * 2;
-  const int first = lane / 8 * kTile;
+  constexpr int kRows = 18;
+  const int first = lane / 8 * kRows;
   const auto at = [&](int row) -> uint32_t& {
     return *reinterpret_cast<uint32_t*>(&shared.x[row][c]);
   };
@@ -275,8 +338,9 @@ __device__ void ConvolveX(const Task<T>& task, const Place& place, Shared<T>& sh
 #pragma unroll
   for (int k = 0; k < kPast; ++k) window[k + 1] = Unpack<T>(at(first + k));
   __syncwarp();  // the rows before a lane's own are another lane's, which is about to change them
-#pragma unroll 4
-  for (int r = first; r < first + kTile; ++r) {
+#pragma unroll 6
+  for (int r = first; r < first + kRows; ++r) {
+    if (r >= kScanChunk) break;
 #pragma unroll
     for (int k = 0; k < kPast; ++k) window[k] = window[k + 1];
     window[kPast] = Unpack<T>(at(kPast + r));
@@ -298,6 +362,10 @@ __device__ void ConvolveX(const Task<T>& task, const Place& place, Shared<T>& sh
   __syncwarp();
 }
 
+__device__ void LoadTile(const float4* cb, int tile, float4 (&out)[2]) {
+  for (int j = 0; j < 2; ++j) out[j] = __ldg(cb + tile * 64 + j * 32 + threadIdx.x % 32);
+}
+
 // What WriteState needs: rows behind the last one get its sum, since they change nothing.
 template <class T>
 __device__ void PrepareWrites(const Place& place, Shared<T>& shared) {
@@ -308,44 +376,33 @@ __device__ void PrepareWrites(const Place& place, Shared<T>& shared) {
   shared.write[t] = t < place.rows ? shared.steps[t].x * Exp2(total - shared.steps[t].y) : 0;
 }
 
-// The tiles of m on and below its diagonal, counted row by row: warp w makes those from
-// kFirstTile[w] on.
-__device__ constexpr int kFirstTile[] = {0, 2, 5, 8, 10};
-__device__ constexpr int kTileRow[] = {0, 1, 1, 2, 2, 2, 3, 3, 3, 3};
-
-// m[t, s] = (C Bᵀ)[t, s] · exp(Σ Δ a over (s, t]) · Δ_s for s ≤ t, 0 above the diagonal.
+// m[t, s] = (C Bᵀ)[t, s] · exp(Σ Δ a over (s, t]) · Δ_s for s ≤ t, 0 above the diagonal. `cb`: the
+// chunk's tiles; the warp's first one is in `next`.
 template <class T>
-__device__ void MakeM(Shared<T>& shared) {
+__device__ void MakeM(const float4* cb, float4 (&next)[2], Shared<T>& shared) {
   const int lane = threadIdx.x % 32;
   const int warp = threadIdx.x / 32;
+#pragma unroll 1
   for (int tile = kFirstTile[warp]; tile < kFirstTile[warp + 1]; ++tile) {
-    const int w = kTileRow[tile];
-    const int block = tile - w * (w + 1) / 2;
-    float sums[2][2][4] = {};  // even and odd steps apart: shorter chains
-#pragma unroll
-    for (int n = 0; n < kScanState; n += kTile) {
-      uint32_t a[4], b[4];
-      LoadTiles(a, &shared.c[w * kTile + lane % 16][n + lane / 16 * 8]);
-      // Tiles: rows 0 … 7 with columns n …, n + 8 …, then rows 8 … 15 with both.
-      LoadTiles(b, &shared.b[block * kTile + lane / 16 * 8 + lane % 8][n + lane / 8 % 2 * 8]);
-      MultiplyAdd<T>(sums[n / kTile % 2][0], a, b[0], b[1]);
-      MultiplyAdd<T>(sums[n / kTile % 2][1], a, b[2], b[3]);
-    }
+    const float4 now[2] = {next[0], next[1]};
+    if (tile + 1 < kFirstTile[warp + 1]) LoadTile(cb, tile + 1, next);
+    const int row = kTileRow[tile];
+    const int t = row * kTile + lane / 4;
+    const float early = shared.steps[t].y, late = shared.steps[t + 8].y;
 #pragma unroll
     for (int j = 0; j < 2; ++j) {
-#pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        const int t = w * kTile + lane / 4 + 8 * i;
-        const int s = block * kTile + 8 * j + lane % 4 * 2;
-        float v[2];
-#pragma unroll
-        for (int e = 0; e < 2; ++e) {
-          const float2 step = shared.steps[s + e];
-          const float product = sums[0][j][2 * i + e] + sums[1][j][2 * i + e];
-          v[e] = s + e > t ? 0 : product * Exp2(shared.steps[t].y - step.y) * step.x;
-        }
-        *reinterpret_cast<uint32_t*>(&shared.m[t][s]) = Pack<T>(v[0], v[1]);
-      }
+      const int s = (tile - row * (row + 1) / 2) * kTile + 8 * j + lane % 4 * 2;
+      const float4 steps = *reinterpret_cast<const float4*>(&shared.steps[s]);  // Δ, sum; twice
+      const auto decayed = [&](float product, float sum, int at, float delta, float before,
+                               int of) {
+        return of > at ? 0 : product * Exp2(sum - before) * delta;
+      };
+      const float4 v{decayed(now[j].x, early, t, steps.x, steps.y, s),
+                     decayed(now[j].y, early, t, steps.z, steps.w, s + 1),
+                     decayed(now[j].z, late, t + 8, steps.x, steps.y, s),
+                     decayed(now[j].w, late, t + 8, steps.z, steps.w, s + 1)};
+      *reinterpret_cast<uint32_t*>(&shared.m[t][s]) = Pack<T>(v.x, v.y);
+      *reinterpret_cast<uint32_t*>(&shared.m[t + 8][s]) = Pack<T>(v.z, v.w);
     }
   }
 }
@@ -492,10 +549,12 @@ __device__ void GateRows(const Task<T>& task, const Place& place, Shared<T>& sha
   const int lane = threadIdx.x % 32;
   const int w = threadIdx.x / 32;
   const int p = w * kTile + lane % 2 * 8;
-  uint4 next = LoadGate(task, place, lane / 2, p);
+  // Of 16 rows, such that no two of eight lanes meet in a bank.
+  const int first = lane / 2 % 4 * 2 + lane / 8 % 2 + lane / 16 * 8;
+  uint4 next = LoadGate(task, place, first, p);
 #pragma unroll 1
   for (int i = 0; i < kBlocks; ++i) {
-    const int t = i * kTile + lane / 2;
+    const int t = i * kTile + first;
     const uint4 z = next;
     if (i + 1 < kBlocks) next = LoadGate(task, place, t + kTile, p);
     const uint4 y = *reinterpret_cast<const uint4*>(&shared.x[kPast + t][p]);
@@ -579,9 +638,13 @@ __global__ void __launch_bounds__(kThreads, 4) ScanHeads(Task<T> task) {
     AwaitCopies<0>();
     __syncthreads();
     PrepareWrites(place, shared);
+    const float4* const cb = TilesOf(task, ChunkIndex(segment, blockIdx.y, first / kScanChunk),
+                                     head / (task.heads / task.groups));
+    float4 tile[2];
+    LoadTile(cb, kFirstTile[threadIdx.x / 32], tile);
     ConvolveX<kKeep>(task, place, shared);
-    __syncthreads();
-    MakeM(shared);
+    if (rows < kScanChunk) __syncthreads();  // PrepareWrites changed the steps
+    MakeM(cb, tile, shared);
     Output y = {};
     ReadState(shared, state, y);
     __syncthreads();
@@ -612,12 +675,23 @@ __global__ void __launch_bounds__(kThreads, 4) ScanHeads(Task<T> task) {
 template <class T>
 void Mamba2Scan(const Exec& exec, const Mamba2ScanArgs<T>& args) {
   const SsdArgs& ssd = *args.ssd;
+  int64_t longest = 0, chunks = 0, end = 0;
+  for (size_t i = 0; i < ssd.segments.size(); ++i) {
+    const Segment& segment = ssd.segments[i];
+    PITH_CHECK(segment.begin >= end);  // for ChunkIndex
+    end = segment.begin + segment.count;
+    longest = std::max(longest, segment.count);
+    chunks =
+        ChunkIndex(segment, static_cast<int64_t>(i), (segment.count + kScanChunk - 1) / kScanChunk);
+  }
   const Scratch<float2> steps(exec, ssd.n_heads * args.rows);
+  const Scratch<float4> cb(exec, chunks * ssd.n_groups * kTiles * 64);
   const Task<T> task{.proj = args.proj,
                      .stride = args.stride,
                      .bc = args.bc,
                      .steps = steps.data(),
                      .rows = args.rows,
+                     .cb = cb.data(),
                      .gated = args.gated,
                      .squares = args.squares,
                      .kept_conv = args.kept_conv,
@@ -640,8 +714,6 @@ void Mamba2Scan(const Exec& exec, const Mamba2ScanArgs<T>& args) {
                      .groups = static_cast<int>(ssd.n_groups),
                      .d_has_hdim = ssd.d_has_hdim,
                      .norm_before_gate = args.gate->norm_before_gate};
-  int64_t longest = 0;
-  for (const Segment& segment : ssd.segments) longest = std::max(longest, segment.count);
   const auto segments = static_cast<unsigned>(ssd.segments.size());
   const auto pairs = static_cast<unsigned>(task.bc_width() / 2);
   Launch(exec, ConvolveBc<T>, dim3(Blocks(longest, kConvRows), segments), std::min(pairs, 256u), 0,
@@ -649,6 +721,9 @@ void Mamba2Scan(const Exec& exec, const Mamba2ScanArgs<T>& args) {
   Launch(exec, ScanSteps<T>,
          dim3(Blocks(longest, kScanChunk), segments, Blocks(task.heads, kStepHeads)), kThreads, 0,
          task);
+  constexpr size_t kTilesBytes = sizeof(T) * 2 * kScanChunk * kBcStride;
+  Launch(exec, MultiplyCb<T>, dim3(Blocks(longest, kScanChunk), segments, task.groups), kThreads,
+         kTilesBytes, task);
   PITH_CHECK((task.kept_conv == nullptr) == (task.kept_y == nullptr));
   const auto kernel = task.kept_y != nullptr ? ScanHeads<T, true> : ScanHeads<T, false>;
   Launch(exec, kernel, dim3(task.heads, segments), kThreads, sizeof(Shared<T>), task);

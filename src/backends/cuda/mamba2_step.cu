@@ -107,8 +107,9 @@ __device__ void Finish(const Task<T>& task, int64_t at, int head, float y, float
 
 template <class T>
 __global__ void __launch_bounds__(kThreads) StepHeads(Task<T> task) {
-  __shared__ float b[kScanState], c[kScanState], x[kScanHead];
-  __shared__ float sums[kThreads / 32][kScanHead];
+  __shared__ float b[kScanState], c[kScanState];
+  __shared__ __align__(16) float x[kScanHead];
+  __shared__ __align__(16) float sums[kThreads / 32][kScanHead];
   const int head = blockIdx.x;
   const int group = head / (task.heads / task.groups);
   const int64_t at = task.segments[blockIdx.y].begin;

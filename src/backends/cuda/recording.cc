@@ -40,8 +40,11 @@ void Gpu::Forget(Recording& recording) {
 
 // Leaves recording.graph null where something in `work` cannot be recorded: memory that is asked
 // for, or a wait.
-void Gpu::Record(cudaStream_t stream, Recording& recording, const std::function<void()>& work) {
-  PITH_CUDA(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+void Gpu::Record(Recording& recording, const std::function<void()>& work) {
+  if (recording_stream_ == nullptr) {
+    PITH_CUDA(cudaStreamCreateWithFlags(&recording_stream_, cudaStreamNonBlocking));
+  }
+  PITH_CUDA(cudaStreamBeginCapture(recording_stream_, cudaStreamCaptureModeThreadLocal));
   recorder_ = std::this_thread::get_id();
   recorded_ = &recording;
   bool whole = true;
@@ -52,7 +55,8 @@ void Gpu::Record(cudaStream_t stream, Recording& recording, const std::function<
   }
   recorded_ = nullptr;
   cudaGraph_t graph = nullptr;
-  whole = cudaStreamEndCapture(stream, &graph) == cudaSuccess && whole && graph != nullptr;
+  whole =
+      cudaStreamEndCapture(recording_stream_, &graph) == cudaSuccess && whole && graph != nullptr;
   whole = whole && cudaGraphInstantiate(&recording.graph, graph, 0) == cudaSuccess;
   if (graph != nullptr) cudaGraphDestroy(graph);
   cudaGetLastError();
@@ -70,7 +74,7 @@ void Gpu::Repeat(const Queue& queue, std::span<const int64_t> key,
   // The first time brings what is placed and chosen once, which cannot be recorded.
   const bool first = !std::exchange(recording.seen, true);
   if (!first && recording.graph == nullptr && !recording.refused) {
-    Record(stream(queue), recording, work);
+    Record(recording, work);
   }
   if (recording.graph != nullptr) {
     PITH_CUDA(cudaGraphLaunch(recording.graph, stream(queue)));
