@@ -8,59 +8,11 @@
 // loops where registers allow it, because straight code outgrows the instruction cache.
 #include <algorithm>
 
-#include "backends/cuda/launch.cuh"
-#include "backends/cuda/mamba2_scan.cuh"
-#include "backends/cuda/tensor_core.cuh"
+#include "backends/cuda/mamba2_scan_task.cuh"
 
 namespace pith::cuda {
+namespace scan {
 namespace {
-
-constexpr int kThreads = 128;
-constexpr int kTile = 16;                    // rows and columns of a product's tile
-constexpr int kBlocks = kScanChunk / kTile;  // tiles in a chunk
-constexpr int kPast = kScanTaps - 1;
-constexpr int kBcStride = kScanState + 8;  // rows of shared tiles: no two rows of eight meet
-constexpr int kXStride = kScanHead + 8;    // in a bank
-constexpr float kLog2E = 1.4426950408889634f;
-
-// All that the kernels read, by value.
-template <class T>
-struct Task {
-  const T* proj;
-  int64_t stride;
-  T* bc;
-  float2*
-      steps;  // [heads, rows]: Δ, and the sum of Δ a log₂e from the chunk's first row to this one
-  int64_t rows;
-  float4*
-      cb;  // [ChunkIndex, groups, kTiles, 2, 32]: tiles of C Bᵀ as the lanes of a warp hold them
-  T* gated;
-  float* squares;
-  float* kept_conv;
-  float* kept_y;
-  const float* conv_weight;
-  const float* conv_bias;
-  float* conv_states;
-  int64_t conv_stride;
-  float* states;
-  int64_t state_stride;
-  const Segment* segments;
-  const int32_t* slots;
-  const float* dt_bias;
-  const float* a;
-  const float* d;
-  const float* norm_weight;
-  float dt_min;
-  float dt_max;
-  int heads;
-  int groups;
-  bool d_has_hdim;
-  bool norm_before_gate;
-
-  __host__ __device__ int64_t inner() const { return int64_t{heads} * kScanHead; }
-  __host__ __device__ int64_t bc_width() const { return int64_t{2} * groups * kScanState; }
-  __host__ __device__ int64_t channels() const { return inner() + bc_width(); }
-};
 
 template <class T>
 struct Shared {
@@ -75,198 +27,6 @@ struct Shared {
   alignas(16) float2 steps[kScanChunk];  // as Task's; behind the last row Δ = 0 and the last sum
   float write[kScanChunk];               // Δ with the decay to the chunk's end
   float squares[kThreads / 32][kScanChunk];
-};
-
-__device__ inline float Exp2(float v) {
-  float r;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(v));
-  return r;
-}
-
-// v / (1 + e^−v) by the approximate reciprocal, whose error is far below 16 bits.
-__device__ inline float FastSilu(float v) {
-  float r;
-  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(1 + Exp2(-kLog2E * v)));
-  return v * r;
-}
-
-// ---- B and C through the convolution, for all heads at once.
-
-constexpr int kConvRows = 32;  // rows a block
-
-template <class T>
-__global__ void ConvolveBc(Task<T> task) {
-  const Segment segment = task.segments[blockIdx.y];
-  const int64_t first = int64_t{blockIdx.x} * kConvRows;
-  if (first >= segment.count) return;
-  const int rows = static_cast<int>(min(int64_t{kConvRows}, segment.count - first));
-  const int64_t inner = task.inner();
-  const float* const past = task.conv_states + task.slots[blockIdx.y] * task.conv_stride + inner;
-  for (int j = 2 * threadIdx.x; j < task.bc_width(); j += 2 * blockDim.x) {
-    const T* const column = task.proj + segment.begin * task.stride + 2 * inner + j;
-    const auto load = [&](int64_t t) {
-      if (t >= 0) return Unpack<T>(*reinterpret_cast<const uint32_t*>(column + t * task.stride));
-      const float* const old = past + (t + kPast) * task.channels() + j;
-      return make_float2(old[0], old[1]);
-    };
-    float2 weight[kScanTaps], window[kScanTaps], bias{0, 0};
-    for (int k = 0; k < kScanTaps; ++k) {
-      weight[k] = {task.conv_weight[(inner + j) * kScanTaps + k],
-                   task.conv_weight[(inner + j + 1) * kScanTaps + k]};
-    }
-    if (task.conv_bias != nullptr)
-      bias = {task.conv_bias[inner + j], task.conv_bias[inner + j + 1]};
-    for (int k = 0; k < kPast; ++k) window[k + 1] = load(first - kPast + k);
-    for (int r = 0; r < rows; ++r) {
-      for (int k = 0; k < kPast; ++k) window[k] = window[k + 1];
-      window[kPast] = load(first + r);
-      float2 sum = bias;
-      for (int k = 0; k < kScanTaps; ++k) {
-        sum.x = fmaf(weight[k].x, window[k].x, sum.x);
-        sum.y = fmaf(weight[k].y, window[k].y, sum.y);
-      }
-      const float2 out{FastSilu(sum.x), FastSilu(sum.y)};
-      const int64_t row = segment.begin + first + r;
-      *reinterpret_cast<uint32_t*>(task.bc + row * task.bc_width() + j) = Pack<T>(out.x, out.y);
-      if (task.kept_conv != nullptr) {
-        float* const kept = task.kept_conv + row * task.channels() + inner + j;
-        kept[0] = out.x;
-        kept[1] = out.y;
-      }
-    }
-  }
-}
-
-// ---- Δ and its running sums within chunks.
-
-constexpr int kStepHeads = 32;  // a block
-
-template <class T>
-__global__ void ScanSteps(Task<T> task) {
-  __shared__ float tile[kScanChunk][kStepHeads + 1];
-  const Segment segment = task.segments[blockIdx.y];
-  const int64_t first = int64_t{blockIdx.x} * kScanChunk;
-  if (first >= segment.count) return;
-  const int rows = static_cast<int>(min(int64_t{kScanChunk}, segment.count - first));
-  const int first_head = blockIdx.z * kStepHeads;
-  const int heads = min(kStepHeads, task.heads - first_head);
-  const T* const dt = task.proj + (segment.begin + first) * task.stride + task.inner() +
-                      task.channels() + first_head;
-  for (int i = threadIdx.x; i < rows * kStepHeads; i += kThreads) {
-    const int t = i / kStepHeads, h = i % kStepHeads;
-    if (h < heads) tile[t][h] = static_cast<float>(dt[t * task.stride + h]);
-  }
-  __syncthreads();
-  const int lane = threadIdx.x % 32;
-  for (int h = threadIdx.x / 32; h < heads; h += kThreads / 32) {
-    const float bias = task.dt_bias[first_head + h];
-    const float a = task.a[first_head + h] * kLog2E;
-    float delta[2] = {0, 0};
-    for (int i = 0; i < 2; ++i) {
-      const int t = 2 * lane + i;
-      if (t < rows) delta[i] = fminf(fmaxf(Softplus(tile[t][h] + bias), task.dt_min), task.dt_max);
-    }
-    float sum = (delta[0] + delta[1]) * a;
-    for (int offset = 1; offset < 32; offset *= 2) {
-      const float other = __shfl_up_sync(~0u, sum, offset);
-      if (lane >= offset) sum += other;
-    }
-    float2* const out = task.steps + (first_head + h) * task.rows + segment.begin + first;
-    if (2 * lane < rows) out[2 * lane] = {delta[0], sum - delta[1] * a};
-    if (2 * lane + 1 < rows) out[2 * lane + 1] = {delta[1], sum};
-  }
-}
-
-// The rows of a tile: each thread copies the same 16 bytes of rows kStep
-// apart. Rows that are not in [from, to) become zeros.
-template <int kRows, int kCols, class T>
-__device__ void StartTile(T* tile, int tile_stride, const T* source, int64_t stride, int from,
-                          int to) {
-  constexpr int kPieces = kCols / 8;
-  constexpr int kStep = kThreads / kPieces;
-  const int first = threadIdx.x / kPieces;
-  const int column = threadIdx.x % kPieces * 8;
-  const T* read = source + first * stride + column;
-  T* write = tile + first * tile_stride + column;
-#pragma unroll
-  for (int row = 0; row < kRows; row += kStep) {
-    const int r = row + first;
-    if (row + kStep <= kRows || r < kRows) {
-      const bool valid = r >= from && r < to;
-      CopyAsync(write, valid ? read : source + from * stride, valid);
-    }
-    read += kStep * stride;
-    write += kStep * tile_stride;
-  }
-}
-
-// ---- C Bᵀ.
-
-constexpr int kTiles = kBlocks * (kBlocks + 1) / 2;
-// The tiles of m on and below its diagonal, counted row by row: warp w makes those from
-// kFirstTile[w] on.
-__device__ constexpr int kFirstTile[] = {0, 2, 5, 8, 10};
-__device__ constexpr int kTileRow[] = {0, 1, 1, 2, 2, 2, 3, 3, 3, 3};
-
-// A number for each chunk of any segment, where segments lie one after the other.
-__host__ __device__ inline int64_t ChunkIndex(const Segment& segment, int64_t which,
-                                              int64_t chunk) {
-  return segment.begin / kScanChunk + which + chunk;
-}
-
-template <class T>
-__device__ float4* TilesOf(const Task<T>& task, int64_t chunk, int group) {
-  return task.cb + ((chunk * task.groups + group) * kTiles) * 64;
-}
-
-template <class T>
-__global__ void __launch_bounds__(kThreads) MultiplyCb(Task<T> task) {
-  extern __shared__ __align__(16) unsigned char memory[];
-  T(&b)[kScanChunk][kBcStride] = *reinterpret_cast<T(*)[kScanChunk][kBcStride]>(memory);
-  T(&c)[kScanChunk][kBcStride] = *reinterpret_cast<T(*)[kScanChunk][kBcStride]>(memory + sizeof(b));
-  const Segment segment = task.segments[blockIdx.y];
-  const int64_t first = int64_t{blockIdx.x} * kScanChunk;
-  if (first >= segment.count) return;
-  const int rows = static_cast<int>(min(int64_t{kScanChunk}, segment.count - first));
-  const T* const from =
-      task.bc + (segment.begin + first) * task.bc_width() + blockIdx.z * kScanState;
-  StartTile<kScanChunk, kScanState>(&b[0][0], kBcStride, from, task.bc_width(), 0, rows);
-  StartTile<kScanChunk, kScanState>(&c[0][0], kBcStride, from + task.bc_width() / 2,
-                                    task.bc_width(), 0, rows);
-  CommitCopies();
-  AwaitCopies<0>();
-  __syncthreads();
-  float4* const out = TilesOf(task, ChunkIndex(segment, blockIdx.y, blockIdx.x), blockIdx.z);
-  const int lane = threadIdx.x % 32;
-  const int warp = threadIdx.x / 32;
-  for (int tile = kFirstTile[warp]; tile < kFirstTile[warp + 1]; ++tile) {
-    const int row = kTileRow[tile];
-    const int block = tile - row * (row + 1) / 2;
-    float sums[2][4] = {};
-#pragma unroll
-    for (int n = 0; n < kScanState; n += kTile) {
-      uint32_t x[4], y[4];
-      LoadTiles(x, &c[row * kTile + lane % 16][n + lane / 16 * 8]);
-      // Tiles: rows 0 … 7 with columns n …, n + 8 …, then rows 8 … 15 with both.
-      LoadTiles(y, &b[block * kTile + lane / 16 * 8 + lane % 8][n + lane / 8 % 2 * 8]);
-      MultiplyAdd<T>(sums[0], x, y[0], y[1]);
-      MultiplyAdd<T>(sums[1], x, y[2], y[3]);
-    }
-    for (int j = 0; j < 2; ++j) {
-      out[tile * 64 + j * 32 + lane] = {sums[j][0], sums[j][1], sums[j][2], sums[j][3]};
-    }
-  }
-}
-
-// ---- The scan.
-
-// The chunk that a block works on.
-struct Place {
-  int head;
-  int64_t begin;  // the segment's first row
-  int64_t count;  // its rows
-  int64_t first;  // the chunk's first row, counted from begin
-  int rows;       // of the chunk
 };
 
 template <class T>
@@ -360,10 +120,6 @@ __device__ void ConvolveX(const Task<T>& task, const Place& place, Shared<T>& sh
     }
   }
   __syncwarp();
-}
-
-__device__ void LoadTile(const float4* cb, int tile, float4 (&out)[2]) {
-  for (int j = 0; j < 2; ++j) out[j] = __ldg(cb + tile * 64 + j * 32 + threadIdx.x % 32);
 }
 
 // What WriteState needs: rows behind the last one get its sum, since they change nothing.
@@ -602,21 +358,6 @@ __device__ void VisitState(float* state, const Visit& visit) {
   }
 }
 
-// The last inputs of channels [from, from + count) become the convolution's state.
-template <class T>
-__device__ void StorePast(const Task<T>& task, const Segment& segment, float* past, int64_t from,
-                          int count) {
-  const T* const in = task.proj + task.inner();
-  for (int64_t c = from + threadIdx.x; c < from + count; c += kThreads) {
-    for (int k = 0; k < kPast; ++k) {
-      const int64_t t = segment.count - kPast + k;
-      past[k * task.channels() + c] =
-          t >= 0 ? static_cast<float>(in[(segment.begin + t) * task.stride + c])
-                 : past[(t + kPast) * task.channels() + c];
-    }
-  }
-}
-
 // kKeep: kept_conv and kept_y are there.
 template <class T, bool kKeep>
 __global__ void __launch_bounds__(kThreads, 4) ScanHeads(Task<T> task) {
@@ -673,6 +414,14 @@ __global__ void __launch_bounds__(kThreads, 4) ScanHeads(Task<T> task) {
 }  // namespace
 
 template <class T>
+void ScanAnywhere(const Exec& exec, const Task<T>& task, unsigned segments) {
+  const auto kernel = task.kept_y != nullptr ? ScanHeads<T, true> : ScanHeads<T, false>;
+  Launch(exec, kernel, dim3(task.heads, segments), kThreads, sizeof(Shared<T>), task);
+}
+
+}  // namespace scan
+
+template <class T>
 void Mamba2Scan(const Exec& exec, const Mamba2ScanArgs<T>& args) {
   const SsdArgs& ssd = *args.ssd;
   int64_t longest = 0, chunks = 0, end = 0;
@@ -682,51 +431,43 @@ void Mamba2Scan(const Exec& exec, const Mamba2ScanArgs<T>& args) {
     end = segment.begin + segment.count;
     longest = std::max(longest, segment.count);
     chunks =
-        ChunkIndex(segment, static_cast<int64_t>(i), (segment.count + kScanChunk - 1) / kScanChunk);
+        scan::ChunkIndex(segment, static_cast<int64_t>(i), (segment.count + kScanChunk - 1) / kScanChunk);
   }
   const Scratch<float2> steps(exec, ssd.n_heads * args.rows);
-  const Scratch<float4> cb(exec, chunks * ssd.n_groups * kTiles * 64);
-  const Task<T> task{.proj = args.proj,
-                     .stride = args.stride,
-                     .bc = args.bc,
-                     .steps = steps.data(),
-                     .rows = args.rows,
-                     .cb = cb.data(),
-                     .gated = args.gated,
-                     .squares = args.squares,
-                     .kept_conv = args.kept_conv,
-                     .kept_y = args.kept_y,
-                     .conv_weight = args.conv->weight.data,
-                     .conv_bias = args.conv->bias.data,
-                     .conv_states = args.conv->states.base,
-                     .conv_stride = args.conv->states.stride,
-                     .states = ssd.states.base,
-                     .state_stride = ssd.states.stride,
-                     .segments = cuda::Place(exec, ssd.segments),
-                     .slots = cuda::Place(exec, ssd.states.slots),
-                     .dt_bias = ssd.dt_bias.data,
-                     .a = ssd.a.data,
-                     .d = ssd.d.data,
-                     .norm_weight = args.gate->norm_weight.data,
-                     .dt_min = ssd.dt_min,
-                     .dt_max = ssd.dt_max,
-                     .heads = static_cast<int>(ssd.n_heads),
-                     .groups = static_cast<int>(ssd.n_groups),
-                     .d_has_hdim = ssd.d_has_hdim,
-                     .norm_before_gate = args.gate->norm_before_gate};
-  const auto segments = static_cast<unsigned>(ssd.segments.size());
-  const auto pairs = static_cast<unsigned>(task.bc_width() / 2);
-  Launch(exec, ConvolveBc<T>, dim3(Blocks(longest, kConvRows), segments), std::min(pairs, 256u), 0,
-         task);
-  Launch(exec, ScanSteps<T>,
-         dim3(Blocks(longest, kScanChunk), segments, Blocks(task.heads, kStepHeads)), kThreads, 0,
-         task);
-  constexpr size_t kTilesBytes = sizeof(T) * 2 * kScanChunk * kBcStride;
-  Launch(exec, MultiplyCb<T>, dim3(Blocks(longest, kScanChunk), segments, task.groups), kThreads,
-         kTilesBytes, task);
+  const Scratch<float4> cb(exec, chunks * ssd.n_groups * scan::kTiles * 64);
+  const scan::Task<T> task{.proj = args.proj,
+                           .stride = args.stride,
+                           .bc = args.bc,
+                           .steps = steps.data(),
+                           .rows = args.rows,
+                           .cb = cb.data(),
+                           .gated = args.gated,
+                           .squares = args.squares,
+                           .kept_conv = args.kept_conv,
+                           .kept_y = args.kept_y,
+                           .conv_weight = args.conv->weight.data,
+                           .conv_bias = args.conv->bias.data,
+                           .conv_states = args.conv->states.base,
+                           .conv_stride = args.conv->states.stride,
+                           .states = ssd.states.base,
+                           .state_stride = ssd.states.stride,
+                           .segments = cuda::Place(exec, ssd.segments),
+                           .slots = cuda::Place(exec, ssd.states.slots),
+                           .dt_bias = ssd.dt_bias.data,
+                           .a = ssd.a.data,
+                           .d = ssd.d.data,
+                           .norm_weight = args.gate->norm_weight.data,
+                           .dt_min = ssd.dt_min,
+                           .dt_max = ssd.dt_max,
+                           .heads = static_cast<int>(ssd.n_heads),
+                           .groups = static_cast<int>(ssd.n_groups),
+                           .d_has_hdim = ssd.d_has_hdim,
+                           .norm_before_gate = args.gate->norm_before_gate};
   PITH_CHECK((task.kept_conv == nullptr) == (task.kept_y == nullptr));
-  const auto kernel = task.kept_y != nullptr ? ScanHeads<T, true> : ScanHeads<T, false>;
-  Launch(exec, kernel, dim3(task.heads, segments), kThreads, sizeof(Shared<T>), task);
+  const auto segments = static_cast<unsigned>(ssd.segments.size());
+  scan::Prepare(exec, task, segments, longest);
+  const bool hopper = GpuOf(exec).properties().major == 9;
+  (hopper ? scan::ScanOnHopper<T> : scan::ScanAnywhere<T>)(exec, task, segments);
 }
 
 template void Mamba2Scan(const Exec& exec, const Mamba2ScanArgs<__nv_bfloat16>& args);
