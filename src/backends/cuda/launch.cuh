@@ -46,11 +46,18 @@ void LaunchEarly(const Exec& exec, void (*kernel)(Parameters...), dim3 grid, dim
   PITH_CUDA(cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...));
 }
 
-// Until all that was launched before is done and seen. Lets the next launch begin.
+// Lets the next launch begin as soon as every block has come here: it is for AwaitPrevious to make
+// it wait. Called first, so that launches overlap as far as the GPU has room.
+__device__ inline void LetNextBegin() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;");
+#endif
+}
+
+// Until all that was launched before is done and seen.
 __device__ inline void AwaitPrevious() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
-  asm volatile("griddepcontrol.launch_dependents;");
 #endif
 }
 

@@ -430,8 +430,8 @@ void Mamba2Scan(const Exec& exec, const Mamba2ScanArgs<T>& args) {
     PITH_CHECK(segment.begin >= end);  // for ChunkIndex
     end = segment.begin + segment.count;
     longest = std::max(longest, segment.count);
-    chunks =
-        scan::ChunkIndex(segment, static_cast<int64_t>(i), (segment.count + kScanChunk - 1) / kScanChunk);
+    chunks = scan::ChunkIndex(segment, static_cast<int64_t>(i),
+                              (segment.count + kScanChunk - 1) / kScanChunk);
   }
   const Scratch<float2> steps(exec, ssd.n_heads * args.rows);
   const Scratch<float4> cb(exec, chunks * ssd.n_groups * scan::kTiles * 64);

@@ -18,7 +18,7 @@ struct Shared {
   unsigned char write[kTileBytes];     // x · Δ · the decay to the chunk's end; then y
   unsigned char state[2][kTileBytes];  // [64 channels, 64 states] twice
   alignas(16) float2 steps[kScanChunk];
-  float weights[kScanChunk];  // Δ · the decay to the chunk's end
+  uint32_t weights[kScanChunk];  // Δ · the decay to the chunk's end, twice in 16 bits
   float conv_weight[kScanTaps][kScanHead];
   float conv_bias[kScanHead];
   float norm_weight[kScanHead];
@@ -69,15 +69,28 @@ struct Block {
   __device__ void StartLoads(int64_t from) {
     const int count = static_cast<int>(min(int64_t{kScanChunk}, segment.count - from));
     const int64_t begin = segment.begin + from;
-    const int piece = threadIdx.x % 16;
-    const T* const bc = task.bc + head / (task.heads / task.groups) * kScanState + piece * 8;
+    // A thread copies the same 16 bytes of every eighth row.
+    const int piece = threadIdx.x % 16, row = threadIdx.x / 16;
+    const T* b = task.bc + (begin + row) * task.bc_width() +
+                 head / (task.heads / task.groups) * kScanState + piece * 8;
+    const int64_t step = 8 * task.bc_width();
+    const int64_t half = task.bc_width() / 2;
+    unsigned char* const to_b = shared.b[piece / 8] + Swizzled(row, piece % 8);
+    unsigned char* const to_c = to_b + sizeof(shared.b);
+    if (count == kScanChunk) {
 #pragma unroll
-    for (int t = threadIdx.x / 16; t < kScanChunk; t += kThreads / 16) {
-      const bool valid = t < count;
-      const T* const b = bc + (begin + (valid ? t : 0)) * task.bc_width();
-      const int at = Swizzled(t, piece % 8);
-      CopyAsync(shared.b[piece / 8] + at, b, valid);
-      CopyAsync(shared.c[piece / 8] + at, b + task.bc_width() / 2, valid);
+      for (int i = 0; i < kScanChunk / 8; ++i, b += step) {
+        CopyAsync(to_b + i * 1024, b, true);
+        CopyAsync(to_c + i * 1024, b + half, true);
+      }
+    } else {
+#pragma unroll 1
+      for (int i = 0; i < kScanChunk / 8; ++i, b += step) {
+        const bool valid = row + 8 * i < count;
+        const T* const source = valid ? b : task.bc;
+        CopyAsync(to_b + i * 1024, source, valid);
+        CopyAsync(to_c + i * 1024, source + half, valid);
+      }
     }
     if (threadIdx.x < kScanChunk) {
       const bool valid = threadIdx.x < count;
@@ -94,13 +107,20 @@ struct Block {
   __device__ void LoadX(int64_t from, uint32_t (&x)[kRows + kPast]) const {
     const int64_t row = from + warp * kRows - kPast;
     const int c = head * kScanHead + 2 * lane;
-    const T* const in = task.proj + (segment.begin + row) * task.stride + task.inner() + c;
+    const T* in = task.proj + (segment.begin + row) * task.stride + task.inner() + c;
+    if (row >= 0 && row + kRows + kPast <= segment.count) {
 #pragma unroll
-    for (int i = 0; i < kRows + kPast; ++i) {
+      for (int i = 0; i < kRows + kPast; ++i, in += task.stride) {
+        x[i] = *reinterpret_cast<const uint32_t*>(in);
+      }
+      return;
+    }
+#pragma unroll
+    for (int i = 0; i < kRows + kPast; ++i, in += task.stride) {
       x[i] = 0;
       if (row + i >= segment.count) continue;
       if (row + i >= 0) {
-        x[i] = *reinterpret_cast<const uint32_t*>(in + i * task.stride);
+        x[i] = *reinterpret_cast<const uint32_t*>(in);
       } else {
         const float* const old = past + (row + i + kPast) * task.channels() + c;
         x[i] = Pack<T>(old[0], old[1]);
@@ -114,7 +134,8 @@ struct Block {
     const float total = shared.steps[rows - 1].y;
     if (lane < kRows) {
       const float2 step = shared.steps[t];
-      shared.weights[t] = t < rows ? step.x * Exp2(total - step.y) : 0;
+      const float weight = t < rows ? step.x * Exp2(total - step.y) : 0;
+      shared.weights[t] = Pack<T>(weight, weight);
     }
     __syncwarp();
   }
@@ -129,6 +150,7 @@ struct Block {
       weight[k] = *reinterpret_cast<const float2*>(&shared.conv_weight[k][c]);
     }
     const float2 bias = *reinterpret_cast<const float2*>(&shared.conv_bias[c]);
+    unsigned char* const to_x = shared.x + warp * 2048 + lane % 4 * 4;
 #pragma unroll
     for (int k = 0; k < kPast; ++k) window[k + 1] = Unpack<T>(raw[k]);
 #pragma unroll
@@ -144,10 +166,11 @@ struct Block {
         sum.y = fmaf(weight[k].y, window[k].y, sum.y);
       }
       sum = {FastSilu(sum.x), FastSilu(sum.y)};
-      const float factor = shared.weights[t];
-      const int at = Swizzled(t, lane / 4) + lane % 4 * 4;
-      *reinterpret_cast<uint32_t*>(shared.x + at) = Pack<T>(sum.x, sum.y);
-      *reinterpret_cast<uint32_t*>(shared.write + at) = Pack<T>(sum.x * factor, sum.y * factor);
+      const uint32_t pair = Pack<T>(sum.x, sum.y);
+      const int at = r / 8 * 1024 + Swizzled(r % 8, lane / 4);
+      *reinterpret_cast<uint32_t*>(to_x + at) = pair;
+      *reinterpret_cast<uint32_t*>(to_x + (shared.write - shared.x) + at) =
+          Multiply<T>(pair, shared.weights[t]);
       if (kKeep && t < rows) {
         float* const kept = task.kept_conv + (segment.begin + first + t) * task.channels() +
                             int64_t{head} * kScanHead + c;
@@ -231,28 +254,17 @@ struct Block {
     Settle(state);
   }
 
-  // The state's 16 bits for the next chunk.
-  __device__ void StoreState(const State& state) {
+  // The warp's 16 rows of an accumulator into tiles, eight columns twice a store.
+  template <int kColumns>
+  __device__ void StoreRows(const float (&d)[kColumns][4], unsigned char* tiles) const {
+    const int row = warp * 16 + lane % 16;
+    const uint32_t base = SharedAddress(tiles + Swizzled(row, lane / 16));
 #pragma unroll
-    for (int j = 0; j < 16; ++j) {
-      const int p = warp * 16 + lane / 4;
-      unsigned char* const tile = shared.state[j / 8] + lane % 4 * 4;
-      *reinterpret_cast<uint32_t*>(tile + Swizzled(p, j % 8)) = Pack<T>(state[j][0], state[j][1]);
-      *reinterpret_cast<uint32_t*>(tile + Swizzled(p + 8, j % 8)) =
-          Pack<T>(state[j][2], state[j][3]);
+    for (int j = 0; j < kColumns; j += 2) {
+      const uint32_t address = (base ^ (j % 8 * 16)) + j / 8 * kTileBytes;
+      StoreTiles(address, {Pack<T>(d[j][0], d[j][1]), Pack<T>(d[j][2], d[j][3]),
+                           Pack<T>(d[j + 1][0], d[j + 1][1]), Pack<T>(d[j + 1][2], d[j + 1][3])});
     }
-  }
-
-  // y's 16 bits in place of the warp's rows of `write`.
-  __device__ void StoreOutput(const Output& y) {
-#pragma unroll
-    for (int j = 0; j < 8; ++j) {
-      const int t = warp * kRows + lane / 4;
-      unsigned char* const tile = shared.write + lane % 4 * 4;
-      *reinterpret_cast<uint32_t*>(tile + Swizzled(t, j)) = Pack<T>(y[j][0], y[j][1]);
-      *reinterpret_cast<uint32_t*>(tile + Swizzled(t + 8, j)) = Pack<T>(y[j][2], y[j][3]);
-    }
-    __syncwarp();
   }
 
   // z of the warp's rows, eight lanes a row.
@@ -351,7 +363,7 @@ __global__ void __launch_bounds__(kThreads, 3) ScanHeads(Task<T> task) {
   block.LoadConstants();
   State state;
   block.VisitState([&](int j, int e, float& v) { state[j][e] = v; });
-  block.StoreState(state);
+  block.StoreRows(state, shared.state[0]);
   const int64_t count = block.segment.count;
 #pragma unroll 1
   for (int64_t first = 0; first < count; first += kScanChunk) {
@@ -375,8 +387,9 @@ __global__ void __launch_bounds__(kThreads, 3) ScanHeads(Task<T> task) {
     block.LoadGates(z);
     __syncthreads();  // all have read the tiles
     if (first + kScanChunk < count) block.StartLoads(first + kScanChunk);
-    block.StoreState(state);
-    block.StoreOutput(y);
+    block.StoreRows(state, shared.state[0]);
+    block.StoreRows(y, shared.write);  // the warp's own rows
+    __syncwarp();
     block.template Gate<kKeep>(z);
   }
   block.VisitState([&](int j, int e, float& v) { v = state[j][e]; });

@@ -45,21 +45,25 @@ struct Task {
   __device__ int channels() const { return inner() + 2 * groups * kScanState; }
 };
 
-template <class T>
+// What the convolution of a channel takes beside its new input, which may be read before that is
+// there: no launch that may still run writes this layer's states.
 struct Channel {
-  float past[kPast];
-  float now;
+  float sum;     // of the past inputs, with the bias
+  float weight;  // of the new one
+  int c;
 
-  __device__ Channel(const Task<T>& task, const float* states, const float* row, int c)
-      : now(row[task.inner() + c]) {
-    for (int k = 0; k < kPast; ++k) past[k] = states[int64_t{k} * task.channels() + c];
+  template <class T>
+  __device__ Channel(const Task<T>& task, const float* states, int c) : c(c) {
+    sum = task.conv_bias != nullptr ? task.conv_bias[c] : 0;
+    const float* const weights = task.conv_weight + int64_t{c} * kScanTaps;
+    for (int k = 0; k < kPast; ++k) {
+      sum = fmaf(weights[k], states[int64_t{k} * task.channels() + c], sum);
+    }
+    weight = weights[kPast];
   }
-  __device__ float Convolve(const Task<T>& task, int c) const {
-    float sum = task.conv_bias != nullptr ? task.conv_bias[c] : 0;
-    const float* const weight = task.conv_weight + int64_t{c} * kScanTaps;
-    for (int k = 0; k < kPast; ++k) sum = fmaf(weight[k], past[k], sum);
-    sum = fmaf(weight[kPast], now, sum);
-    return sum * Sigmoid(sum);
+  __device__ float Convolve(const float* inputs) const {
+    const float v = fmaf(weight, inputs[c], sum);
+    return v * Sigmoid(v);
   }
 };
 
@@ -119,21 +123,23 @@ __global__ void __launch_bounds__(kThreads) StepHeads(Task<T> task) {
   float4* const stored = reinterpret_cast<float4*>(task.states + slot * task.state_stride +
                                                    int64_t{head} * kScanState * kScanHead) +
                          quad;
-  // No launch that may still run writes this layer's states.
+  LetNextBegin();
+  float* const past = task.conv_states + slot * task.conv_stride;
   float4 state[kDepth];
 #pragma unroll
   for (int i = 0; i < kDepth; ++i) state[i] = stored[(first + i * kGroups) * kQuads];
+  const int b_channel = task.inner() + group * kScanState + threadIdx.x;
+  const Channel in_b(task, past, b_channel);
+  const Channel in_c(task, past, b_channel + task.groups * kScanState);
+  const Channel in_x(task, past, head * kScanHead + threadIdx.x % kScanHead);
   AwaitPrevious();
   const float* const row = task.proj + at * task.stride;
-  float* const past = task.conv_states + slot * task.conv_stride;
-  const int b_channel = task.inner() + group * kScanState + threadIdx.x;
-  const int c_channel = b_channel + task.groups * kScanState;
-  b[threadIdx.x] = Channel<T>(task, past, row, b_channel).Convolve(task, b_channel);
-  c[threadIdx.x] = Channel<T>(task, past, row, c_channel).Convolve(task, c_channel);
+  const float* const inputs = row + task.inner();
+  b[threadIdx.x] = in_b.Convolve(inputs);
+  c[threadIdx.x] = in_c.Convolve(inputs);
   if (threadIdx.x < kScanHead) {
-    const int channel = head * kScanHead + threadIdx.x;
-    x[threadIdx.x] = Channel<T>(task, past, row, channel).Convolve(task, channel);
-    Shift(task, past, row, channel);
+    x[threadIdx.x] = in_x.Convolve(inputs);
+    Shift(task, past, row, in_x.c);
   }
   const float raw = row[task.inner() + task.channels() + head] + task.dt_bias[head];
   const float dt = fminf(fmaxf(Softplus(raw), task.dt_min), task.dt_max);

@@ -8,9 +8,9 @@
 namespace pith::cuda {
 namespace {
 
-constexpr int kQuads = 2;  // of columns that a thread holds at the most
+constexpr int kMostQuads = 2;  // of columns that a thread holds
 constexpr int kMostThreads = 1024;
-constexpr int64_t kWidest = int64_t{4} * kQuads * kMostThreads;
+constexpr int64_t kWidest = int64_t{4} * kMostQuads * kMostThreads;
 
 // The sum over a block of any whole number of warps, the same in all threads, in a fixed order.
 __device__ float SumOverBlock(float v, float* parts) {
@@ -42,36 +42,43 @@ struct NormTask {
   int cols;
 };
 
-// A block a row.
-template <class T>
+// A block a row. All that it reads is on its way before the first sum.
+template <int kQuads, class T>
 __global__ void AddNormRows(NormTask task, T* out) {
   __shared__ float parts[kMostThreads / 32];
+  LetNextBegin();
   AwaitPrevious();
   const int64_t row = blockIdx.x;
-  const float factor = task.compact.data == nullptr ? 1 : FactorOf(task.compact, row, parts);
   const T* const compact = static_cast<const T*>(task.compact.data) + row * task.cols;
-  float4 v[kQuads];
-  float square = 0;
+  float4 v[kQuads], add[kQuads];
+#pragma unroll
   for (int q = 0; q < kQuads; ++q) {
     const int c = 4 * (threadIdx.x + q * blockDim.x);
+    v[q] = add[q] = {0, 0, 0, 0};
     if (c >= task.cols) continue;
     v[q] = *reinterpret_cast<const float4*>(task.x[row] + c);
     if (task.compact.data != nullptr) {
       const uint2 raw = *reinterpret_cast<const uint2*>(compact + c);
       const float2 low = Unpack<T>(raw.x), high = Unpack<T>(raw.y);
-      v[q].x = fmaf(factor, low.x, v[q].x);
-      v[q].y = fmaf(factor, low.y, v[q].y);
-      v[q].z = fmaf(factor, high.x, v[q].z);
-      v[q].w = fmaf(factor, high.y, v[q].w);
+      add[q] = {low.x, low.y, high.x, high.y};
     } else if (task.add.data != nullptr) {
-      const float4 add = *reinterpret_cast<const float4*>(task.add[row] + c);
-      v[q] = {v[q].x + add.x, v[q].y + add.y, v[q].z + add.z, v[q].w + add.w};
+      add[q] = *reinterpret_cast<const float4*>(task.add[row] + c);
     }
+  }
+  const float factor = task.compact.data == nullptr ? 1 : FactorOf(task.compact, row, parts);
+  float square = 0;
+#pragma unroll
+  for (int q = 0; q < kQuads; ++q) {
+    const int c = 4 * (threadIdx.x + q * blockDim.x);
+    if (c >= task.cols) continue;
+    v[q] = {fmaf(factor, add[q].x, v[q].x), fmaf(factor, add[q].y, v[q].y),
+            fmaf(factor, add[q].z, v[q].z), fmaf(factor, add[q].w, v[q].w)};
     if (task.sum.data != nullptr) *reinterpret_cast<float4*>(task.sum[row] + c) = v[q];
     square += v[q].x * v[q].x + v[q].y * v[q].y + v[q].z * v[q].z + v[q].w * v[q].w;
   }
-  const float scale =
-      rsqrtf(SumOverBlock(square, parts) / static_cast<float>(task.cols) + task.eps);
+  const float mean = SumOverBlock(square, parts) / static_cast<float>(task.cols);
+  const float scale = rsqrtf(mean + task.eps);
+#pragma unroll
   for (int q = 0; q < kQuads; ++q) {
     const int c = 4 * (threadIdx.x + q * blockDim.x);
     if (c >= task.cols) continue;
@@ -120,8 +127,8 @@ template <class T>
 void AddNormRounded(const Exec& exec, const AddNormArgs& args, const CompactRows& compact, T* out) {
   const int64_t cols = args.x.cols;
   PITH_CHECK(cols % 4 == 0 && cols <= kWidest && args.x.stride % 4 == 0);
-  const int64_t quads = (cols / 4 + kQuads - 1) / kQuads;
-  const int64_t threads = cols / 4 <= kMostThreads ? cols / 4 : quads;
+  const bool one = cols / 4 <= kMostThreads;
+  const int64_t threads = one ? cols / 4 : (cols / 4 + kMostQuads - 1) / kMostQuads;
   const NormTask task{.x = args.x,
                       .add = args.add,
                       .compact = compact,
@@ -129,8 +136,9 @@ void AddNormRounded(const Exec& exec, const AddNormArgs& args, const CompactRows
                       .weight = args.weight.data,
                       .eps = args.eps,
                       .cols = static_cast<int>(cols)};
-  LaunchEarly(exec, AddNormRows<T>, static_cast<unsigned>(args.x.rows), Blocks(threads, 32) * 32, 0,
-              task, out);
+  const auto kernel = one ? AddNormRows<1, T> : AddNormRows<kMostQuads, T>;
+  LaunchEarly(exec, kernel, static_cast<unsigned>(args.x.rows), Blocks(threads, 32) * 32, 0, task,
+              out);
 }
 
 template <class T>

@@ -1,8 +1,10 @@
-// A block multiplies 16 rows of the weight with all rows of x; its four warps share the sum, and
-// their parts are added in order. Weights go from memory straight into the operands of the tensor
-// cores: a lane's 16 bytes are eight consecutive columns, and the product does not mind that they
-// stand in other places of the sum than the instruction's names for them, as long as x's columns
-// do too. Each row of x is a column of the product, so its bits do not depend on the others.
+// A block multiplies 16 rows of the weight with all rows of x; its warps share the sum, and their
+// parts are added in order. There are as many warps as bring all of the block's weights on their
+// way at once, before the launch that makes x has ended. Weights go from memory straight into the
+// operands of the tensor cores: a lane's 16 bytes are eight consecutive columns, and the product
+// does not mind that they stand in other places of the sum than the instruction's names for them,
+// as long as x's columns do too. Each row of x is a column of the product, so its bits do not
+// depend on the others.
 #include "backends/cuda/step_product.h"
 
 #include <algorithm>
@@ -13,11 +15,10 @@
 namespace pith::cuda {
 namespace {
 
-constexpr int kWarps = 4;
-constexpr int kThreads = 32 * kWarps;
 constexpr int kOutputs = 16;  // rows of the weight a block
 constexpr int kColumns = 32;  // of the weight a step of a warp
-constexpr int kAhead = 5;     // steps whose weights are on their way together
+constexpr int kAhead = 10;    // steps whose weights are on their way together
+constexpr int kMostWarps = 16;
 
 struct StepTask {
   const void* x;  // of T or f32
@@ -70,9 +71,11 @@ struct Sum {
   }
 };
 
-template <int kTiles, class T, class X, class Out>
-__global__ void __launch_bounds__(kThreads) StepKernel(StepTask task) {
+template <int kTiles, int kWarps, class T, class X, class Out>
+__global__ void __launch_bounds__(32 * kWarps) StepKernel(StepTask task) {
+  constexpr int kThreads = 32 * kWarps;
   __shared__ float parts[kWarps][kTiles][kOutputs][8];
+  LetNextBegin();
   const int lane = threadIdx.x % 32;
   const int warp = threadIdx.x / 32;
   const int first_row = blockIdx.x * kOutputs + lane / 4;
@@ -122,14 +125,13 @@ __global__ void __launch_bounds__(kThreads) StepKernel(StepTask task) {
   }
 }
 
-constexpr int kMostTiles = 8;
+constexpr int kMostTiles = 4;
 
-template <class T, class X, class Out>
+template <int kWarps, class T, class X, class Out>
 auto KernelFor(int64_t rows) {
-  if (rows <= 8) return StepKernel<1, T, X, Out>;
-  if (rows <= 16) return StepKernel<2, T, X, Out>;
-  if (rows <= 32) return StepKernel<4, T, X, Out>;
-  return StepKernel<kMostTiles, T, X, Out>;
+  if (rows <= 8) return StepKernel<1, kWarps, T, X, Out>;
+  if (rows <= 16) return StepKernel<2, kWarps, T, X, Out>;
+  return StepKernel<kMostTiles, kWarps, T, X, Out>;
 }
 
 template <class T, class X, class Out>
@@ -145,7 +147,11 @@ void Run(const Exec& exec, const ProductArgs& args) {
                         .bias = args.bias.data,
                         .out = static_cast<Out*>(args.out) + first * args.out_stride,
                         .out_stride = args.out_stride};
-    LaunchEarly(exec, KernelFor<T, X, Out>(rows), Blocks(args.w.rows, kOutputs), kThreads, 0, task);
+    // By the weight's shape alone, which fixes the order of every sum.
+    const bool wide = args.w.cols > 8 * kAhead * kColumns;
+    const auto kernel =
+        wide ? KernelFor<kMostWarps, T, X, Out>(rows) : KernelFor<8, T, X, Out>(rows);
+    LaunchEarly(exec, kernel, Blocks(args.w.rows, kOutputs), wide ? 512 : 256, 0, task);
   }
 }
 
@@ -162,7 +168,7 @@ void RunFor(const Exec& exec, const ProductArgs& args) {
 }  // namespace
 
 bool TakesStepProduct(const WeightView& w) {
-  return w.dtype != DType::kF32 && w.cols % kColumns == 0 && w.cols >= kColumns * kWarps;
+  return w.dtype != DType::kF32 && w.cols > 0 && w.cols % kColumns == 0;
 }
 
 void StepProduct(const Exec& exec, const ProductArgs& args) {

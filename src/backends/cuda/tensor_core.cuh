@@ -59,6 +59,15 @@ __device__ inline void LoadTilesTransposed(uint32_t (&r)[4], const void* row) {
                : "r"(SharedAddress(row)));
 }
 
+// Back to where LoadTiles finds them. Lane l gives the address of row l % 8 of tile l / 8.
+__device__ inline void StoreTiles(uint32_t row, const uint4& r) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(row),
+               "r"(r.x), "r"(r.y), "r"(r.z), "r"(r.w)
+               : "memory");
+#endif
+}
+
 // sum += a [16, 16] · b [16, 8].
 template <class T>
 __device__ inline void MultiplyAdd(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0,
