@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Untracked files too: what is about to be committed is what matters.
-git ls-files --cached --others --exclude-standard -- '*.h' '*.cc' '*.cu' |
+git ls-files --cached --others --exclude-standard -- '*.h' '*.cc' '*.cu' '*.cuh' |
   xargs clang-format-16 --dry-run -Werror
 tools/check_sizes.py
 tools/check_layers.py

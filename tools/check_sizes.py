@@ -12,7 +12,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FILE_LINES = 500
 FUNCTION_LINES = 80
-PATTERNS = ("*.h", "*.cc", "*.cu", "*.py", "*.sh", "*.cmake", "CMakeLists.txt", "Makefile")
+PATTERNS = ("*.h", "*.cc", "*.cu", "*.cuh", "*.py", "*.sh", "*.cmake", "CMakeLists.txt", "Makefile")
 
 
 def sources():
@@ -25,7 +25,7 @@ def sources():
 def functions(names):
     """(lines, FILE:LINE name) of every function that ctags sees."""
     run = subprocess.run(
-        ["ctags", "-L", "-", "--output-format=json", "--fields=+neK", "--map-CUDA=+.cu",
+        ["ctags", "-L", "-", "--output-format=json", "--fields=+neK", "--map-CUDA=+.cu.cuh",
          "--languages=C++,CUDA,Python", "--kinds-C++=f", "--kinds-CUDA=f", "--kinds-Python=fm",
          "--map-C++=+.h", "-f", "-"],
         cwd=ROOT, check=True, capture_output=True, text=True, input="\n".join(names))

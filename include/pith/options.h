@@ -21,11 +21,11 @@ struct EngineOptions {
   // "f32": f32 activations on weights as stored, the precision of record. "bf16" and, not on the
   // CPU, "f16": both rounded to it in matrix products, f32 sums.
   std::string dtype = "f32";
-  int threads = 0;                // 0: all processors that this process may use
+  int threads = 0;  // 0: all processors that this process may use
   // Rows in flight in prefill, which bounds the scratch memory. 0: 1024 on the CPU, 16384 on a GPU.
   int64_t rows_per_chunk = 0;
-  int64_t ssd_chunk = 64;         // rows per chunk of Mamba-2's SSD layer
-  bool verify_weights = true;     // scan all weights for NaN and infinity while loading
+  int64_t ssd_chunk = 64;      // rows per chunk of Mamba-2's SSD layer
+  bool verify_weights = true;  // scan all weights for NaN and infinity while loading
 };
 
 struct SamplingOptions {

@@ -9,7 +9,7 @@
 namespace pith::cuda {
 namespace {
 
-constexpr int kThreads = kScanState;  // each convolves a channel of B and one of C
+constexpr int kThreads = 2 * kScanState;  // half of them convolve a channel of B and one of C
 constexpr int kPast = kScanTaps - 1;
 constexpr int kQuads = kScanHead / 4;         // float4s in a row of the state
 constexpr int kGroups = kThreads / kQuads;    // rows of the state that are read side by side
@@ -88,7 +88,7 @@ __device__ void ShiftShared(const Task<T>& task, float* states, const float* row
     if (last) *ticket = 0;
   }
   __syncthreads();
-  if (!last) return;
+  if (!last || threadIdx.x >= kScanState) return;
   __threadfence();
   const int b = task.inner() + group * kScanState + threadIdx.x;
   Shift(task, states, row, b);
@@ -128,18 +128,21 @@ __global__ void __launch_bounds__(kThreads) StepHeads(Task<T> task) {
   float4 state[kDepth];
 #pragma unroll
   for (int i = 0; i < kDepth; ++i) state[i] = stored[(first + i * kGroups) * kQuads];
-  const int b_channel = task.inner() + group * kScanState + threadIdx.x;
-  const Channel in_b(task, past, b_channel);
+  const bool of_bc = threadIdx.x < kScanState,
+             of_x = !of_bc && threadIdx.x < kScanState + kScanHead;
+  const int b_channel = task.inner() + group * kScanState + threadIdx.x % kScanState;
+  const int x_channel = head * kScanHead + threadIdx.x % kScanHead;
+  const Channel first_in(task, past, of_bc ? b_channel : x_channel);
   const Channel in_c(task, past, b_channel + task.groups * kScanState);
-  const Channel in_x(task, past, head * kScanHead + threadIdx.x % kScanHead);
   AwaitPrevious();
   const float* const row = task.proj + at * task.stride;
   const float* const inputs = row + task.inner();
-  b[threadIdx.x] = in_b.Convolve(inputs);
-  c[threadIdx.x] = in_c.Convolve(inputs);
-  if (threadIdx.x < kScanHead) {
-    x[threadIdx.x] = in_x.Convolve(inputs);
-    Shift(task, past, row, in_x.c);
+  if (of_bc) {
+    b[threadIdx.x] = first_in.Convolve(inputs);
+    c[threadIdx.x] = in_c.Convolve(inputs);
+  } else if (of_x) {
+    x[threadIdx.x % kScanHead] = first_in.Convolve(inputs);
+    Shift(task, past, row, x_channel);
   }
   const float raw = row[task.inner() + task.channels() + head] + task.dt_bias[head];
   const float dt = fminf(fmaxf(Softplus(raw), task.dt_min), task.dt_max);
