@@ -13,7 +13,13 @@ list(JOIN host_flags "," nvcc_host_flags)
 target_compile_options(pith_flags INTERFACE
   "$<$<NOT:$<COMPILE_LANGUAGE:CUDA>>:${host_flags}>"
   "$<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr;-diag-suppress=554;-Xcompiler=${nvcc_host_flags}>")
+# What runs no loop over a model is compiled faster: half of all sources.
+add_library(pith_light_flags INTERFACE)
+target_compile_options(pith_light_flags INTERFACE $<$<CONFIG:Release>:-O1>)
 if(PITH_SANITIZE)
+  # Of Highway's targets the oldest and AVX2: each one is another copy of every kernel to compile.
+  target_compile_definitions(pith_flags INTERFACE
+    "HWY_DISABLED_TARGETS=(HWY_SSSE3|HWY_SSE4|HWY_AVX3|HWY_AVX3_DL)")
   target_compile_options(pith_flags INTERFACE
     "$<$<NOT:$<COMPILE_LANGUAGE:CUDA>>:-fsanitize=${PITH_SANITIZE};-fno-omit-frame-pointer;-fno-sanitize-recover=all>")
   target_link_options(pith_flags INTERFACE -fsanitize=${PITH_SANITIZE})
@@ -70,7 +76,8 @@ function(pith_tests dir)
   list(TRANSFORM ARG_DEPENDS PREPEND pith_)
   target_include_directories(${dir}_test PRIVATE ${PROJECT_SOURCE_DIR})
   target_compile_definitions(${dir}_test PRIVATE PITH_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-  target_link_libraries(${dir}_test PRIVATE ${ARG_DEPENDS} ${ARG_LINK} pith_flags pith_test_main)
+  target_link_libraries(${dir}_test PRIVATE ${ARG_DEPENDS} ${ARG_LINK} pith_flags pith_light_flags
+                        pith_test_main)
   set(device "")
   if(PITH_CUDA AND PITH_TEST_DEVICE)
     set(device --device ${PITH_TEST_DEVICE})
