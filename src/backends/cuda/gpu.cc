@@ -79,8 +79,7 @@ void* Gpu::Acquire(int64_t bytes) {
           " MiB, of which ", free >> 20, " are free, and ", bytes >> 20,
           " MiB more were needed; pith holds ", held(MemoryUse::kWeights), " MiB of weights, ",
           held(MemoryUse::kStates), " of states, ", held(MemoryUse::kStream), " of rows and ",
-          held(MemoryUse::kScratch),
-          " of scratch. Expected a smaller model, batch or chunk (--rows-per-chunk)");
+          held(MemoryUse::kScratch), " of scratch. Expected a smaller model, batch or prompt");
   }
   PITH_CUDA(status);
   return data;

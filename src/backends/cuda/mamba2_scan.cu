@@ -466,7 +466,7 @@ void Mamba2Scan(const Exec& exec, const Mamba2ScanArgs<T>& args) {
   PITH_CHECK((task.kept_conv == nullptr) == (task.kept_y == nullptr));
   const auto segments = static_cast<unsigned>(ssd.segments.size());
   scan::Prepare(exec, task, segments, longest);
-  const bool hopper = GpuOf(exec).properties().major == 9;
+  static const bool hopper = GpuOf(exec).properties().major == 9 && scan::HasWarpgroupProducts();
   (hopper ? scan::ScanOnHopper<T> : scan::ScanAnywhere<T>)(exec, task, segments);
 }
 
