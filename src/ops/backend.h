@@ -66,7 +66,7 @@ class Backend {
   virtual Device device() const = 0;
   virtual const Kernels& kernels() const = 0;
 
-  // Throws std::bad_alloc where the device has no room.
+  // Throws std::bad_alloc, or kUnsupported with the numbers, where the device has no room.
   DeviceBuffer Allocate(int64_t bytes, MemoryUse use);
   MemoryCount memory(MemoryUse use) const;
   MemoryCount memory() const;  // of all uses together

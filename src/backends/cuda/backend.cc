@@ -55,6 +55,7 @@ Weight Gpu::Prepare(const Exec& exec, const StoredMatrix& stored, WeightUse use)
       view.exact = exact.data();
       view.exact_dtype = stored.dtype;
     }
+    Synchronize(exec.queue);  // launches may read weights before they wait for those before them
   }
   view.dtype = type;
   view.data = values.data();

@@ -6,6 +6,7 @@
 #include <new>
 #include <optional>
 
+#include "backends/cuda/compiled.h"
 #include "backends/cuda/kernels.h"
 #include "ops/backends.h"
 
@@ -13,6 +14,7 @@ namespace pith::cuda {
 namespace {
 
 constexpr int kOldestMajor = 8;                    // what the kernels are compiled for
+constexpr size_t kPlacedAtOnce = 64;               // the latest, which launches are about to read
 constexpr size_t kPlacedArrays = 256;              // that stay in device memory
 constexpr size_t kPlacedBytes = size_t{64} << 20;  // and their bytes, at most
 
@@ -45,6 +47,11 @@ Gpu::Gpu(int ordinal) : ordinal_(ordinal) {
           " is a ", properties_.name, " of compute capability ", properties_.major, ".",
           properties_.minor, ", expected at least ", kOldestMajor, ".0");
   Select();
+  Require(IsCompiledForThisGpu(), ErrorCode::kUnsupported, "device: cuda:", ordinal, " is a ",
+          properties_.name, " of compute capability ", properties_.major, ".", properties_.minor,
+          ", for which this build has no code, expected one built with that number in "
+          "CMAKE_CUDA_ARCHITECTURES");
+  warpgroup_ = properties_.major == 9 && HasWarpgroupKernels();
   PITH_CUDA(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
   // Freed memory stays with the process: the next operator's scratch costs no call to the driver.
   cudaMemPool_t pool;
@@ -91,8 +98,9 @@ void Gpu::Release(void* data) {
     freed_while_recording_.push_back(data);
     return;
   }
-  Select();
-  cudaFreeAsync(data, stream_);  // called by destructors: nothing may be thrown
+  // Called by destructors: nothing may be thrown.
+  cudaSetDevice(ordinal_);
+  cudaFreeAsync(data, stream_);
 }
 
 void Gpu::Upload(const Queue& queue, const void* host, void* device, int64_t bytes) {
@@ -126,9 +134,10 @@ void Gpu::Synchronize(const Queue& queue) {
   PITH_CUDA(cudaStreamSynchronize(stream(queue)));
 }
 
-// The oldest, until there is room for so many bytes more.
+// The oldest, until there is room for so many bytes more or only the latest are left.
 void Gpu::ForgetPlaced(cudaStream_t stream, size_t bytes) {
-  for (auto it = placed_.end(); it != placed_.begin();) {
+  const auto last = std::next(placed_.begin(), std::min(placed_.size(), kPlacedAtOnce));
+  for (auto it = placed_.end(); it != last;) {
     if (placed_.size() < kPlacedArrays && placed_bytes_ + bytes <= kPlacedBytes) return;
     --it;
     if (it->recordings > 0) continue;

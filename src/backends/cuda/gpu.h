@@ -33,6 +33,8 @@ struct ProductShape {
   int64_t rows = 0;                   // of the weight
   int64_t cols = 0;
   cudaDataType_t out = CUDA_R_32F;
+  int64_t x_stride = 0;
+  int64_t out_stride = 0;
   bool bias = false;
   auto operator<=>(const ProductShape&) const = default;
 };
@@ -59,6 +61,8 @@ class Gpu : public Backend {
     return queue.handle != nullptr ? static_cast<cudaStream_t>(queue.handle) : stream_;
   }
   const cudaDeviceProp& properties() const { return properties_; }
+  // Whether it has Hopper's warpgroup products and this build the kernels with them.
+  bool warpgroup() const { return warpgroup_; }
 
   // The bytes in device memory, for launches on `stream` that follow at once. Equal bytes that were
   // asked for lately are already there: what every layer asks for arrives once.
@@ -83,7 +87,7 @@ class Gpu : public Backend {
   static constexpr size_t kProductScratch = size_t{32} << 20;
 
  protected:
-  static constexpr size_t kTickets = size_t{1} << 16;
+  static constexpr size_t kTickets = 65535;  // also blocks in a grid's second dimension
 
   void* Acquire(int64_t bytes) override;
   void Release(void* data) override;
@@ -112,6 +116,7 @@ class Gpu : public Backend {
 
   const int ordinal_;
   cudaDeviceProp properties_;
+  bool warpgroup_ = false;
   cudaStream_t stream_ = nullptr;
   cudaStream_t recording_stream_ = nullptr;  // takes down what is recorded, and runs nothing
   cublasLtHandle_t products_ = nullptr;

@@ -42,7 +42,7 @@ void LaunchEarly(const Exec& exec, void (*kernel)(Parameters...), dim3 grid, dim
                                   .dynamicSmemBytes = shared,
                                   .stream = StreamOf(exec),
                                   .attrs = &attribute,
-                                  .numAttrs = 1};
+                                  .numAttrs = GpuOf(exec).properties().major >= 9 ? 1u : 0u};
   PITH_CUDA(cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...));
 }
 
@@ -80,6 +80,11 @@ __device__ inline float Sigmoid(float v) { return 1 / (1 + expf(-v)); }
 
 // v · sigmoid(v); ∓0 where e⁻ᵛ overflows, v where it vanishes.
 __device__ inline float Silu(float v) { return v / (1 + expf(-v)); }
+
+// NaN stays NaN.
+__device__ inline float Clamp(float v, float low, float high) {
+  return v < low ? low : v > high ? high : v;
+}
 
 // log(1 + e^v), to a few roundings of f32.
 __device__ inline float Softplus(float v) { return v > 20 ? v : log1pf(expf(v)); }

@@ -160,7 +160,7 @@ bool TakesMamba2Mixer(const Exec& exec, const Mamba2MixerArgs& args) {
          !args.norm.layer_norm && args.ssd.d_state == kScanState &&
          args.ssd.head_dim == kScanHead && args.conv.d_conv == kScanTaps &&
          (args.step || args.ssd.chunk == kScanChunk) && args.in_proj.cols % 8 == 0 &&
-         OneFactorARow(args);
+         args.in_proj.cols <= kWidestNorm && OneFactorARow(args);
 }
 
 void Mamba2Mixer(const Exec& exec, const Mamba2MixerArgs& args) {

@@ -3,9 +3,9 @@
 // is needed. A warp owns 16 of the head's 64 channels: their input, their rows of the state
 // (transposed, so that an accumulator is at once the second operand of C · S), and their output.
 // C Bᵀ, which all heads of a group share, is made once for them; a chunk's m, which all channels of
-// a head share, crosses warps. Shared memory of a block is 54 KB, so that
-// four blocks on a multiprocessor hide each other's loads; and loops over a chunk's parts stay
-// loops where registers allow it, because straight code outgrows the instruction cache.
+// a head share, crosses warps. Shared memory of a block is 56 KB, so that
+// up to four blocks on a multiprocessor hide each other's loads; and loops over a chunk's parts
+// stay loops where registers allow it, because straight code outgrows the instruction cache.
 #include <algorithm>
 
 #include "backends/cuda/mamba2_scan_task.cuh"
@@ -424,6 +424,9 @@ void ScanAnywhere(const Exec& exec, const Task<T>& task, unsigned segments) {
 template <class T>
 void Mamba2Scan(const Exec& exec, const Mamba2ScanArgs<T>& args) {
   const SsdArgs& ssd = *args.ssd;
+  constexpr size_t kMostSegments = 65535;  // blocks in a grid's second dimension
+  Require(ssd.segments.size() <= kMostSegments, ErrorCode::kUnsupported, "batch: got ",
+          ssd.segments.size(), " sequences, expected at most ", kMostSegments, " on a GPU");
   int64_t longest = 0, chunks = 0, end = 0;
   for (size_t i = 0; i < ssd.segments.size(); ++i) {
     const Segment& segment = ssd.segments[i];
@@ -466,7 +469,7 @@ void Mamba2Scan(const Exec& exec, const Mamba2ScanArgs<T>& args) {
   PITH_CHECK((task.kept_conv == nullptr) == (task.kept_y == nullptr));
   const auto segments = static_cast<unsigned>(ssd.segments.size());
   scan::Prepare(exec, task, segments, longest);
-  static const bool hopper = GpuOf(exec).properties().major == 9 && scan::HasWarpgroupProducts();
+  const bool hopper = GpuOf(exec).warpgroup();
   (hopper ? scan::ScanOnHopper<T> : scan::ScanAnywhere<T>)(exec, task, segments);
 }
 

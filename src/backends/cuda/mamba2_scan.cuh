@@ -1,5 +1,6 @@
-// Mamba-2 between its projections on tensor cores, all in one kernel: convolution of x, the chunked
-// state space layer, gate, and the sums of squares of the gated norm.
+// Mamba-2 between its projections on tensor cores: what all heads of a group read of a chunk is
+// made first, then one kernel convolves x, runs the chunked state space layer and the gate, and
+// leaves the sums of squares of the gated norm.
 #ifndef PITH_BACKENDS_CUDA_MAMBA2_SCAN_CUH_
 #define PITH_BACKENDS_CUDA_MAMBA2_SCAN_CUH_
 

@@ -400,21 +400,15 @@ __global__ void __launch_bounds__(kThreads, 3) ScanHeads(Task<T> task) {
 
 struct Shared {};
 template <class T, bool kKeep>
-__global__ void ScanHeads(Task<T> /*task*/) {}
+__global__ void ScanHeads(Task<T> /*task*/) {
+  __trap();  // Gpu::warpgroup says that this is not there
+}
 
 #endif  // PITH_HAS_WARPGROUP
-
-__device__ int compiled_with_warpgroup = PITH_HAS_WARPGROUP;
 
 constexpr size_t kSharedBytes = 8 * kTileBytes + 4096 + 1024;
 
 }  // namespace
-
-bool HasWarpgroupProducts() {
-  int compiled = 0;
-  PITH_CUDA(cudaMemcpyFromSymbol(&compiled, compiled_with_warpgroup, sizeof(compiled)));
-  return compiled != 0;
-}
 
 template <class T>
 void ScanOnHopper(const Exec& exec, const Task<T>& task, unsigned segments) {

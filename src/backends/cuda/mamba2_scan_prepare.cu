@@ -81,7 +81,7 @@ __global__ void ScanSteps(Task<T> task) {
     float delta[2] = {0, 0};
     for (int i = 0; i < 2; ++i) {
       const int t = 2 * lane + i;
-      if (t < rows) delta[i] = fminf(fmaxf(Softplus(tile[t][h] + bias), task.dt_min), task.dt_max);
+      if (t < rows) delta[i] = Clamp(Softplus(tile[t][h] + bias), task.dt_min, task.dt_max);
     }
     float sum = (delta[0] + delta[1]) * a;
     for (int offset = 1; offset < 32; offset *= 2) {

@@ -140,9 +140,7 @@ __device__ void StorePast(const Task<T>& task, const Segment& segment, float* pa
 template <class T>
 void Prepare(const Exec& exec, const Task<T>& task, unsigned segments, int64_t longest);
 
-// Whether what runs on this thread's GPU was compiled with warpgroup products: for 90a, not for 90.
-bool HasWarpgroupProducts();
-// By Hopper's warpgroup products, where they are there.
+// By Hopper's warpgroup products, where Gpu::warpgroup says so.
 template <class T>
 void ScanOnHopper(const Exec& exec, const Task<T>& task, unsigned segments);
 

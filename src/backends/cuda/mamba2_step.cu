@@ -145,7 +145,7 @@ __global__ void __launch_bounds__(kThreads) StepHeads(Task<T> task) {
     Shift(task, past, row, x_channel);
   }
   const float raw = row[task.inner() + task.channels() + head] + task.dt_bias[head];
-  const float dt = fminf(fmaxf(Softplus(raw), task.dt_min), task.dt_max);
+  const float dt = Clamp(Softplus(raw), task.dt_min, task.dt_max);
   const float decay = expf(dt * task.a[head]);
   __syncthreads();
   const float4 write = reinterpret_cast<const float4*>(x)[quad];

@@ -10,7 +10,7 @@ namespace {
 
 constexpr int kMostQuads = 2;  // of columns that a thread holds
 constexpr int kMostThreads = 1024;
-constexpr int64_t kWidest = int64_t{4} * kMostQuads * kMostThreads;
+static_assert(kWidestNorm == int64_t{4} * kMostQuads * kMostThreads);
 
 // The sum over a block of any whole number of warps, the same in all threads, in a fixed order.
 __device__ float SumOverBlock(float v, float* parts) {
@@ -126,7 +126,7 @@ constexpr int kThreads = 256;
 template <class T>
 void AddNormRounded(const Exec& exec, const AddNormArgs& args, const CompactRows& compact, T* out) {
   const int64_t cols = args.x.cols;
-  PITH_CHECK(cols % 4 == 0 && cols <= kWidest && args.x.stride % 4 == 0);
+  PITH_CHECK(cols % 4 == 0 && cols <= kWidestNorm && args.x.stride % 4 == 0);
   const bool one = cols / 4 <= kMostThreads;
   const int64_t threads = one ? cols / 4 : (cols / 4 + kMostQuads - 1) / kMostQuads;
   const NormTask task{.x = args.x,

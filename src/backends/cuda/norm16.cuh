@@ -8,8 +8,10 @@
 
 namespace pith::cuda {
 
+inline constexpr int64_t kWidestNorm = 8192;
+
 // args.norm of args.x plus args.add or `compact`, rounded to T, contiguous. RMSNorm alone; d_model
-// is a multiple of 4.
+// is a multiple of 4, at most kWidestNorm.
 template <class T>
 void AddNormRounded(const Exec& exec, const AddNormArgs& args, const CompactRows& compact, T* out);
 

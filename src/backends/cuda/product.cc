@@ -100,6 +100,8 @@ void Product(const Exec& exec, const ProductArgs& args) {
                                         .rows = args.w.rows,
                                         .cols = args.w.cols,
                                         .out = TypeOf(args.out_type),
+                                        .x_stride = args.x_stride,
+                                        .out_stride = args.out_stride,
                                         .bias = args.bias.data != nullptr},
                                        [&] { return Choose(gpu, args, operation); });
   const auto* const w = static_cast<const std::byte*>(args.w.data) +

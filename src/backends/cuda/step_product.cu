@@ -17,6 +17,7 @@ namespace {
 
 constexpr int kOutputs = 16;  // rows of the weight a block
 constexpr int kColumns = 32;  // of the weight a step of a warp
+constexpr int kAhead = 10;    // steps whose weights are on their way together
 constexpr int kMostWarps = 16;
 
 struct StepTask {
@@ -46,7 +47,7 @@ __device__ inline uint4 LoadX(const float* x) {
 }
 
 // What a lane of a warp adds up, for kTiles · 8 rows of x.
-template <int kTiles, class T, class X>
+template <int kTiles, bool kWhole, class T, class X>
 struct Sum {
   const T* upper;  // the lane's row of the weight, and the one 8 below it
   const T* lower;
@@ -62,7 +63,7 @@ struct Sum {
 #pragma unroll
     for (int tile = 0; tile < kTiles; ++tile) {
       uint4 v = make_uint4(0, 0, 0, 0);
-      if (8 * tile < rows_left && column < columns_left) {
+      if (8 * tile < rows_left && (kWhole || column < columns_left)) {
         v = LoadX<T>(x + 8 * tile * x_stride + column);
       }
       MultiplyAdd<T>(sums[tile], early, v.x, v.y);
@@ -71,13 +72,12 @@ struct Sum {
   }
 };
 
-// kAhead: steps whose weights are on their way together. One tile of x leaves room for more blocks
-// with fewer, which was faster (2.47 in place of 2.35 TB/s for a [10576, 2560] weight on an H100).
-template <int kTiles, int kWarps, class T, class X, class Out>
+// kWhole: the columns are whole steps, and none need be masked. With one tile of x three blocks of
+// eight warps fit a multiprocessor.
+template <int kTiles, int kWarps, bool kWhole, class T, class X, class Out>
 __global__ void __launch_bounds__(32 * kWarps, kTiles == 1 ? 24 / kWarps : 1)
     StepKernel(StepTask task) {
   constexpr int kThreads = 32 * kWarps;
-  constexpr int kAhead = kTiles == 1 ? 5 : 10;
   __shared__ float parts[kWarps][kTiles][kOutputs][8];
   LetNextBegin();
   const int lane = threadIdx.x % 32;
@@ -91,20 +91,21 @@ __global__ void __launch_bounds__(32 * kWarps, kTiles == 1 ? 24 / kWarps : 1)
   const auto row_of = [&](int row) {
     return static_cast<const T*>(task.w) + int64_t{min(row, task.w_rows - 1)} * task.cols + quad;
   };
-  Sum<kTiles, T, X> sum{row_of(first_row),
-                        row_of(first_row + 8),
-                        static_cast<const X*>(task.x) + lane / 4 * task.x_stride + quad,
-                        task.x_stride,
-                        task.rows - lane / 4,
-                        {}};
+  Sum<kTiles, kWhole, T, X> sum{row_of(first_row),
+                                row_of(first_row + 8),
+                                static_cast<const X*>(task.x) + lane / 4 * task.x_stride + quad,
+                                task.x_stride,
+                                task.rows - lane / 4,
+                                task.cols - quad,
+                                {}};
   for (int step = begin; step < end; step += kAhead) {
     uint4 a[kAhead], b[kAhead];
 #pragma unroll
     for (int i = 0; i < kAhead; ++i) {
       if (step + i >= end) continue;
       const int column = (step + i) * kColumns;
-      a[i] = b[i] = make_uint4(0, 0, 0, 0);
-      if (column + quad >= task.cols) continue;  // in the last step
+      if (!kWhole) a[i] = b[i] = make_uint4(0, 0, 0, 0);
+      if (!kWhole && column + quad >= task.cols) continue;  // in the last step
       a[i] = LoadOnce(sum.upper + column);
       b[i] = LoadOnce(sum.lower + column);
     }
@@ -134,11 +135,11 @@ __global__ void __launch_bounds__(32 * kWarps, kTiles == 1 ? 24 / kWarps : 1)
 
 constexpr int kMostTiles = 4;
 
-template <int kWarps, class T, class X, class Out>
+template <int kWarps, bool kWhole, class T, class X, class Out>
 auto KernelFor(int64_t rows) {
-  if (rows <= 8) return StepKernel<1, kWarps, T, X, Out>;
-  if (rows <= 16) return StepKernel<2, kWarps, T, X, Out>;
-  return StepKernel<kMostTiles, kWarps, T, X, Out>;
+  if (rows <= 8) return StepKernel<1, kWarps, kWhole, T, X, Out>;
+  if (rows <= 16) return StepKernel<2, kWarps, kWhole, T, X, Out>;
+  return StepKernel<kMostTiles, kWarps, kWhole, T, X, Out>;
 }
 
 template <class T, class X, class Out>
@@ -155,9 +156,12 @@ void Run(const Exec& exec, const ProductArgs& args) {
                         .out = static_cast<Out*>(args.out) + first * args.out_stride,
                         .out_stride = args.out_stride};
     // By the weight's shape alone, which fixes the order of every sum.
-    const bool wide = args.w.cols > 8 * 10 * kColumns;
-    const auto kernel =
-        wide ? KernelFor<kMostWarps, T, X, Out>(rows) : KernelFor<8, T, X, Out>(rows);
+    const bool wide = args.w.cols > 8 * kAhead * kColumns;
+    const bool whole = args.w.cols % kColumns == 0;
+    const auto kernel = wide && whole ? KernelFor<kMostWarps, true, T, X, Out>(rows)
+                        : wide        ? KernelFor<kMostWarps, false, T, X, Out>(rows)
+                        : whole       ? KernelFor<8, true, T, X, Out>(rows)
+                                      : KernelFor<8, false, T, X, Out>(rows);
     LaunchEarly(exec, kernel, Blocks(args.w.rows, kOutputs), wide ? 512 : 256, 0, task);
   }
 }

@@ -162,6 +162,7 @@ class Mamba2Layer : public Layer {
  private:
   void MixParts(const LayerContext& context, const LayerRows& rows, const LayerStates& states,
                 const AddNormArgs& norm, std::span<const int64_t> wanted_from) const {
+    PITH_CHECK(context.ws.compact.empty());
     const int64_t inner = config_.d_inner;
     const MatView<float> proj = Scratch(context, kProj, rows.rows, config_.in_proj_rows() - inner);
     const MatView<float> z = Scratch(context, kGate, rows.wanted_rows(), inner);
