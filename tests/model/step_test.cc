@@ -15,7 +15,6 @@ namespace pith {
 namespace {
 
 using testing::Kind;
-using testing::Shape;
 
 constexpr int32_t kIds[] = {5, 17, 2, 96, 41};
 
