@@ -27,9 +27,9 @@ inline void CheckSegments(std::span<const Segment> segments, const StateSlots& s
                           int64_t rows) {
   PITH_CHECK(segments.size() == states.size());
   for (const int32_t slot : states.slots) PITH_CHECK(slot >= 0);
-  for (size_t i = 0; i < segments.size(); ++i) {
-    PITH_CHECK(segments[i].begin >= 0 && segments[i].count >= 0);
-    PITH_CHECK(segments[i].begin + segments[i].count <= rows);
+  for (const Segment& segment : segments) {
+    PITH_CHECK(segment.begin >= 0 && segment.count >= 0);
+    PITH_CHECK(segment.begin + segment.count <= rows);
   }
 }
 

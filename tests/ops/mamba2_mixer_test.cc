@@ -124,7 +124,8 @@ Shared<float> Whole(Mixer& mixer, const Work& run, Shared<float> x, Shared<float
 }
 
 // The same by single operators.
-Shared<float> Parts(Mixer& mixer, const Work& run, Shared<float> x, Shared<float>* y_out = nullptr) {
+Shared<float> Parts(Mixer& mixer, const Work& run, Shared<float> x,
+                    Shared<float>* y_out = nullptr) {
   const Exec& exec = mixer.exec;
   const int64_t rows = static_cast<int64_t>(x.size()) / kModel;
   const Mamba2MixerArgs args = mixer.Args(run.segments, run.slots);
