@@ -74,8 +74,9 @@ class Backend {
   void ResetPeaks();
 
   // A matrix as this backend's kernels read it: copied to the device, packed, or left where it lies
-  // (then the weight owns nothing, and `stored` must outlive it). Exact, but that a kProduct may be
-  // rounded to bf16 once and for all where `exec` computes in bf16.
+  // (then the weight owns nothing, and `stored` must outlive it). Exact, but that what products
+  // read may be rounded once and for all to the 16 bits that `exec` computes in; rows that Embed
+  // reads never are.
   virtual Weight Prepare(const Exec& exec, const StoredMatrix& stored, WeightUse use) = 0;
 
   virtual void Upload(const Queue& queue, const void* host, void* device, int64_t bytes) = 0;

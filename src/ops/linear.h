@@ -11,9 +11,9 @@ namespace pith {
 // out = x wᵀ + bias. x [rows, in], w [out, in] as the backend prepared it, bias [out] or empty, out
 // [rows, out]; x and out may be strided, and must not overlap.
 //
-// Precision kF32: products of f32 activations and widened weights, f32 sums. kBF16: activations and
-// weights rounded to bf16, f32 sums. A row's result does not depend on the number of rows or on the
-// other rows, to the last bit.
+// Precision kF32: products of f32 activations and widened weights, f32 sums. kBF16, kF16:
+// activations and weights rounded to it, f32 sums. A row's result does not depend on the number of
+// rows or on the other rows, to the last bit.
 void Linear(const Exec& exec, MatView<const float> x, const WeightView& w,
             VecView<const float> bias, MatView<float> out);
 
