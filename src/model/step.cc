@@ -12,16 +12,14 @@ namespace pith {
 namespace {
 
 // All that the launches of a step follow from: where its operands lie, and which slots it updates.
+// Not where the model lies: another one may stand there later, with weights elsewhere.
 void MakeKey(const Model& model, const StatePool& pool, const LayerRows& rows,
              MatView<float> logits, Workspace& ws) {
   const auto address = [](const void* p) { return std::bit_cast<int64_t>(p); };
   std::vector<int64_t>& key = ws.step_key;
   key.clear();
-  for (const void* p :
-       {static_cast<const void*>(&model), static_cast<const void*>(pool.layer(0).base),
-        static_cast<const void*>(logits.data)}) {
-    key.push_back(address(p));
-  }
+  key.push_back(model.serial());
+  for (const void* p : {pool.layer(0).base, logits.data}) key.push_back(address(p));
   const auto add = [&](const DeviceMat<float>& m) {
     key.push_back(address(m.view().data));
     key.push_back(m.bytes());
