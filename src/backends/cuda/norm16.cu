@@ -71,8 +71,11 @@ __global__ void AddNormRows(NormTask task, T* out) {
   for (int q = 0; q < kQuads; ++q) {
     const int c = 4 * (threadIdx.x + q * blockDim.x);
     if (c >= task.cols) continue;
-    v[q] = {fmaf(factor, add[q].x, v[q].x), fmaf(factor, add[q].y, v[q].y),
-            fmaf(factor, add[q].z, v[q].z), fmaf(factor, add[q].w, v[q].w)};
+    // Two roundings, as where ExpandRows and AddRows do it.
+    v[q] = {__fadd_rn(__fmul_rn(factor, add[q].x), v[q].x),
+            __fadd_rn(__fmul_rn(factor, add[q].y), v[q].y),
+            __fadd_rn(__fmul_rn(factor, add[q].z), v[q].z),
+            __fadd_rn(__fmul_rn(factor, add[q].w), v[q].w)};
     if (task.sum.data != nullptr) *reinterpret_cast<float4*>(task.sum[row] + c) = v[q];
     square += v[q].x * v[q].x + v[q].y * v[q].y + v[q].z * v[q].z + v[q].w * v[q].w;
   }
