@@ -75,9 +75,12 @@ void Layer::Forward(const LayerContext& context, const LayerRows& rows, const La
   const MatView<float> normed = ws.normed.Rows(0, rows.rows);
   const bool compact = !ws.compact.empty();
   PITH_CHECK(!compact || (add && TakesCompact(context)));
+  PITH_CHECK(add || context.sum.empty());
+  ws.importance_made = false;
+  const MatView<float> sum = context.sum.empty() ? x : context.sum;
   Mix(context, rows, states,
-      add && !compact ? norm_.Args(x, ws.h.Rows(0, rows.rows), x, normed)
-                      : norm_.Args(x, {}, compact ? x : MatView<float>(), normed));
+      add && !compact ? norm_.Args(x, ws.h.Rows(0, rows.rows), sum, normed)
+                      : norm_.Args(x, {}, compact ? sum : MatView<float>(), normed));
 }
 
 FarWritten Layer::WriteFar(const LayerContext& context, MatView<const float> stream,

@@ -30,8 +30,9 @@ enum class LayerMode : uint8_t { kPrefill, kStep };
 struct LayerRows {
   int64_t rows = 0;
   std::vector<Segment> segments;
-  std::vector<int32_t> slots;      // one a segment: where its state lies
-  std::vector<int32_t> positions;  // [rows] in the whole text, whatever was reduced before
+  std::vector<int32_t> slots;  // one a segment: where its state lies
+  // [rows] in the whole text, whatever was reduced before; empty where no layer reads them.
+  std::vector<int32_t> positions;
   // The rows whose output is wanted, ascending; null: all. The others only write state. The wanted
   // rows' bits are the same either way.
   const std::vector<int64_t>* wanted = nullptr;
@@ -47,8 +48,13 @@ struct LayerContext {
   LayerMode mode = LayerMode::kPrefill;
   int64_t ssd_chunk = 64;
   int64_t chunk_rows = 1024;  // rows in flight where a layer's work is cut: bounds the scratch
-  bool observed = true;       // a policy may Read the layer afterwards
-  bool compact = false;       // the layer that runs next takes the hidden branch compact
+  const SiteNeeds* observed =
+      nullptr;              // what a policy Reads of the layer afterwards; null: nothing
+  bool compact = false;     // who reads the hidden branch next takes it compact
+  MatView<float> sum = {};  // where x + h of the layer before goes; empty: where x is
+  // [rows] where a layer that can leaves the importance of y that `observed` names, in place of y
+  // itself; or empty.
+  VecView<float> importance = {};
   Workspace& ws;
 };
 
@@ -142,7 +148,8 @@ class Layer {
   virtual ~Layer() = default;
 
   // Residual x ← x + h of the layer before (`add`; without it h is not read), then
-  // h ← mixer(norm(x)), states updated. Reads and writes ws.x and ws.h, or ws.compact in its place.
+  // h ← mixer(norm(x)), states updated. Reads and writes ws.x and ws.h, or ws.compact in its place;
+  // with context.sum, which asks for `add`, ws.x stays as it was.
   // Where only some rows are wanted, the first rows of ws.h hold theirs, and ws.x still holds all.
   void Forward(const LayerContext& context, const LayerRows& rows, const LayerStates& states,
                bool add) const;
@@ -155,6 +162,9 @@ class Layer {
 
   // Whether Forward may find the hidden branch in ws.compact.
   virtual bool TakesCompact(const LayerContext& /*context*/) const { return false; }
+
+  // Whether Forward reads LayerRows::positions.
+  virtual bool reads_positions() const { return false; }
 
   virtual LayerWork work() const = 0;
   virtual StateSize state_size() const = 0;

@@ -32,7 +32,6 @@ class PrefillPass::Impl {
                  .mode = LayerMode::kPrefill,
                  .ssd_chunk = options.ssd_chunk,
                  .chunk_rows = std::max(options.rows_per_chunk, options.ssd_chunk),
-                 .observed = false,
                  .ws = ws} {
     for (const SequenceInput& input : batch_) {
       Require(!input.ids.empty(), ErrorCode::kInvalidArgument,
@@ -139,13 +138,15 @@ class PrefillPass::Impl {
     }
     if (far_sequence_ < far_.size()) return WriteFarRows();
     const Chunk& chunk = chunks_[chunk_++];
+    // The host sorts out what became of the tokens while the device does the last of its work.
+    if (stream_ && IsLast() && chunk_ == chunks_.size()) stream_->FetchPlans();
     Load(chunk);
     const std::vector<WantedRow> wanted = IsLast() ? Wanted(chunk) : std::vector<WantedRow>();
     RunLayers(chunk, IsLast() ? &wanted : nullptr);
     if (IsLast()) {
       Emit(wanted, sink);
     } else {
-      stream_->Store(ws_, chunk, Group().end - 1);
+      stream_->Store(ws_, chunk, Group().end - 1, !context_.sum.empty());
     }
     const double share =
         static_cast<double>(Group().layers()) / static_cast<double>(model_.n_layer());
@@ -191,7 +192,7 @@ class PrefillPass::Impl {
     return chunks;
   }
 
-  int32_t Position(const Piece& piece, int64_t row) const {
+  int32_t Position(const Piece& piece, int64_t row) {
     const int64_t index = piece.begin + row;
     return stream_ ? stream_->map(piece.sequence).positions()[index] : static_cast<int32_t>(index);
   }
@@ -217,17 +218,15 @@ class PrefillPass::Impl {
     model_.Embed(context_.exec, ids, ws_.x.view());
   }
 
-  // Where the last layer's output is still to be added to x as the group begins.
-  bool HiddenApart() const { return Group().begin > 0 && stream_->keeps_branches(); }
-
   // `wanted`: in the last layer, the rows that are read out; null in a group that others follow.
   void RunLayers(const Chunk& chunk, const std::vector<WantedRow>* wanted) {
     rows_.Clear();
+    const bool positions = ReadsPositions();
     for (const Piece& piece : chunk) {
       const Sequence& sequence = *batch_[piece.sequence].sequence;
       rows_.segments.push_back({rows_.rows, piece.count});
       rows_.slots.push_back(sequence.slot);
-      for (int64_t r = 0; r < piece.count; ++r) {
+      for (int64_t r = 0; positions && r < piece.count; ++r) {
         rows_.positions.push_back(static_cast<int32_t>(sequence.tokens) + Position(piece, r));
       }
       rows_.rows += piece.count;
@@ -242,14 +241,27 @@ class PrefillPass::Impl {
       const bool all = wanted == nullptr || layer + 1 < model_.n_layer() ||
                        static_cast<int64_t>(read_out.size()) == rows_.rows;
       rows_.wanted = all ? nullptr : &read_out;
-      const bool add = layer > group.begin || HiddenApart();
-      context_.observed = group.site >= 0 && layer + 1 == group.end;
-      context_.compact =
-          layer + 1 < group.end && all && model_.layer(layer + 1).TakesCompact(context_);
+      const bool add = layer > group.begin;
+      const bool ends = layer + 1 == group.end;
+      context_.observed = ends && group.site >= 0 ? &stream_->needs() : nullptr;
+      context_.sum =
+          ends && wanted == nullptr && add ? stream_->ResidualOf(chunk) : MatView<float>();
+      context_.importance =
+          context_.observed != nullptr ? stream_->ImportanceOf(chunk) : VecView<float>();
+      context_.compact = ends ? wanted == nullptr && stream_->takes_compact()
+                              : all && model_.layer(layer + 1).TakesCompact(context_);
       model_.layer(layer).Forward(context_, rows_, pool_.layer(layer), add);
       Report(static_cast<double>(rows_.rows));
     }
     rows_.wanted = nullptr;
+  }
+
+  // Whether a layer of the group asks where its rows stand in the text.
+  bool ReadsPositions() const {
+    for (int64_t layer = Group().begin; layer < Group().end; ++layer) {
+      if (model_.layer(layer).reads_positions()) return true;
+    }
+    return false;
   }
 
   void CheckCancelled() const {
@@ -271,7 +283,7 @@ class PrefillPass::Impl {
     if (options_.progress) options_.progress(std::min(1.0, work_done_ / work_total_));
   }
 
-  std::vector<WantedRow> Wanted(const Chunk& chunk) const {
+  std::vector<WantedRow> Wanted(const Chunk& chunk) {
     std::vector<WantedRow> wanted;
     int64_t row = 0;
     for (const Piece& piece : chunk) {
@@ -279,8 +291,12 @@ class PrefillPass::Impl {
       const int64_t last = Lengths()[piece.sequence] - 1;
       for (int64_t r = 0; r < piece.count; ++r, ++row) {
         if (want == WantRows::kNone) continue;
-        if (want == WantRows::kLast && piece.begin + r != last) continue;
-        wanted.push_back({row, {piece.sequence, Position(piece, r)}});
+        if (want == WantRows::kAll) {
+          wanted.push_back({row, {piece.sequence, Position(piece, r)}});
+        } else if (piece.begin + r == last) {  // the last token's row is never removed
+          const auto position = static_cast<int32_t>(lengths_[piece.sequence] - 1);
+          wanted.push_back({row, {piece.sequence, position}});
+        }
       }
     }
     return wanted;
@@ -300,7 +316,7 @@ class PrefillPass::Impl {
     }
     const MatView<float> out = ws_.out.Rows(0, static_cast<int64_t>(wanted.size()));
     GatherRowsArgs gather{.a = ws_.x.view(), .a_rows = x_rows, .b = {}, .b_rows = {}, .out = out};
-    if (ran || HiddenApart()) {
+    if (ran) {
       gather.b = ws_.h.view();
       gather.b_rows = h_rows;
     }

@@ -50,7 +50,7 @@ void Step(const Model& model, const Exec& exec, StatePool& pool, std::span<const
   MakeKey(model, pool, rows, logits, ws);
   const auto work = [&] {
     ws.compact = {};
-    LayerContext context{.exec = exec, .mode = LayerMode::kStep, .observed = false, .ws = ws};
+    LayerContext context{.exec = exec, .mode = LayerMode::kStep, .ws = ws};
     for (int64_t l = 0; l < model.n_layer(); ++l) {
       context.compact = l + 1 < model.n_layer() && model.layer(l + 1).TakesCompact(context);
       model.layer(l).Forward(context, rows, pool.layer(l), /*add=*/l > 0);

@@ -4,12 +4,9 @@
 #include <utility>
 
 #include "core/error.h"
-#include "ops/apply_plan.h"
 #include "ops/importance.h"
 #include "ops/rows.h"
 #include "ops/scan_features.h"
-#include "ops/scan_importance.h"
-#include "reduce/edges.h"
 
 namespace pith {
 
@@ -29,8 +26,17 @@ Stream::Stream(const Model& model, const Exec& exec, const CompiledReduction& re
     bases_.push_back(tokens_);
     tokens_ += length;
   }
+  if (PlansOnDevice()) planner_.emplace(exec_, *removal_->setup.policy->Pairs());
   // Where all rows that go do so before the first layer, nothing stands between groups.
   if (removal_ == nullptr || removal_->sites.back() >= 0) Reserve();
+}
+
+// Whoever watches a site is shown what stood there on the host.
+bool Stream::PlansOnDevice() const {
+  return removal_ != nullptr && !on_site_ && PlansPairs(exec_) && removal_->block == 0 &&
+         !removal_->setup.counts_vary && needs_.importance_from != Source::kTokens &&
+         needs_.match_on != Source::kNone && !needs_.sizes &&
+         removal_->setup.policy->Pairs().has_value();
 }
 
 void Stream::Reserve() {
@@ -46,168 +52,129 @@ void Stream::Reserve() {
     scan = std::max(scan, layer.scan_shape().row_width());
   }
   if (needs_.importance_from != Source::kNone) scores_.Resize(exec_, 1, tokens_);
-  if (needs_.match_on != Source::kNone) features_.Resize(exec_, tokens_, features);
+  if (needs_.match_on != Source::kNone && !MatchesOnStoredHidden()) {
+    features_.Resize(exec_, tokens_, features);
+  }
   if (needs_.importance_from == Source::kScan) scan_.Resize(exec_, tokens_, scan);
   if (needs_.sizes) sizes_.assign(tokens_, 1);
 }
 
-void Stream::Load(Workspace& ws, const Chunk& chunk) const {
+std::vector<Stream::Run> Stream::RunsOf(const Chunk& chunk) const {
+  std::vector<Run> runs;
   int64_t row = 0;
   for (const Piece& piece : chunk) {
     const int64_t base = bases_[piece.sequence] + piece.begin;
-    CopyRows(exec_, x_.Rows(base, piece.count), ws.x.Rows(row, piece.count));
-    if (needs_.branches) {
-      CopyRows(exec_, h_.Rows(base, piece.count), ws.h.Rows(row, piece.count));
-    }
+    if (runs.empty() || runs.back().base + runs.back().count != base) runs.push_back({row, base});
+    runs.back().count += piece.count;
     row += piece.count;
+  }
+  return runs;
+}
+
+void Stream::Load(Workspace& ws, const Chunk& chunk) const {
+  const VecView<const int32_t> kept = planner_ ? planner_->kept() : VecView<const int32_t>();
+  for (const Run& run : RunsOf(chunk)) {
+    const auto stored = [&](const DeviceMat<float>& m) -> MatView<const float> {
+      if (!needs_.branches && &m == &h_) return {};
+      return kept.empty() ? m.Rows(run.base, run.count) : m.view();
+    };
+    TakeRows(exec_, {.a = stored(x_),
+                     .b = stored(h_),
+                     .rows = kept.empty() ? kept : kept.Part(run.base, run.count),
+                     .out = ws.x.Rows(run.row, run.count)});
   }
 }
 
 void Stream::StoreEmbedding(const Workspace& ws, const Chunk& chunk) {
-  int64_t row = 0;
-  for (const Piece& piece : chunk) {
-    CopyRows(exec_, ws.x.Rows(row, piece.count),
-             x_.Rows(bases_[piece.sequence] + piece.begin, piece.count));
-    row += piece.count;
+  for (const Run& run : RunsOf(chunk)) {
+    CopyRows(exec_, ws.x.Rows(run.row, run.count), x_.Rows(run.base, run.count));
   }
 }
 
-void Stream::Store(const Workspace& ws, const Chunk& chunk, int64_t layer) {
-  int64_t row = 0;
-  for (const Piece& piece : chunk) {
-    const int64_t base = bases_[piece.sequence] + piece.begin;
-    const int64_t count = piece.count;
-    const MatView<const float> x = ws.x.Rows(row, count);
-    const MatView<const float> h = ws.h.Rows(row, count);
-    if (needs_.branches) {
-      CopyRows(exec_, x, x_.Rows(base, count));
-      CopyRows(exec_, h, h_.Rows(base, count));
-    } else {
-      AddRows(exec_, x, h, x_.Rows(base, count));
-    }
-    const Source from = needs_.importance_from;
-    if (from == Source::kScan) {
-      StoreScan(ws, layer, row, base, count);
-    } else if (from != Source::kNone && from != Source::kTokens) {
-      RowImportance(exec_, needs_.importance, model_.layer(layer).Read(ws, from).Rows(row, count),
-                    Scores(base, count));
-    }
-    if (needs_.match_on != Source::kNone) StoreFeatures(ws, layer, row, base, count);
-    row += count;
+MatView<float> Stream::ResidualOf(const Chunk& chunk) const {
+  const std::vector<Run> runs = RunsOf(chunk);
+  if (!needs_.branches || runs.size() != 1) return {};
+  return x_.Rows(runs[0].base, runs[0].count);
+}
+
+VecView<float> Stream::ImportanceOf(const Chunk& chunk) const {
+  const std::vector<Run> runs = RunsOf(chunk);
+  if (needs_.importance_from != Source::kSsm || runs.size() != 1) return {};
+  return Scores(runs[0].base, runs[0].count);
+}
+
+void Stream::Store(const Workspace& ws, const Chunk& chunk, int64_t layer, bool x_stored) {
+  for (const Run& run : RunsOf(chunk)) {
+    StoreBranches(ws, run, x_stored);
+    StoreImportance(ws, run, layer);
+    StoreFeatures(ws, run, layer);
   }
+}
+
+void Stream::StoreBranches(const Workspace& ws, const Run& run, bool x_stored) {
+  const MatView<float> x = x_.Rows(run.base, run.count);
+  if (!needs_.branches) {
+    AddRows(exec_, ws.x.Rows(run.row, run.count), ws.h.Rows(run.row, run.count), x);
+    return;
+  }
+  if (!x_stored) CopyRows(exec_, ws.x.Rows(run.row, run.count), x);
+  const MatView<float> h = h_.Rows(run.base, run.count);
+  if (ws.compact.empty()) {
+    CopyRows(exec_, ws.h.Rows(run.row, run.count), h);
+  } else {
+    ExpandRows(exec_, ws.compact.From(run.row, h.cols), h);
+  }
+}
+
+MatView<const float> Stream::Hidden(const Workspace& ws, const Run& run) const {
+  return needs_.branches ? h_.Rows(run.base, run.count) : ws.h.Rows(run.row, run.count);
+}
+
+void Stream::StoreImportance(const Workspace& ws, const Run& run, int64_t layer) {
+  const Source from = needs_.importance_from;
+  if (from == Source::kNone || from == Source::kTokens || ws.importance_made) return;
+  if (from == Source::kScan) return StoreScan(ws, run, layer);
+  RowImportance(exec_, needs_.importance,
+                from == Source::kHidden
+                    ? Hidden(ws, run)
+                    : model_.layer(layer).Read(ws, from).Rows(run.row, run.count),
+                Scores(run.base, run.count));
 }
 
 VecView<float> Stream::Scores(int64_t base, int64_t count) const {
   return VecView<float>{scores_.view().data, scores_.cols()}.Part(base, count);
 }
 
-MatView<float> Stream::Features(int64_t layer, int64_t row, int64_t count) const {
-  return features_.Rows(row, count).Cols(0, model_.layer(layer).width(needs_.match_on));
+MatView<const float> Stream::Features(int64_t layer, int64_t base, int64_t count) const {
+  if (MatchesOnStoredHidden()) return h_.Rows(base, count);
+  return features_.Rows(base, count).Cols(0, model_.layer(layer).width(needs_.match_on));
 }
 
-void Stream::StoreFeatures(const Workspace& ws, int64_t layer, int64_t row, int64_t base,
-                           int64_t count) {
-  const MatView<float> to = Features(layer, base, count);
-  if (needs_.match_on == Source::kCombined) {
-    AddRows(exec_, ws.x.Rows(row, count), ws.h.Rows(row, count), to);
-    return;
+void Stream::StoreFeatures(const Workspace& ws, const Run& run, int64_t layer) {
+  if (needs_.match_on == Source::kNone || MatchesOnStoredHidden()) return;
+  const Layer& read = model_.layer(layer);
+  const MatView<float> to =
+      features_.Rows(run.base, run.count).Cols(0, read.width(needs_.match_on));
+  switch (needs_.match_on) {
+    case Source::kCombined:
+      if (needs_.branches) return AddRows(exec_, x_.Rows(run.base, run.count), Hidden(ws, run), to);
+      return CopyRows(exec_, x_.Rows(run.base, run.count), to);
+    case Source::kHidden:
+      return CopyRows(exec_, Hidden(ws, run), to);
+    case Source::kHiddenClipped:
+      return ClipRows(exec_, Hidden(ws, run), to);
+    default:
+      return CopyRows(exec_, read.Read(ws, needs_.match_on).Rows(run.row, run.count), to);
   }
-  const auto transfer = needs_.match_on == Source::kHiddenClipped ? ClipRows : CopyRows;
-  transfer(exec_, model_.layer(layer).Read(ws, needs_.match_on).Rows(row, count), to);
 }
 
-void Stream::StoreScan(const Workspace& ws, int64_t layer, int64_t row, int64_t base,
-                       int64_t count) {
+void Stream::StoreScan(const Workspace& ws, const Run& run, int64_t layer) {
   ScanFeaturesArgs args = model_.layer(layer).ReadScan(ws);
   for (MatView<const float>* input : {&args.dt, &args.x, &args.b, &args.c}) {
-    *input = input->Rows(row, count);
+    *input = input->Rows(run.row, run.count);
   }
-  args.out = scan_.Rows(base, count).Cols(0, args.shape.row_width());
+  args.out = scan_.Rows(run.base, run.count).Cols(0, args.shape.row_width());
   ScanFeatures(exec_, args);
-}
-
-void Stream::FetchImportance(int64_t sequence, int layer) {
-  const int64_t rows = lengths_[sequence];
-  importance_.resize(rows);
-  if (needs_.importance_from == Source::kTokens) {
-    TokenRarity(needs_.unigrams.get(), ids_[sequence], maps_[sequence].positions(), importance_);
-    return;
-  }
-  const VecView<float> scores = Scores(bases_[sequence], rows);
-  if (needs_.importance_from == Source::kScan) {
-    const ScanShape shape = model_.layer(layer).scan_shape();
-    ScanImportance(exec_, {.kind = needs_.importance,
-                           .shape = shape,
-                           .a = model_.layer(layer).a(),
-                           .rows = scan_.Rows(bases_[sequence], rows).Cols(0, shape.row_width()),
-                           .tail = std::min(removal_->protected_tail, rows),
-                           .importance = scores});
-  }
-  exec_.backend->Download(exec_.queue, scores.data, importance_.data(),
-                          rows * static_cast<int64_t>(sizeof(float)));
-}
-
-SiteView Stream::ViewSite(int64_t sequence, int layer) const {
-  SiteView view{.layer = layer,
-                .rows = lengths_[sequence],
-                .positions = maps_[sequence].positions(),
-                .importance = {},
-                .features = {},
-                .sizes = {},
-                .protected_tail = std::min(removal_->protected_tail, lengths_[sequence]),
-                .exec = exec_};
-  if (layer < 0) return view;  // before the first layer there are positions only
-  if (needs_.importance_from != Source::kNone) view.importance = importance_;
-  if (needs_.match_on != Source::kNone) {
-    view.features = Features(layer, bases_[sequence], view.rows);
-  }
-  if (needs_.sizes) view.sizes = std::span(sizes_).subspan(bases_[sequence], view.rows);
-  return view;
-}
-
-Plan Stream::PlanSite(int64_t sequence, int site) {
-  SiteLength& length = schedules_[sequence].sites[site];
-  const int64_t rows = lengths_[sequence];
-  if (length.layer >= 0 && needs_.importance_from != Source::kNone) {
-    FetchImportance(sequence, length.layer);
-  }
-  SiteView view = ViewSite(sequence, length.layer);
-  std::vector<Edge> edges;
-  if (on_site_) view.edges_seen = &edges;
-  const bool counts_vary = removal_->setup.counts_vary;
-  PITH_CHECK(counts_vary || length.in == rows);
-  Plan plan = removal_->MakePlan(view, counts_vary ? 0 : length.in - length.out);
-  if (on_site_) on_site_(view, plan);
-  const auto removed = static_cast<int64_t>(plan.removed.size());
-  PITH_CHECK(counts_vary ? removed < rows : removed == length.in - length.out);
-  length.in = rows;
-  length.out = rows - removed;
-  return plan;
-}
-
-void Stream::Reduce(int site) {
-  for (size_t s = 0; s < maps_.size(); ++s) {
-    const Plan plan = PlanSite(static_cast<int64_t>(s), site);
-    const SiteLength& length = schedules_[s].sites[site];
-    maps_[s].Apply(plan, site);
-    if (length.layer >= 0) {
-      ApplyPlan(exec_, plan, Branch::kResidual, x_.Rows(bases_[s], length.in));
-      if (needs_.branches) {
-        ApplyPlan(exec_, plan, Branch::kHidden, h_.Rows(bases_[s], length.in));
-      }
-      if (needs_.sizes) ApplyPlanToSizes(plan, std::span(sizes_).subspan(bases_[s], length.in));
-    }
-    lengths_[s] = length.out;
-  }
-}
-
-std::vector<Schedule> Stream::TakeSchedules() {
-  if (removal_ != nullptr && removal_->setup.counts_vary) {
-    for (size_t s = 0; s < schedules_.size(); ++s) {
-      schedules_[s].realised = removal_->RealisedBy(schedules_[s].sites, maps_[s].tokens());
-    }
-  }
-  return std::move(schedules_);
 }
 
 }  // namespace pith

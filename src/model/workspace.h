@@ -16,13 +16,14 @@ inline constexpr size_t kMixerScratch = 8;
 // Not shared: one per running pass, or one for passes that take turns. A layer reads x and h of the
 // layer before it, and leaves its own.
 struct Workspace {
-  DeviceMat<float> x;        // [rows, d_model] residual branch
-  DeviceMat<float> h;        // [rows, d_model] hidden branch: the last layer's output
-  CompactRows compact;       // the same where the next layer takes it so; then h holds nothing
-  DeviceMat<float> squares;  // what compact points into
-  DeviceMat<float> normed;   // [rows, d_model]
-  DeviceMat<float> out;      // [rows, d_model] rows that a caller asked for
-  DeviceMat<float> gather;   // [rows, any width] copies of rows that lie apart
+  DeviceMat<float> x;            // [rows, d_model] residual branch
+  DeviceMat<float> h;            // [rows, d_model] hidden branch: the last layer's output
+  CompactRows compact;           // the same where the next layer takes it so; then h holds nothing
+  DeviceMat<float> squares;      // what compact points into
+  bool importance_made = false;  // by the last layer: LayerContext::importance is filled
+  DeviceMat<float> normed;       // [rows, d_model]
+  DeviceMat<float> out;          // [rows, d_model] rows that a caller asked for
+  DeviceMat<float> gather;       // [rows, any width] copies of rows that lie apart
   // What a mixer keeps between its operators. Each kind of layer numbers its own; the contents last
   // until the next layer runs.
   std::array<DeviceMat<float>, kMixerScratch> mixer;

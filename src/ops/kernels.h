@@ -18,6 +18,7 @@
 #include "ops/mamba2_mixer.h"
 #include "ops/match.h"
 #include "ops/norm.h"
+#include "ops/pair_plan.h"
 #include "ops/rows.h"
 #include "ops/scan_features.h"
 #include "ops/scan_importance.h"
@@ -47,6 +48,7 @@ struct Kernels {
   void (*add_rows)(const Exec&, MatView<const float> a, MatView<const float> b, MatView<float> out);
   void (*clip_rows)(const Exec&, MatView<const float> in, MatView<float> out);
   void (*gather_rows)(const Exec&, const GatherRowsArgs&);
+  void (*take_rows)(const Exec&, const TakeRowsArgs&);
   void (*row_importance)(const Exec&, ImportanceKind kind, MatView<const float> activations,
                          VecView<float> importance);
   void (*scan_features)(const Exec&, const ScanFeaturesArgs&);
@@ -60,9 +62,13 @@ struct Kernels {
   void (*linear_add)(const Exec&, const LinearAddArgs&) = nullptr;
   void (*conv_ssd_gate)(const Exec&, const ConvSsdGateArgs&) = nullptr;
   void (*scan_gate)(const Exec&, const ScanGateArgs&) = nullptr;
-  // Both or neither.
+  // All or none.
   bool (*takes_mamba2_mixer)(const Exec&, const Mamba2MixerArgs&) = nullptr;
   void (*mamba2_mixer)(const Exec&, const Mamba2MixerArgs&) = nullptr;
+  void (*expand_rows)(const Exec&, const CompactRows&, MatView<float> out) = nullptr;
+  // Likewise.
+  void (*plan_pairs)(const Exec&, const PairPlanArgs&) = nullptr;
+  void (*merge_pairs)(const Exec&, const MergePairsArgs&) = nullptr;
 };
 
 // The kernels of the backend that `exec` names.

@@ -20,8 +20,17 @@ void Mamba2Mixer(const Exec& exec, const Mamba2MixerArgs& args) {
   PITH_CHECK(args.h.rows == rows || static_cast<int64_t>(args.wanted.size()) == args.h.rows);
   PITH_CHECK(args.compact == nullptr || args.h.rows == rows);
   PITH_CHECK(args.add.empty() || args.norm.add.empty());
+  if (!args.importance.empty()) CheckVector(args.importance, rows);
+  PITH_CHECK(args.importance_kind <= ImportanceKind::kL2);
   if (rows == 0) return;
   KernelsFor(exec).mamba2_mixer(exec, args);
+}
+
+void ExpandRows(const Exec& exec, const CompactRows& rows, MatView<float> out) {
+  PITH_CHECK(!rows.empty() && KernelsFor(exec).expand_rows != nullptr);
+  CheckMatrix(out, out.rows, out.cols);
+  if (out.empty()) return;
+  KernelsFor(exec).expand_rows(exec, rows, out);
 }
 
 }  // namespace pith

@@ -3,6 +3,7 @@
 #ifndef PITH_OPS_MAMBA2_MIXER_H_
 #define PITH_OPS_MAMBA2_MIXER_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -10,6 +11,7 @@
 #include "core/tensor.h"
 #include "core/weight.h"
 #include "ops/causal_conv1d.h"
+#include "ops/importance.h"
 #include "ops/norm.h"
 #include "ops/ssd.h"
 
@@ -25,6 +27,13 @@ struct CompactRows {
   float eps = 0;
 
   bool empty() const { return data == nullptr; }
+  // From a row on.
+  CompactRows From(int64_t row, int64_t d_model) const {
+    CompactRows rest = *this;
+    rest.data = static_cast<const std::byte*>(data) + row * d_model * 2;
+    if (squares != nullptr) rest.squares = squares + row * parts;
+    return rest;
+  }
 };
 
 struct Mamba2MixerArgs {
@@ -48,6 +57,9 @@ struct Mamba2MixerArgs {
   MatView<float> kept_dt;     // [rows, n_heads] Δ without its bias
   MatView<float> kept_y;      // [rows, d_inner]
   MatView<float> kept_gated;  // [wanted rows, d_inner]
+  // Or RowImportance of y in place of kept_y, summed in f32 within a head: [rows] or empty.
+  VecView<float> importance;
+  ImportanceKind importance_kind = ImportanceKind::kClip;
 };
 
 // Whether exec's backend does this mixer as a whole. Reads sizes, modes and weights alone: no row,
@@ -58,6 +70,9 @@ bool TakesMamba2Mixer(const Exec& exec, const Mamba2MixerArgs& args);
 // with them to the rounding of what passes between them to 16 bits. A row's bits depend on its
 // own sequence alone. Only where TakesMamba2Mixer.
 void Mamba2Mixer(const Exec& exec, const Mamba2MixerArgs& args);
+
+// out [rows, d_model] = the first of `rows` in f32, multiplied by their factors.
+void ExpandRows(const Exec& exec, const CompactRows& rows, MatView<float> out);
 
 }  // namespace pith
 

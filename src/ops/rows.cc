@@ -47,4 +47,12 @@ void GatherRows(const Exec& exec, const GatherRowsArgs& args) {
   KernelsFor(exec).gather_rows(exec, args);
 }
 
+void TakeRows(const Exec& exec, const TakeRowsArgs& args) {
+  CheckMatrix(args.a, args.a.rows, args.out.cols);
+  CheckMatrix(args.out, args.rows.empty() ? args.a.rows : args.rows.size, args.a.cols);
+  if (!args.b.empty()) CheckMatrix(args.b, args.a.rows, args.a.cols);
+  if (args.out.empty()) return;
+  KernelsFor(exec).take_rows(exec, args);
+}
+
 }  // namespace pith

@@ -31,6 +31,16 @@ struct GatherRowsArgs {
 // out[i] = a[a_rows[i]], or a[a_rows[i]] + b[b_rows[i]].
 void GatherRows(const Exec& exec, const GatherRowsArgs& args);
 
+struct TakeRowsArgs {
+  MatView<const float> a;       // [any, cols]
+  MatView<const float> b;       // the same size as a, or empty: nothing is added
+  VecView<const int32_t> rows;  // in the backend's memory, each a row of a; empty: 0, 1, 2, …
+  MatView<float> out;           // [taken, cols]; must not overlap a or b
+};
+
+// out[i] = a[rows[i]], or a[rows[i]] + b[rows[i]]: GatherRows where the host does not know which.
+void TakeRows(const Exec& exec, const TakeRowsArgs& args);
+
 }  // namespace pith
 
 #endif  // PITH_OPS_ROWS_H_

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "ops/match.h"
+#include "ops/pair_plan.h"
 #include "reduce/policy.h"
 
 namespace pith {
@@ -35,9 +36,6 @@ Plan MergePlan(const std::vector<Edge>& edges);
 
 // Leaves the `count` most similar edges, in row order; of equals the lower rows.
 void KeepMostSimilar(std::vector<Edge>& edges, int64_t count);
-
-// Which removed rows are pruned before others.
-enum class PruneOrder : uint8_t { kLeastImportant, kLeastSimilar, kMostSimilar, kRandom };
 
 // Edges in row order come out in the order in which they are pruned: first those without a target,
 // which can do nothing else; equals in row order. `key` is for kRandom.

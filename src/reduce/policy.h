@@ -13,6 +13,7 @@
 #include "core/exec.h"
 #include "core/tensor.h"
 #include "ops/importance.h"
+#include "ops/pair_plan.h"
 #include "ops/plan.h"
 #include "reduce/unigrams.h"
 
@@ -39,6 +40,16 @@ struct SiteNeeds {
   bool branches = false;            // rows merge: h and x must be kept apart until the site
   bool sizes = false;               // else SiteView::sizes is empty
   std::shared_ptr<const Unigrams> unigrams = nullptr;  // for kRarity; null: the context's own
+
+  bool Reads(Source source) const { return importance_from == source || match_on == source; }
+};
+
+// How a policy plans whose MakePlan is PlanPairs of ops/pair_plan.h.
+struct PairRule {
+  MatchRange range;
+  PruneOrder prune = PruneOrder::kLeastImportant;
+  double q_hidden = 0;  // shares of the removed rows that each branch prunes (PrunedEdges)
+  double q_residual = 0;
 };
 
 struct Edge;  // edges.h
@@ -64,6 +75,8 @@ class ReductionPolicy {
   // tail + head) of schedule.h; what it sees fit where PolicySetup::counts_vary. Depends on nothing
   // but the view: const, stateless, the same on every call.
   virtual Plan MakePlan(const SiteView& site, int64_t remove) const = 0;
+  // The rule of MakePlan, for backends that plan by themselves; none: MakePlan alone plans.
+  virtual std::optional<PairRule> Pairs() const { return std::nullopt; }
 };
 
 // Sites, keep ratio and protected last rows that a policy was made for.

@@ -10,8 +10,10 @@
 
 #include <limits>
 
+#include "ops/importance.h"
 #include "ops/kernels.h"
 #include "ops/linear.h"
+#include "ops/rows.h"
 #include "tests/ops/ops_testing.h"
 
 namespace pith {
@@ -94,8 +96,15 @@ MatView<float> View(Shared<float>& v, int64_t cols) {
   return {v.data(), static_cast<int64_t>(v.size()) / cols, cols};
 }
 
+// What importance is wanted of the rows, and where.
+struct Ranking {
+  ImportanceKind kind = ImportanceKind::kClip;
+  VecView<float> importance = {};
+};
+
 // h of the wanted rows of x.
-Shared<float> Whole(Mixer& mixer, const Work& run, Shared<float> x, Shared<float>* y = nullptr) {
+Shared<float> Whole(Mixer& mixer, const Work& run, Shared<float> x, Shared<float>* y = nullptr,
+                    const Ranking& ranking = {}) {
   const int64_t rows = static_cast<int64_t>(x.size()) / kModel;
   Mamba2MixerArgs args = mixer.Args(run.segments, run.slots);
   Shared<float> normed(x.size()), squares(rows * kHeads), proj(rows * mixer.in_rows()),
@@ -105,6 +114,8 @@ Shared<float> Whole(Mixer& mixer, const Work& run, Shared<float> x, Shared<float
   args.norm.x = View(x, kModel);
   args.norm.out = View(normed, kModel);
   args.step = run.step;
+  args.importance = ranking.importance;
+  args.importance_kind = ranking.kind;
   args.wanted = run.wanted;
   args.h = View(h, kModel);
   args.squares = View(squares, kHeads);
@@ -259,9 +270,44 @@ TEST_P(Mamba2MixerTest, CompactRowsAreAddedByTheNextMixer) {
     args.squares = View(next_squares, kHeads);
     Mamba2Mixer(exec_, args);
     exec_.backend->Synchronize(exec_.queue);
+    // ExpandRows and AddRows make the same bits.
+    Shared<float> expanded(x.size());
+    ExpandRows(exec_, compact, View(expanded, kModel));
+    AddRows(exec_, View(expanded, kModel), MatView<const float>(before.data(), rows, kModel),
+            View(expanded, kModel));
+    exec_.backend->Synchronize(exec_.queue);
+    ExpectSameBits(expanded, x);
     Shared<float> added;
     for (size_t i = 0; i < x.size(); ++i) added.push_back(x[i] - before[i]);
     EXPECT_LE(Distance(added, plain), GetParam() == Precision::kBF16 ? 0x1p-8 : 0x1p-11);
+  }
+}
+
+// Bound: a head's 64 terms are summed in f32, 63 roundings of at most their absolute sum, and the
+// heads' means in double; with a rounding of each term, of the mean and of its root, 2 · 66 · 2⁻²⁴
+// of the mean size.
+TEST_P(Mamba2MixerTest, ImportanceIsThatOfY) {
+  constexpr int64_t kRows = 200;
+  const Shared<float> x = Rows(kRows);
+  const Work run{{{0, 133}, {133, 67}}, {1, 0}};
+  for (const bool before : {false, true}) {
+    Mixer keeps(exec_, 1, before);
+    Shared<float> y;
+    Whole(keeps, run, x, &y);
+    for (const ImportanceKind kind : {ImportanceKind::kClip, ImportanceKind::kNoClip,
+                                      ImportanceKind::kL1, ImportanceKind::kL2}) {
+      Mixer ranks(exec_, 1, before);
+      Shared<float> importance(kRows), expected(kRows), size(kRows);
+      Whole(ranks, run, x, nullptr, {kind, {importance.data(), kRows}});
+      RowImportance(kReference, kind, View(y, kInner), {expected.data(), kRows});
+      const bool squared = kind == ImportanceKind::kL2;
+      RowImportance(kReference, squared ? kind : ImportanceKind::kL1, View(y, kInner),
+                    {size.data(), kRows});
+      for (int64_t r = 0; r < kRows; ++r) {
+        ASSERT_NEAR(importance[r], expected[r], 2 * 66 * kRounding * size[r]) << "row " << r;
+      }
+      ExpectSameBits(ranks.states, keeps.states);
+    }
   }
 }
 

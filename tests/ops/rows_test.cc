@@ -109,5 +109,36 @@ TEST(Rows, ACallersMistakeIsFound) {
   EXPECT_THROW(AddRows(kReference, a.view(), narrow.view(), a.view()), Error);
 }
 
+TEST(Rows, TakenByTheDevicesOwnList) {
+  for (const Exec& exec : ReferenceAndTested({1, 3})) {
+    for (const int64_t cols : {1, 7, 64, 2560}) {
+      for (const int64_t padding : {0, 4, 5}) {
+        Random random(static_cast<uint32_t>(cols));
+        Strided a(40, cols, padding), b(40, cols, padding);
+        for (Strided* m : {&a, &b}) {
+          for (int64_t r = 0; r < 40; ++r) {
+            for (int64_t c = 0; c < cols; ++c) m->view().Row(r)[c] = random.Uniform(-1, 1);
+          }
+        }
+        const Shared<int32_t> rows = {0, 3, 3, 39, 17};
+        Strided taken(5, cols, padding), sums(5, cols, padding), all(40, cols, padding);
+        TakeRows(exec, {.a = a.view(), .b = {}, .rows = {rows.data(), 5}, .out = taken.view()});
+        TakeRows(exec,
+                 {.a = a.view(), .b = b.view(), .rows = {rows.data(), 5}, .out = sums.view()});
+        TakeRows(exec, {.a = a.view(), .b = b.view(), .rows = {}, .out = all.view()});
+        exec.backend->Synchronize(exec.queue);
+        for (int64_t c = 0; c < cols; ++c) {
+          for (int64_t r = 0; r < 5; ++r) {
+            ASSERT_EQ(taken.At(r, c), a.At(rows[r], c));
+            ASSERT_EQ(sums.At(r, c), a.At(rows[r], c) + b.At(rows[r], c));
+          }
+          for (int64_t r = 0; r < 40; ++r) ASSERT_EQ(all.At(r, c), a.At(r, c) + b.At(r, c));
+        }
+        for (const Strided* out : {&taken, &sums, &all}) out->CheckPadding();
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace pith

@@ -53,4 +53,15 @@ void GatherRows(const Exec& exec, const GatherRowsArgs& args) {
   });
 }
 
+void TakeRows(const Exec& exec, const TakeRowsArgs& args) {
+  ForRows(exec, args.out, [&](int64_t r) {
+    const int64_t from = args.rows.empty() ? r : args.rows.data[r];
+    if (args.b.empty()) {
+      std::memcpy(args.out.Row(r), args.a.Row(from), args.out.cols * sizeof(float));
+    } else {
+      AddRow(args.a.Row(from), args.b.Row(from), args.out.cols, args.out.Row(r));
+    }
+  });
+}
+
 }  // namespace pith::cpu

@@ -22,6 +22,7 @@ const Kernels& Table() {
       .add_rows = AddRows,
       .clip_rows = ClipRows,
       .gather_rows = GatherRows,
+      .take_rows = TakeRows,
       .row_importance = RowImportance,
       .scan_features = ScanFeatures,
       .scan_importance = ScanImportance,
@@ -31,6 +32,9 @@ const Kernels& Table() {
       .far_write = FarWrite,
       .takes_mamba2_mixer = TakesMamba2Mixer,
       .mamba2_mixer = Mamba2Mixer,
+      .expand_rows = ExpandRows,
+      .plan_pairs = PlanPairs,
+      .merge_pairs = MergePairs,
   };
   return kKernels;
 }

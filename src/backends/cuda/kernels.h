@@ -39,16 +39,20 @@ void CopyRows(const Exec& exec, MatView<const float> in, MatView<float> out);
 void AddRows(const Exec& exec, MatView<const float> a, MatView<const float> b, MatView<float> out);
 void ClipRows(const Exec& exec, MatView<const float> in, MatView<float> out);
 void GatherRows(const Exec& exec, const GatherRowsArgs& args);
+void TakeRows(const Exec& exec, const TakeRowsArgs& args);
 void RowImportance(const Exec& exec, ImportanceKind kind, MatView<const float> activations,
                    VecView<float> importance);
 void ScanFeatures(const Exec& exec, const ScanFeaturesArgs& args);
 void ScanImportance(const Exec& exec, const ScanImportanceArgs& args);
 void BestMatches(const Exec& exec, const MatchArgs& args);
 void ApplyPlan(const Exec& exec, const Plan& plan, Branch branch, MatView<float> rows);
+void PlanPairs(const Exec& exec, const PairPlanArgs& args);
+void MergePairs(const Exec& exec, const MergePairsArgs& args);
 void FarWeights(const Exec& exec, const FarWeightsArgs& args);
 void FarWrite(const Exec& exec, const FarWriteArgs& args);
 bool TakesMamba2Mixer(const Exec& exec, const Mamba2MixerArgs& args);
 void Mamba2Mixer(const Exec& exec, const Mamba2MixerArgs& args);
+void ExpandRows(const Exec& exec, const CompactRows& rows, MatView<float> out);
 
 // values [count] of `from` → `to`, which are device memory. Rounds to nearest, ties to even.
 void Convert(cudaStream_t stream, const void* from, DType from_type, void* to, DType to_type,

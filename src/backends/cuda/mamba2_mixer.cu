@@ -126,6 +126,7 @@ void Run(const Exec& exec, const Mamba2MixerArgs& args) {
                  .out = between.proj.data(),
                  .out_stride = between.stride,
                  .out_type = args.in_proj.dtype});
+  const Scratch<float> parts(exec, args.importance.size * args.ssd.n_heads);
   Mamba2Scan<T>(exec, {.conv = &args.conv,
                        .ssd = &args.ssd,
                        .gate = &args.gate,
@@ -136,7 +137,15 @@ void Run(const Exec& exec, const Mamba2MixerArgs& args) {
                        .gated = between.gated.data(),
                        .squares = args.squares.data,
                        .kept_conv = args.kept_conv.data,
-                       .kept_y = args.kept_y.data});
+                       .kept_y = args.kept_y.data,
+                       .importance = args.importance.empty() ? nullptr : parts.data(),
+                       .importance_kind = args.importance_kind});
+  if (!args.importance.empty()) {
+    const bool squared = args.importance_kind == ImportanceKind::kL2;
+    cuda::RowImportance(exec, squared ? ImportanceKind::kL2 : ImportanceKind::kNoClip,
+                        MatView<const float>(parts.data(), between.rows, args.ssd.n_heads),
+                        args.importance);
+  }
   if (!args.kept_dt.empty()) {
     const int64_t before = between.inner + args.conv.weight.size / args.conv.d_conv;
     WidenColumns(exec, between.proj.data() + before, between.stride, args.kept_dt);
@@ -161,6 +170,11 @@ bool TakesMamba2Mixer(const Exec& exec, const Mamba2MixerArgs& args) {
          args.ssd.head_dim == kScanHead && args.conv.d_conv == kScanTaps &&
          (args.step || args.ssd.chunk == kScanChunk) && args.in_proj.cols % 8 == 0 &&
          args.in_proj.cols <= kWidestNorm && OneFactorARow(args);
+}
+
+void ExpandRows(const Exec& exec, const CompactRows& rows, MatView<float> out) {
+  const bool bf16 = exec.precision == Precision::kBF16;
+  (bf16 ? WidenRows<__nv_bfloat16> : WidenRows<__half>)(exec, rows, nullptr, out);
 }
 
 void Mamba2Mixer(const Exec& exec, const Mamba2MixerArgs& args) {

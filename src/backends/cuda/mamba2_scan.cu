@@ -27,6 +27,7 @@ struct Shared {
   alignas(16) float2 steps[kScanChunk];  // as Task's; behind the last row Δ = 0 and the last sum
   float write[kScanChunk];               // Δ with the decay to the chunk's end
   float squares[kThreads / 32][kScanChunk];
+  float importance[kThreads / 32][kScanChunk];
 };
 
 template <class T>
@@ -112,7 +113,7 @@ __device__ void ConvolveX(const Task<T>& task, const Place& place, Shared<T>& sh
     }
     sum = {FastSilu(sum.x), FastSilu(sum.y)};
     at(kPast + r) = Pack<T>(sum.x, sum.y);
-    if (kKeep && r < place.rows) {
+    if (kKeep && task.kept_conv != nullptr && r < place.rows) {
       float* const kept = task.kept_conv + (place.begin + place.first + r) * task.channels() +
                           place.head * kScanHead + c;
       kept[0] = sum.x;
@@ -330,10 +331,19 @@ __device__ void GateRows(const Task<T>& task, const Place& place, Shared<T>& sha
     }
     square += __shfl_xor_sync(~0u, square, 1);
     if (lane % 2 == 0) shared.squares[w][t] = square;
+    if (kKeep && task.importance != nullptr) {
+      float importance = 0;
+      for (const float2& v : ys) {
+        importance +=
+            ImportanceTerm(task.importance_kind, v.x) + ImportanceTerm(task.importance_kind, v.y);
+      }
+      importance += __shfl_xor_sync(~0u, importance, 1);
+      if (lane % 2 == 0) shared.importance[w][t] = importance;
+    }
     if (t >= place.rows) continue;
     const int64_t at = (place.begin + place.first + t) * task.inner() + place.head * kScanHead + p;
     *reinterpret_cast<uint4*>(task.gated + at) = out;
-    if (kKeep) {
+    if (kKeep && task.kept_y != nullptr) {
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
         task.kept_y[at + 2 * e] = ys[e].x;
@@ -358,7 +368,7 @@ __device__ void VisitState(float* state, const Visit& visit) {
   }
 }
 
-// kKeep: kept_conv and kept_y are there.
+// kKeep: kept_conv or kept_y is there.
 template <class T, bool kKeep>
 __global__ void __launch_bounds__(kThreads, 4) ScanHeads(Task<T> task) {
   extern __shared__ __align__(16) unsigned char memory[];
@@ -398,7 +408,13 @@ __global__ void __launch_bounds__(kThreads, 4) ScanHeads(Task<T> task) {
     if (threadIdx.x < rows) {
       float sum = 0;
       for (int w = 0; w < kThreads / 32; ++w) sum += shared.squares[w][threadIdx.x];
-      task.squares[(segment.begin + first + threadIdx.x) * task.heads + head] = sum;
+      const int64_t at = (segment.begin + first + threadIdx.x) * task.heads + head;
+      task.squares[at] = sum;
+      if (kKeep && task.importance != nullptr) {
+        float whole = 0;
+        for (int w = 0; w < kThreads / 32; ++w) whole += shared.importance[w][threadIdx.x];
+        task.importance[at] = HeadImportance(task.importance_kind, whole);
+      }
     }
   }
   VisitState(stored, [&](int j, int e, float& v) { v = state[j][e]; });
@@ -415,7 +431,7 @@ __global__ void __launch_bounds__(kThreads, 4) ScanHeads(Task<T> task) {
 
 template <class T>
 void ScanAnywhere(const Exec& exec, const Task<T>& task, unsigned segments) {
-  const auto kernel = task.kept_y != nullptr ? ScanHeads<T, true> : ScanHeads<T, false>;
+  const auto kernel = task.keeps() ? ScanHeads<T, true> : ScanHeads<T, false>;
   Launch(exec, kernel, dim3(task.heads, segments), kThreads, sizeof(Shared<T>), task);
 }
 
@@ -448,6 +464,8 @@ void Mamba2Scan(const Exec& exec, const Mamba2ScanArgs<T>& args) {
                            .squares = args.squares,
                            .kept_conv = args.kept_conv,
                            .kept_y = args.kept_y,
+                           .importance = args.importance,
+                           .importance_kind = args.importance_kind,
                            .conv_weight = args.conv->weight.data,
                            .conv_bias = args.conv->bias.data,
                            .conv_states = args.conv->states.base,
@@ -466,7 +484,6 @@ void Mamba2Scan(const Exec& exec, const Mamba2ScanArgs<T>& args) {
                            .groups = static_cast<int>(ssd.n_groups),
                            .d_has_hdim = ssd.d_has_hdim,
                            .norm_before_gate = args.gate->norm_before_gate};
-  PITH_CHECK((task.kept_conv == nullptr) == (task.kept_y == nullptr));
   const auto segments = static_cast<unsigned>(ssd.segments.size());
   scan::Prepare(exec, task, segments, longest);
   const bool hopper = GpuOf(exec).warpgroup();

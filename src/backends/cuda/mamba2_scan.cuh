@@ -31,6 +31,9 @@ struct Mamba2ScanArgs {
   // What policies read, in f32, or null: the convolution's output and y.
   float* kept_conv;  // [rows, conv_channels]
   float* kept_y;     // [rows, d_inner]
+  // [rows, n_heads], or null: HeadImportance of y.
+  float* importance;
+  ImportanceKind importance_kind;
 };
 
 template <class T>

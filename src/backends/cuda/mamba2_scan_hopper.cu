@@ -171,7 +171,7 @@ struct Block {
       *reinterpret_cast<uint32_t*>(to_x + at) = pair;
       *reinterpret_cast<uint32_t*>(to_x + (shared.write - shared.x) + at) =
           Multiply<T>(pair, shared.weights[t]);
-      if (kKeep && t < rows) {
+      if (kKeep && task.kept_conv != nullptr && t < rows) {
         float* const kept = task.kept_conv + (segment.begin + first + t) * task.channels() +
                             int64_t{head} * kScanHead + c;
         kept[0] = sum.x;
@@ -310,12 +310,25 @@ struct Block {
       for (int offset = 1; offset < 8; offset *= 2) {
         square += __shfl_xor_sync(~0u, square, offset);
       }
+      float importance = 0;
+      if (kKeep && task.importance != nullptr) {
+        for (const float2& v : ys) {
+          importance +=
+              ImportanceTerm(task.importance_kind, v.x) + ImportanceTerm(task.importance_kind, v.y);
+        }
+        for (int offset = 1; offset < 8; offset *= 2) {
+          importance += __shfl_xor_sync(~0u, importance, offset);
+        }
+      }
       if (t >= rows) continue;
       const int64_t row = segment.begin + first + t;
       if (lane % 8 == 0) task.squares[row * task.heads + head] = square;
+      if (kKeep && task.importance != nullptr && lane % 8 == 0) {
+        task.importance[row * task.heads + head] = HeadImportance(task.importance_kind, importance);
+      }
       const int64_t to = row * task.inner() + int64_t{head} * kScanHead + p;
       *reinterpret_cast<uint4*>(task.gated + to) = out;
-      if (kKeep) {
+      if (kKeep && task.kept_y != nullptr) {
 #pragma unroll
         for (int e = 0; e < 4; ++e) {
           task.kept_y[to + 2 * e] = ys[e].x;
@@ -349,7 +362,7 @@ struct Block {
   }
 };
 
-// kKeep: kept_conv and kept_y are there.
+// kKeep: kept_conv or kept_y is there.
 template <class T, bool kKeep>
 __global__ void __launch_bounds__(kThreads, 3) ScanHeads(Task<T> task) {
   extern __shared__ unsigned char memory[];
@@ -412,7 +425,7 @@ constexpr size_t kSharedBytes = 8 * kTileBytes + 4096 + 1024;
 
 template <class T>
 void ScanOnHopper(const Exec& exec, const Task<T>& task, unsigned segments) {
-  const auto kernel = task.kept_y != nullptr ? ScanHeads<T, true> : ScanHeads<T, false>;
+  const auto kernel = task.keeps() ? ScanHeads<T, true> : ScanHeads<T, false>;
   static_assert(sizeof(Shared) <= kSharedBytes - 1024);
   Launch(exec, kernel, dim3(task.heads, segments), kThreads, kSharedBytes, task);
 }

@@ -31,6 +31,8 @@ struct Task {
   float* squares;
   float* kept_conv;
   float* kept_y;
+  float* importance;
+  ImportanceKind importance_kind;
   const float* conv_weight;
   const float* conv_bias;
   float* conv_states;
@@ -50,6 +52,7 @@ struct Task {
   bool d_has_hdim;
   bool norm_before_gate;
 
+  bool keeps() const { return kept_conv != nullptr || kept_y != nullptr || importance != nullptr; }
   __host__ __device__ int64_t inner() const { return int64_t{heads} * kScanHead; }
   __host__ __device__ int64_t bc_width() const { return int64_t{2} * groups * kScanState; }
   __host__ __device__ int64_t channels() const { return inner() + bc_width(); }
@@ -66,6 +69,19 @@ __device__ inline float FastSilu(float v) {
   float r;
   asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(1 + Exp2(-kLog2E * v)));
   return v * r;
+}
+
+// What one value adds to a head's part of its row's importance. NaN stays NaN.
+__device__ inline float ImportanceTerm(ImportanceKind kind, float v) {
+  if (kind == ImportanceKind::kClip) return v < 0 ? 0 : v;
+  return kind == ImportanceKind::kL1 ? fabsf(v) : kind == ImportanceKind::kL2 ? v * v : v;
+}
+
+// Of the sum over a head: what RowImportance of the parts as if they were channels, of kL2 or else
+// kNoClip, makes the row's importance of.
+__device__ inline float HeadImportance(ImportanceKind kind, float sum) {
+  const float mean = sum / kScanHead;
+  return kind == ImportanceKind::kL2 ? sqrtf(mean) : mean;
 }
 
 // The rows of a tile: each thread copies the same 16 bytes of rows kStep

@@ -6,10 +6,10 @@
 #include "ops/match.h"
 
 #include <algorithm>
-#include <climits>
 
 #include "backends/cuda/kernels.h"
 #include "backends/cuda/launch.cuh"
+#include "backends/cuda/match.cuh"
 
 namespace pith::cuda {
 namespace {
@@ -24,19 +24,6 @@ constexpr int64_t kSourcesATime = 2048;  // bounds the scratch for them
 constexpr unsigned kSplits = 32;         // of the targets, at most, among blocks
 
 using Candidates = MatchArgs::Candidates;
-
-struct Best {
-  float similarity;
-  int32_t index;  // into targets; INT_MAX: none
-};
-
-// The first of equals.
-__device__ void Take(Best& best, const Best& other) {
-  if (other.similarity > best.similarity ||
-      (other.similarity == best.similarity && other.index < best.index)) {
-    best = other;
-  }
-}
 
 // units [blocks, depth] = the unit rows of `rows`, a block each; 0 beyond the last row and column.
 __global__ void Normalise(Rows<const float> features, const int32_t* rows, int64_t count,
@@ -171,34 +158,41 @@ __global__ void BestOfSplits(const Best* parts, unsigned splits, int64_t count,
 
 }  // namespace
 
-void BestMatches(const Exec& exec, const MatchArgs& args) {
-  const auto sources = static_cast<int64_t>(args.sources.size());
-  const auto targets = static_cast<int64_t>(args.targets.size());
-  const int64_t cols = args.features.cols;
+void MatchF32(const Exec& exec, const MatchLists& lists) {
+  const int64_t cols = lists.features.cols;
   const int64_t depth = Blocks(cols, kDepth) * int64_t{kDepth};
-  const unsigned tiles = Blocks(targets, kTile);
+  const unsigned tiles = Blocks(lists.target_count, kTile);
   const unsigned splits = std::min(kSplits, tiles);
   const Scratch<float> target_units(exec, tiles * kTile * depth);
   const Scratch<float> source_units(exec, kSourcesATime * depth);
   const Scratch<Best> parts(exec, splits * kSourcesATime);
-  const Scratch<Match> best(exec, kSourcesATime);
-  const auto normalise = [&](std::span<const int32_t> rows, float* units) {
-    const auto count = static_cast<int64_t>(rows.size());
-    Launch(exec, Normalise, Blocks(count, kTile) * kTile, kThreads, 0, args.features,
-           Place(exec, rows), count, cols, depth, units);
+  const auto normalise = [&](const int32_t* rows, int64_t count, float* units) {
+    Launch(exec, Normalise, Blocks(count, kTile) * kTile, kThreads, 0, lists.features, rows, count,
+           cols, depth, units);
   };
-  normalise(args.targets, target_units.data());
-  for (int64_t first = 0; first < sources; first += kSourcesATime) {
-    const int64_t count = std::min(kSourcesATime, sources - first);
-    normalise(args.sources.subspan(first, count), source_units.data());
+  normalise(lists.targets, lists.target_count, target_units.data());
+  for (int64_t first = 0; first < lists.source_count; first += kSourcesATime) {
+    const int64_t count = std::min(kSourcesATime, lists.source_count - first);
+    normalise(lists.sources + first, count, source_units.data());
     Launch(exec, MatchTiles, dim3(Blocks(count, kTile), splits), kThreads, 0, source_units.data(),
-           target_units.data(), Place(exec, args.candidates.subspan(first, count)), count, depth,
-           parts.data());
+           target_units.data(), lists.candidates + first, count, depth, parts.data());
     Launch(exec, BestOfSplits, Blocks(count, kThreads), kThreads, 0, parts.data(), splits, count,
-           Place(exec, args.targets), best.data());
-    exec.backend->Download(exec.queue, best.data(), args.best.data() + first,
-                           count * static_cast<int64_t>(sizeof(Match)));
+           lists.targets, lists.best + first);
   }
+}
+
+void BestMatches(const Exec& exec, const MatchArgs& args) {
+  const auto sources = static_cast<int64_t>(args.sources.size());
+  const Scratch<Match> best(exec, sources);
+  MatchF32(exec, {.features = args.features,
+                  .sources = Place(exec, args.sources),
+                  .source_count = sources,
+                  .targets = Place(exec, args.targets),
+                  .target_count = static_cast<int64_t>(args.targets.size()),
+                  .candidates = Place(exec, args.candidates),
+                  .best = best.data()});
+  exec.backend->Download(exec.queue, best.data(), args.best.data(),
+                         sources * static_cast<int64_t>(sizeof(Match)));
 }
 
 }  // namespace pith::cuda

@@ -71,8 +71,11 @@ __global__ void AddNormRows(NormTask task, T* out) {
   for (int q = 0; q < kQuads; ++q) {
     const int c = 4 * (threadIdx.x + q * blockDim.x);
     if (c >= task.cols) continue;
-    v[q] = {fmaf(factor, add[q].x, v[q].x), fmaf(factor, add[q].y, v[q].y),
-            fmaf(factor, add[q].z, v[q].z), fmaf(factor, add[q].w, v[q].w)};
+    // Two roundings, as where ExpandRows and AddRows do it.
+    v[q] = {__fadd_rn(__fmul_rn(factor, add[q].x), v[q].x),
+            __fadd_rn(__fmul_rn(factor, add[q].y), v[q].y),
+            __fadd_rn(__fmul_rn(factor, add[q].z), v[q].z),
+            __fadd_rn(__fmul_rn(factor, add[q].w), v[q].w)};
     if (task.sum.data != nullptr) *reinterpret_cast<float4*>(task.sum[row] + c) = v[q];
     square += v[q].x * v[q].x + v[q].y * v[q].y + v[q].z * v[q].z + v[q].w * v[q].w;
   }
@@ -90,16 +93,33 @@ __global__ void AddNormRows(NormTask task, T* out) {
   }
 }
 
-// Where `from` is null, scales what `out` holds.
+__device__ float4 LoadQuad(const float* from) { return *reinterpret_cast<const float4*>(from); }
+template <class T>
+__device__ float4 LoadQuad(const T* from) {
+  const uint2 raw = *reinterpret_cast<const uint2*>(from);
+  const float2 low = Unpack<T>(raw.x), high = Unpack<T>(raw.y);
+  return {low.x, low.y, high.x, high.y};
+}
+
+// Where `from` is null, scales what `out` holds. All that a thread reads first is on its way before
+// the factor.
 template <class T>
 __global__ void ScaleRowsKernel(CompactRows rows, const T* from, const int64_t* wanted,
                                 Rows<float> out, int64_t cols) {
   __shared__ float parts[kMostThreads / 32];
   const int64_t row = wanted != nullptr ? wanted[blockIdx.x] : blockIdx.x;
+  float* const to = out[blockIdx.x];
+  const auto load = [&](int64_t c) {
+    if (c >= cols) return float4{0, 0, 0, 0};
+    return from != nullptr ? LoadQuad(from + row * cols + c) : LoadQuad(to + c);
+  };
+  const int64_t step = int64_t{4} * blockDim.x;
+  float4 next = load(4 * threadIdx.x);
   const float factor = FactorOf(rows, row, parts);
-  for (int64_t c = threadIdx.x; c < cols; c += blockDim.x) {
-    float& value = out[blockIdx.x][c];
-    value = factor * (from != nullptr ? static_cast<float>(from[row * cols + c]) : value);
+  for (int64_t c = 4 * threadIdx.x; c < cols; c += step) {
+    const float4 v = next;
+    next = load(c + step);
+    *reinterpret_cast<float4*>(to + c) = {factor * v.x, factor * v.y, factor * v.z, factor * v.w};
   }
 }
 
@@ -144,12 +164,14 @@ void AddNormRounded(const Exec& exec, const AddNormArgs& args, const CompactRows
 template <class T>
 void WidenRows(const Exec& exec, const CompactRows& rows, const int64_t* wanted,
                MatView<float> out) {
+  PITH_CHECK(out.cols % 4 == 0 && out.stride % 4 == 0);
   Launch(exec, ScaleRowsKernel<T>, static_cast<unsigned>(out.rows), kThreads, 0, rows,
          static_cast<const T*>(rows.data), wanted, Rows<float>(out), out.cols);
 }
 
 void ScaleRows(const Exec& exec, const CompactRows& rows, const int64_t* wanted, MatView<float> h) {
   if (rows.squares == nullptr) return;
+  PITH_CHECK(h.cols % 4 == 0 && h.stride % 4 == 0);
   Launch(exec, ScaleRowsKernel<float>, static_cast<unsigned>(h.rows), kThreads, 0, rows,
          static_cast<const float*>(nullptr), wanted, Rows<float>(h), h.cols);
 }

@@ -1,6 +1,8 @@
 // Moving and adding rows: bound by memory.
 #include "ops/rows.h"
 
+#include <algorithm>
+
 #include "backends/cuda/kernels.h"
 #include "backends/cuda/launch.cuh"
 
@@ -26,15 +28,13 @@ void ForEach(const Exec& exec, const Fn& fn, MatView<float> out) {
          pieces);
 }
 
-struct Copied {
-  Rows<const float> in;
-  __device__ float operator()(int64_t r, int64_t c) const { return in[r][c]; }
-};
-
-struct Added {
-  Rows<const float> a, b;
-  __device__ float operator()(int64_t r, int64_t c) const { return __fadd_rn(a[r][c], b[r][c]); }
-};
+__device__ void Add(float& v, float other) { v = __fadd_rn(v, other); }
+__device__ void Add(float4& v, const float4& other) {
+  Add(v.x, other.x);
+  Add(v.y, other.y);
+  Add(v.z, other.z);
+  Add(v.w, other.w);
+}
 
 struct Clipped {
   Rows<const float> in;
@@ -60,14 +60,42 @@ struct PickedAndAdded {
   }
 };
 
+// out = a, or a + b, of `rows` or, where that is null, of all; a block a row. V is a float or four.
+template <class V>
+__global__ void TakeKernel(Rows<const float> a, Rows<const float> b, const int32_t* rows,
+                           Rows<float> out, int64_t cols) {
+  const int64_t from = rows != nullptr ? rows[blockIdx.x] : blockIdx.x;
+  const V* const left = reinterpret_cast<const V*>(a[from]);
+  const V* const right = reinterpret_cast<const V*>(b.data == nullptr ? nullptr : b[from]);
+  V* const to = reinterpret_cast<V*>(out[blockIdx.x]);
+  for (int64_t c = threadIdx.x; c < cols; c += blockDim.x) {
+    V v = left[c];
+    if (right != nullptr) Add(v, right[c]);
+    to[c] = v;
+  }
+}
+
+bool InFours(const MatView<const float>& m) {
+  return m.cols % 4 == 0 && m.stride % 4 == 0 && reinterpret_cast<uintptr_t>(m.data) % 16 == 0;
+}
+
+void Take(const Exec& exec, MatView<const float> a, MatView<const float> b, const int32_t* rows,
+          MatView<float> out) {
+  const bool fours = InFours(a) && InFours(out) && (b.empty() || InFours(b));
+  const int64_t cols = fours ? out.cols / 4 : out.cols;
+  const unsigned threads = std::min(Blocks(cols, 32) * 32, unsigned{kThreads});
+  Launch(exec, fours ? TakeKernel<float4> : TakeKernel<float>, static_cast<unsigned>(out.rows),
+         threads, 0, a, b, rows, out, cols);
+}
+
 }  // namespace
 
 void CopyRows(const Exec& exec, MatView<const float> in, MatView<float> out) {
-  ForEach(exec, Copied{in}, out);
+  Take(exec, in, {}, nullptr, out);
 }
 
 void AddRows(const Exec& exec, MatView<const float> a, MatView<const float> b, MatView<float> out) {
-  ForEach(exec, Added{a, b}, out);
+  Take(exec, a, b, nullptr, out);
 }
 
 void ClipRows(const Exec& exec, MatView<const float> in, MatView<float> out) {
@@ -81,6 +109,10 @@ void GatherRows(const Exec& exec, const GatherRowsArgs& args) {
   } else {
     ForEach(exec, PickedAndAdded{args.a, a_rows, args.b, Place(exec, args.b_rows)}, args.out);
   }
+}
+
+void TakeRows(const Exec& exec, const TakeRowsArgs& args) {
+  Take(exec, args.a, args.b, args.rows.data, args.out);
 }
 
 }  // namespace pith::cuda

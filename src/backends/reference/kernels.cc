@@ -22,6 +22,7 @@ const Kernels& Table() {
       .add_rows = AddRows,
       .clip_rows = ClipRows,
       .gather_rows = GatherRows,
+      .take_rows = TakeRows,
       .row_importance = RowImportance,
       .scan_features = ScanFeatures,
       .scan_importance = ScanImportance,

@@ -35,4 +35,15 @@ void GatherRows(const Exec& /*exec*/, const GatherRowsArgs& args) {
   }
 }
 
+void TakeRows(const Exec& /*exec*/, const TakeRowsArgs& args) {
+  for (int64_t r = 0; r < args.out.rows; ++r) {
+    const int64_t from = args.rows.empty() ? r : args.rows.data[r];
+    for (int64_t c = 0; c < args.out.cols; ++c) {
+      double value = args.a.Row(from)[c];
+      if (!args.b.empty()) value += args.b.Row(from)[c];
+      args.out.Row(r)[c] = static_cast<float>(value);
+    }
+  }
+}
+
 }  // namespace pith::reference

@@ -70,9 +70,12 @@ void Project(const LayerContext& context, MatView<const float> x, const WeightVi
 }
 
 ReadOut ReadOutOf(const LayerContext& context, const LayerRows& rows, int64_t width) {
-  if (rows.wanted == nullptr) return {.wanted = {}, .gathered = {}, .keep = context.observed};
+  if (rows.wanted == nullptr)
+    return {.wanted = {}, .gathered = {}, .keep = context.observed != nullptr};
   context.ws.gather.Resize(context.exec, rows.wanted_rows(), width);
-  return {.wanted = *rows.wanted, .gathered = context.ws.gather.view(), .keep = context.observed};
+  return {.wanted = *rows.wanted,
+          .gathered = context.ws.gather.view(),
+          .keep = context.observed != nullptr};
 }
 
 MatView<float> Scratch(const LayerContext& context, MambaScratch name, int64_t rows, int64_t cols) {

@@ -209,17 +209,34 @@ class Mamba2Layer : public Layer {
     if (context.mode == LayerMode::kStep) {
       args.step_proj = Scratch(context, kProj, rows.rows, config_.in_proj_rows());
       args.kept_gated = Scratch(context, kGated, rows.rows, config_.d_inner);
-    } else if (context.observed) {
-      args.kept_conv = Scratch(context, kConv, rows.rows, config_.conv_channels());
-      args.kept_dt =
-          Delta(Scratch(context, kProj, rows.rows, config_.in_proj_rows() - config_.d_inner));
-      args.kept_y = Scratch(context, kScan, rows.rows, config_.d_inner);
-      args.kept_gated = Scratch(context, kGated, rows.wanted_rows(), config_.d_inner);
+    } else if (context.observed != nullptr) {
+      Keep(context, rows, *context.observed, args);
     }
     CompactRows compact;
     if (context.compact) args.compact = &compact;
     Mamba2Mixer(context.exec, args);
     ws.compact = compact;
+  }
+
+  void Keep(const LayerContext& context, const LayerRows& rows, const SiteNeeds& needs,
+            Mamba2MixerArgs& args) const {
+    if (needs.Reads(Source::kScan)) {
+      args.kept_dt =
+          Delta(Scratch(context, kProj, rows.rows, config_.in_proj_rows() - config_.d_inner));
+    }
+    if (needs.Reads(Source::kScan) || needs.Reads(Source::kKeys)) {
+      args.kept_conv = Scratch(context, kConv, rows.rows, config_.conv_channels());
+    }
+    if (needs.match_on != Source::kSsm && !context.importance.empty()) {
+      args.importance = context.importance;
+      args.importance_kind = needs.importance;
+      context.ws.importance_made = true;
+    } else if (needs.Reads(Source::kSsm)) {
+      args.kept_y = Scratch(context, kScan, rows.rows, config_.d_inner);
+    }
+    if (needs.Reads(Source::kGated)) {
+      args.kept_gated = Scratch(context, kGated, rows.wanted_rows(), config_.d_inner);
+    }
   }
 
   GateArgs GatedNorm() const {

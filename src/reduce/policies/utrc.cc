@@ -47,6 +47,11 @@ class Utrc : public ReductionPolicy {
     return plan;
   }
 
+  std::optional<PairRule> Pairs() const override {
+    if (options_.prune == PruneOrder::kRandom) return std::nullopt;
+    return PairRule{options_.range, options_.prune, options_.q_hidden, options_.q_residual};
+  }
+
  private:
   Options options_;
 };
