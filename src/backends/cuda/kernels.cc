@@ -31,6 +31,8 @@ const Kernels& Table() {
       .far_write = FarWrite,
       .takes_mamba2_mixer = TakesMamba2Mixer,
       .mamba2_mixer = Mamba2Mixer,
+      .takes_far_layers = TakesFarLayers,
+      .far_layers = FarLayers,
   };
   return kKernels;
 }
