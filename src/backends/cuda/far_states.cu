@@ -103,12 +103,13 @@ __device__ void Accumulate(const Shared<T>& shared, const Tile& tile, State& sta
   }
 }
 
+// What a projected tile writes.
 template <class T>
-__device__ void WriteTile(const Task<T>& task, int64_t layer, int head, const Channels<T>& channels,
+__device__ void WriteTile(const Task<T>& task, int64_t of_all, const Channels<T>& channels,
                           const Tile& tile, Shared<T>& shared, State& state) {
-  Project(task, channels, tile, shared);
-  StartB(task, layer, head / (task.heads / task.groups), tile, shared);
-  const float* const weight = task.weight + (layer * task.heads + head) * task.stride + tile.begin;
+  const int group = static_cast<int>(of_all % task.heads) / (task.heads / task.groups);
+  StartB(task, of_all / task.heads, group, tile, shared);
+  const float* const weight = task.weight + of_all * task.stride + tile.begin;
   Convolve(channels, tile, shared, [&](int row, int c, float2 v) {
     const float w = weight[row];
     *reinterpret_cast<uint32_t*>(&shared.out.x[row][c]) = Pack<T>(w * v.x, w * v.y);
@@ -121,7 +122,6 @@ __device__ void WriteTile(const Task<T>& task, int64_t layer, int head, const Ch
     shared.last[i / kColumns][i % kColumns] =
         shared.out.raw[kTile + tile.rows - kPast + i / kColumns][i % kColumns];
   }
-  if (tile.begin + tile.rows == task.far) KeepPast(task, channels, tile, shared);
   AwaitCopies<0>();
   __syncthreads();
   Accumulate(shared, tile, state);
@@ -152,30 +152,47 @@ __device__ void UpdateState(float* state, float decay, const State& sums) {
   }
 }
 
+// The tiles of a head's needed chunks, in ascending order.
+struct Walk {
+  const uint8_t* needed;
+  int chunk = 0;  // the next to look at
+  int at = 0, stop = 0;
+
+  template <class T>
+  __device__ bool Next(const Task<T>& task, Tile& tile) {
+    const bool joined = at < stop;
+    if (!joined) {
+      const int first = Find(needed, chunk, task.chunks, 1);
+      if (first == task.chunks) return false;
+      chunk = Find(needed, first, task.chunks, 0);
+      at = task.ChunkBegin(first);
+      stop = task.ChunkBegin(chunk);
+    }
+    tile = {at, min(kRows, stop - at), joined};
+    at += tile.rows;
+    return true;
+  }
+};
+
 template <class T>
 __global__ void __launch_bounds__(kThreads, 2) WriteHeads(Task<T> task) {
   extern __shared__ uint4 memory[];
   Shared<T>& shared = *reinterpret_cast<Shared<T>*>(memory);
   const int64_t of_all = task.order[blockIdx.x];
-  const int64_t layer = of_all / task.heads;
   const int head = static_cast<int>(of_all % task.heads);
-  const Channels<T> channels{task.layers + layer, head * kColumns};
-  const uint8_t* const needed = task.needed + of_all * task.chunks;
+  const Channels<T> channels{task.layers + of_all / task.heads, head * kColumns};
   State sums = {};
   LoadNorm(task, *channels.layer, shared);
-  for (int c = Find(needed, 0, task.chunks, 1); c < task.chunks;) {
-    const int end = Find(needed, c, task.chunks, 0);
-    const int begin = task.ChunkBegin(c), stop = task.ChunkBegin(end);
-    for (int t = begin; t < stop; t += kRows) {
-      const Tile tile{t, min(kRows, stop - t), t > begin};
-      WriteTile(task, layer, head, channels, tile, shared, sums);
-    }
-    c = Find(needed, end, task.chunks, 1);
-  }
-  if (needed[task.chunks - 1] == 0) {
-    const Tile tile = LastTile(task);
+  Walk walk{task.needed + of_all * task.chunks};
+  for (bool kept = false;;) {
+    Tile tile;
+    const bool write = walk.Next(task, tile);
+    if (!write && kept) break;
+    if (!write) tile = LastTile(task);
     Project(task, channels, tile, shared);
-    KeepPast(task, channels, tile, shared);
+    if (write) WriteTile(task, of_all, channels, tile, shared, sums);
+    kept = tile.begin + tile.rows == task.far;
+    if (kept) KeepPast(task, channels, tile, shared);
   }
   constexpr int64_t kSize = kScanState * kScanHead;
   UpdateState(channels.layer->ssm_state + head * kSize, task.decay[of_all], sums);
