@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,10 +16,11 @@
 #include "load/tensor_source.h"
 #include "model/workspace.h"
 #include "ops/backend.h"
+#include "ops/far_layers.h"
+#include "ops/horizon.h"
 #include "ops/norm.h"
 #include "ops/scan_features.h"
 #include "reduce/facts.h"
-#include "reduce/horizon.h"
 #include "reduce/policy.h"
 
 namespace pith {
@@ -80,6 +82,12 @@ struct LayerStates {
 struct FarWritten {
   double work = 0;                           // FLOPs, as LayerWork counts
   std::vector<std::vector<uint8_t>> needed;  // [heads][chunks]; empty where all writes are made
+};
+
+// What FarLayers (ops/far_layers.h) is told of one layer.
+struct FarDescription {
+  FarShape shape;
+  FarLayer layer;
 };
 
 // What a model's matrices hold.
@@ -160,6 +168,12 @@ class Layer {
                       const FarRegion& region, const Horizon& horizon, const LayerStates& states,
                       int32_t slot) const;
 
+  // The same for WriteFar with other layers at once; nothing where this kind cannot be.
+  virtual std::optional<FarDescription> DescribeFar(const LayerStates& /*states*/,
+                                                    int32_t /*slot*/) const {
+    return std::nullopt;
+  }
+
   // Whether Forward may find the hidden branch in ws.compact.
   virtual bool TakesCompact(const LayerContext& /*context*/) const { return false; }
 
@@ -187,6 +201,7 @@ class Layer {
   virtual FarWritten WriteNormedFar(const LayerContext& context, MatView<const float> normed,
                                     const FarRegion& region, const Horizon& horizon,
                                     const LayerStates& states, int32_t slot) const = 0;
+  const RowNorm& norm() const { return norm_; }
 
  private:
   RowNorm norm_;

@@ -1,9 +1,9 @@
 // The pass is a small machine: its place is a group of layers, in it first the far rows by sequence
-// and layer, then the chunks of near rows, and one piece of work is done at a time. So it can rest
-// between any two pieces and needs no thread of its own. Groups are the outer loop and chunks the
-// inner one, because a site must have seen a whole context before it plans
-// (docs/design/0003-segment-major-prefill.md); within a group a chunk goes through all layers while
-// its rows are in the cache.
+// (and by layer, where the backend does not take all layers at once), then the chunks of near rows,
+// and one piece of work is done at a time. So it can rest between any two pieces and needs no
+// thread of its own. Groups are the outer loop and chunks the inner one, because a site must have
+// seen a whole context before it plans (docs/design/0003-segment-major-prefill.md); within a group
+// a chunk goes through all layers while its rows are in the cache.
 #include "model/prefill.h"
 
 #include <algorithm>
@@ -13,6 +13,7 @@
 
 #include "core/error.h"
 #include "model/chunks.h"
+#include "model/far_rows.h"
 #include "model/layer_groups.h"
 #include "model/stream.h"
 #include "ops/rows.h"
@@ -153,22 +154,39 @@ class PrefillPass::Impl {
     return std::max(1.0, static_cast<double>(CountRows(chunk)) * share);
   }
 
+  // In all layers of the group at once, or in one of them.
   double WriteFarRows() {
     const size_t s = far_sequence_;
-    const int64_t layer = far_layer_;
-    if (++far_layer_ == Group().end) {
+    const int64_t begin = far_layer_;
+    const FarRegion region = far_[s].region;
+    if (region.far == 0) {
+      ++far_sequence_;
+      return 0;
+    }
+    CheckCancelled();
+    const FarRows rows{.region = region,
+                       .stream = stream_->FirstRows(static_cast<int64_t>(s), region.far),
+                       .horizon = skim_->horizon(),
+                       .slot = batch_[s].sequence->slot};
+    std::vector<FarWritten> written;
+    if (begin == Group().begin) {
+      written = WriteFarTogether(context_, model_, Group(), pool_, rows);
+    }
+    if (written.empty()) {
+      written.push_back(model_.layer(begin).WriteFar(context_, rows.stream, region, rows.horizon,
+                                                     pool_.layer(begin), rows.slot));
+    }
+    double work = 0;
+    for (FarWritten& layer : written) {
+      work += layer.work;
+      far_[s].needed[far_layer_++] = std::move(layer.needed);
+    }
+    if (far_layer_ == Group().end) {
       far_layer_ = Group().begin;
       ++far_sequence_;
     }
-    FarReport& far = far_[s];
-    if (far.region.far == 0) return 0;
-    CheckCancelled();
-    FarWritten written = model_.layer(layer).WriteFar(
-        context_, stream_->FirstRows(static_cast<int64_t>(s), far.region.far), far.region,
-        skim_->horizon(), pool_.layer(layer), batch_[s].sequence->slot);
-    far.work += written.work;
-    far.needed[layer] = std::move(written.needed);
-    return written.work / model_.facts().LayersWork();
+    far_[s].work += work;
+    return work / model_.facts().LayersWork();
   }
 
   // The stream that far rows keep where even the first layer skims them.

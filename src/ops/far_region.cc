@@ -31,9 +31,11 @@ std::vector<RowRun> NeededRuns(const FarRegion& region, std::span<const uint8_t>
 }
 
 int64_t CountNeededRows(const FarRegion& region, std::span<const uint8_t> needed) {
-  int64_t rows = 0;
-  for (const RowRun& run : NeededRuns(region, needed)) rows += run.end - run.begin;
-  return rows;
+  PITH_CHECK(static_cast<int64_t>(needed.size()) == CountChunks(region));
+  if (needed.empty()) return 0;
+  const int64_t missing = region.chunk - ChunkRows(region, 0).end;  // of the first chunk
+  const int64_t chunks = std::ranges::count_if(needed, [](uint8_t n) { return n != 0; });
+  return chunks * region.chunk - (needed[0] != 0 ? missing : 0);
 }
 
 std::vector<uint8_t> NeededByAny(std::span<const uint8_t> needed, int64_t heads) {

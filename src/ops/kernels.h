@@ -10,6 +10,7 @@
 #include "core/weight.h"
 #include "ops/apply_plan.h"
 #include "ops/causal_conv1d.h"
+#include "ops/far_layers.h"
 #include "ops/far_weights.h"
 #include "ops/far_write.h"
 #include "ops/fused.h"
@@ -69,6 +70,9 @@ struct Kernels {
   // Likewise.
   void (*plan_pairs)(const Exec&, const PairPlanArgs&) = nullptr;
   void (*merge_pairs)(const Exec&, const MergePairsArgs&) = nullptr;
+  // Both or neither.
+  bool (*takes_far_layers)(const Exec&, const FarLayersArgs&) = nullptr;
+  void (*far_layers)(const Exec&, const FarLayersArgs&) = nullptr;
 };
 
 // The kernels of the backend that `exec` names.

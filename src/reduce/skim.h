@@ -8,20 +8,12 @@
 #include <vector>
 
 #include "ops/far_region.h"
+#include "ops/horizon.h"
 #include "pith/reduction_spec.h"
 #include "reduce/facts.h"
 #include "reduce/params.h"
 
 namespace pith {
-
-// Which writes of far tokens are made. A write counts for a (layer, head, chunk) with decay D from
-// the chunk's end to the end of the far tokens and mass m = Σ_t Δ_t · decay from t to the chunk's
-// end.
-struct Horizon {
-  double threshold = 0;        // made where D ≥ threshold; 0: all
-  std::optional<double> mass;  // instead: the least m·D are left out while they sum to at most this
-                               // share of the head's total in its layer
-};
 
 class Skim {
  public:

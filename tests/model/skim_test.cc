@@ -37,12 +37,14 @@ struct Settings {
   int64_t rows_per_chunk = 1024;
   int threads = 2;
   WantRows want = WantRows::kAll;
+  Precision precision = Precision::kF32;
+  int64_t ssd_chunk = 16;
 };
 
 std::vector<Output> Forward(const Model& model, const std::vector<std::vector<int32_t>>& texts,
                             const std::string& reduce, const Settings& settings = {},
                             PrefillResult* result_out = nullptr) {
-  const Exec exec = ExecOn(DeviceUnderTest(), settings.threads);
+  const Exec exec = ExecOn(DeviceUnderTest(), settings.threads, settings.precision);
   Slots slots(model, exec, texts.size());
   std::vector<SequenceInput> batch;
   for (size_t i = 0; i < texts.size(); ++i) {
@@ -53,7 +55,9 @@ std::vector<Output> Forward(const Model& model, const std::vector<std::vector<in
   Workspace ws;
   PrefillResult result =
       Prefill(model, exec, slots.pool, batch,
-              {.reduction = &reduction, .rows_per_chunk = settings.rows_per_chunk, .ssd_chunk = 16},
+              {.reduction = &reduction,
+               .rows_per_chunk = settings.rows_per_chunk,
+               .ssd_chunk = settings.ssd_chunk},
               ws, [&](std::span<const OutputRow> rows, MatView<const float> normed) {
                 const std::vector<float> values = OnHost(exec, normed);
                 for (size_t r = 0; r < rows.size(); ++r) {
@@ -249,6 +253,102 @@ TEST_P(SkimLaws, WantedReductionIsReachedWithAllPairs) {
 
 INSTANTIATE_TEST_SUITE_P(Kinds, SkimLaws, ::testing::Values(Kind::kMamba1, Kind::kMamba2),
                          [](const auto& info) { return testing::KindName(info.param); });
+
+// Mamba-2 of the sizes that a GPU skims in all layers of a group at once, in 16 bits.
+//
+// Bound: with u = 2⁻⁸ for bf16 and 2⁻¹¹ for f16, a layer's rows and states differ by at most 13 u
+// of themselves from those without rounding (tests/ops/far_layers_test.cc, mamba2_mixer_test.cc),
+// and the layers' differences add up in the stream: 4 · 13 u.
+class SkimIn16Bits : public ::testing::TestWithParam<Precision> {
+ protected:
+  void SetUp() override {
+    if (GetParam() == Precision::kF16 && DeviceUnderTest() == Device::kCpu) {
+      GTEST_SKIP() << "the device cpu has no f16";
+    }
+  }
+  static Model Make(Device device, Precision precision) {
+    testing::RandomTensors tensors(1, DType::kF32);
+    ModelConfig config = testing::MakeConfig({});
+    config.d_model = 64;
+    for (LayerConfig& layer : config.layers) {
+      auto& mamba2 = std::get<Mamba2Config>(layer);
+      mamba2.d_inner = mamba2.gated_norm_group = 128;
+      mamba2.n_heads = 2;
+      mamba2.head_dim = 64;
+      mamba2.d_state = 128;
+    }
+    return Model(ExecOn(device, 1, precision), config, tensors);
+  }
+  Settings InChunks(int64_t rows) const {
+    return {.rows_per_chunk = rows, .precision = GetParam(), .ssd_chunk = 64};
+  }
+  static std::vector<int32_t> Text(int64_t length) { return RandomIds(length, 97, 100 + length); }
+  double bound() const { return 4 * 13 * (GetParam() == Precision::kBF16 ? 0x1p-8 : 0x1p-11); }
+};
+
+TEST_P(SkimIn16Bits, EqualsAMaskedForward) {
+  const Model model = Make(DeviceUnderTest(), GetParam());
+  const Model reference = Make(Device::kReference, Precision::kF32);
+  for (const char* reduce :
+       {"skim:full=0-1,window=5,protect=0,horizon=0", "skim:full=0+2,window=16,horizon=0",
+        "skim:full=1+3,window=20,chunk=64,horizon=0"}) {
+    const CompiledReduction reduction = Compile(reduce, model);
+    for (const int64_t length : {5, 31, 65, 257}) {
+      SCOPED_TRACE(::testing::Message() << reduce << " of " << length);
+      const Output skimmed = Forward(model, {Text(length)}, reduce, InChunks(1024))[0];
+      const Output masked = MaskedForward(reference, Text(length), *reduction.skim());
+      const std::vector<float> tail(skimmed.rows.end() - static_cast<int64_t>(masked.rows.size()),
+                                    skimmed.rows.end());
+      EXPECT_LT(RelativeError(tail, masked.rows), bound());
+      EXPECT_LT(RelativeError(skimmed.state, masked.state), bound());
+    }
+  }
+}
+
+TEST_P(SkimIn16Bits, SameBitsForAnyBatchAndRows) {
+  const Model model = Make(DeviceUnderTest(), GetParam());
+  for (const char* reduce :
+       {"skim:full=0-1,window=9", "skim:full=1+3,window=5,chunk=8,mass=0.1", "skim@20%"}) {
+    SCOPED_TRACE(reduce);
+    std::vector<std::vector<int32_t>> texts;
+    std::vector<Output> alone;
+    for (const int64_t length : kLengths) {
+      texts.push_back(Text(length));
+      alone.push_back(Forward(model, {texts.back()}, reduce, InChunks(1024))[0]);
+    }
+    for (const int64_t rows : {64, 1024}) {
+      EXPECT_EQ(Forward(model, texts, reduce, InChunks(rows)), alone);
+    }
+  }
+}
+
+// What is counted is what the masks say.
+TEST_P(SkimIn16Bits, RealisedFollowsTheMasks) {
+  const Model model = Make(DeviceUnderTest(), GetParam());
+  const std::string reduce = "skim:full=0-1,window=16,chunk=16";
+  PrefillResult result;
+  Forward(model, {Text(257)}, reduce, InChunks(1024), &result);
+  const FarReport& far = result.far[0];
+  double work = 0;
+  for (int64_t l = 2; l < model.n_layer(); ++l) {
+    const LayerWork layer = model.layer(l).work();
+    ASSERT_EQ(far.needed[l].size(), 2u);
+    std::vector<uint8_t> any(far.needed[l][0].size());
+    work += layer.far * static_cast<double>(far.region.far);
+    for (const auto& head : far.needed[l]) {
+      work += layer.far_head * static_cast<double>(CountNeededRows(far.region, head));
+      for (size_t c = 0; c < head.size(); ++c) any[c] |= head[c];
+    }
+    work += layer.far_group * static_cast<double>(CountNeededRows(far.region, any));
+  }
+  EXPECT_NEAR(far.work, work, 1e-9 * work);
+}
+
+INSTANTIATE_TEST_SUITE_P(Precisions, SkimIn16Bits,
+                         ::testing::Values(Precision::kBF16, Precision::kF16),
+                         [](const auto& info) {
+                           return std::string(info.param == Precision::kBF16 ? "bf16" : "f16");
+                         });
 
 TEST(Skim, RefusesAHorizonForMamba1) {
   const Model model = MakeModel({.kind = Kind::kMamba1});

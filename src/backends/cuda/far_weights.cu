@@ -6,6 +6,7 @@
 #include "backends/cuda/kernels.h"
 #include "backends/cuda/launch.cuh"
 #include "backends/cuda/step_size.cuh"
+#include "backends/cuda/sum_before.cuh"
 
 namespace pith::cuda {
 namespace {
@@ -22,28 +23,6 @@ struct Inputs {
   int64_t far, chunk, chunks;
 };
 
-// The sum of `v` over the threads before this one; `total` becomes that over all.
-__device__ double SumBefore(double v, double& total) {
-  __shared__ double parts[kThreads / 32];
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  double upto = v;
-  for (int offset = 1; offset < 32; offset *= 2) {
-    const double below = __shfl_up_sync(~0u, upto, offset);
-    if (lane >= offset) upto += below;
-  }
-  if (lane == 31) parts[warp] = upto;
-  const double before = __shfl_up_sync(~0u, upto, 1);
-  __syncthreads();
-  double sum = 0;
-  total = 0;
-  for (int w = 0; w < kThreads / 32; ++w) {
-    if (w == warp) sum = total;
-    total += parts[w];
-  }
-  __syncthreads();
-  return lane == 0 ? sum : sum + before;
-}
-
 __global__ void Weigh(Inputs in, Rows<float> weight, float* decay, double* chunk_decay) {
   const int64_t h = blockIdx.x;
   double after = 0;  // T of the last row at hand
@@ -52,7 +31,7 @@ __global__ void Weigh(Inputs in, Rows<float> weight, float* decay, double* chunk
     const int64_t t = in.far - 1 - back;
     const double step = t < 0 ? 0 : StepSize(in.dt[t][h], in.dt_bias[h], in.dt_min, in.dt_max);
     double total;
-    const double left = exp(after + SumBefore(step * in.a[h], total));
+    const double left = exp(after + SumBefore<kThreads>(step * in.a[h], total));
     after += total;
     if (t < 0) continue;
     weight[h][t] = static_cast<float>(step * left);

@@ -35,6 +35,8 @@ const Kernels& Table() {
       .expand_rows = ExpandRows,
       .plan_pairs = PlanPairs,
       .merge_pairs = MergePairs,
+      .takes_far_layers = TakesFarLayers,
+      .far_layers = FarLayers,
   };
   return kKernels;
 }

@@ -53,6 +53,8 @@ void FarWrite(const Exec& exec, const FarWriteArgs& args);
 bool TakesMamba2Mixer(const Exec& exec, const Mamba2MixerArgs& args);
 void Mamba2Mixer(const Exec& exec, const Mamba2MixerArgs& args);
 void ExpandRows(const Exec& exec, const CompactRows& rows, MatView<float> out);
+bool TakesFarLayers(const Exec& exec, const FarLayersArgs& args);
+void FarLayers(const Exec& exec, const FarLayersArgs& args);
 
 // values [count] of `from` → `to`, which are device memory. Rounds to nearest, ties to even.
 void Convert(cudaStream_t stream, const void* from, DType from_type, void* to, DType to_type,

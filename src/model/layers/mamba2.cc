@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "model/far_rows.h"
 #include "model/layers/mamba.h"
 #include "model/layers/work.h"
 #include "ops/far_weights.h"
@@ -36,23 +37,6 @@ std::vector<uint8_t> Choose(const Horizon& horizon, int64_t heads, std::span<con
     needed.insert(needed.end(), head.begin(), head.end());
   }
   return needed;
-}
-
-FarWritten CountWrites(const LayerWork& work, const FarRegion& region,
-                       std::span<const uint8_t> needed) {
-  const int64_t chunks = CountChunks(region);
-  const int64_t group = work.heads / work.groups;
-  FarWritten written{.work = work.far * static_cast<double>(region.far), .needed = {}};
-  for (int64_t g = 0; g < work.groups; ++g) {
-    const auto any = NeededByAny(needed.subspan(g * group * chunks, group * chunks), group);
-    written.work += work.far_group * static_cast<double>(CountNeededRows(region, any));
-  }
-  for (int64_t h = 0; h < work.heads; ++h) {
-    const auto head = needed.subspan(h * chunks, chunks);
-    written.work += work.far_head * static_cast<double>(CountNeededRows(region, head));
-    written.needed.emplace_back(head.begin(), head.end());
-  }
-  return written;
 }
 
 class Mamba2Layer : public Layer {
@@ -104,6 +88,30 @@ class Mamba2Layer : public Layer {
   VecView<const float> a() const override { return a_.view(); }
   bool TakesCompact(const LayerContext& context) const override {
     return TakesMamba2Mixer(context.exec, Whole(context, {}, {}, {}, {}));
+  }
+  std::optional<FarDescription> DescribeFar(const LayerStates& states,
+                                            int32_t slot) const override {
+    const AddNormArgs front = norm().Args({}, {}, {}, {});
+    const int64_t outputs = config_.conv_channels() + config_.n_heads;
+    return FarDescription{.shape = {.d_model = mixer_.d_model(),
+                                    .n_heads = config_.n_heads,
+                                    .head_dim = config_.head_dim,
+                                    .n_groups = config_.n_groups,
+                                    .d_state = config_.d_state,
+                                    .d_conv = config_.d_conv,
+                                    .dt_min = config_.dt_min,
+                                    .dt_max = config_.dt_max,
+                                    .layer_norm = front.layer_norm,
+                                    .eps = front.eps},
+                          .layer = {.norm_weight = front.weight,
+                                    .w = mixer_.in_proj().Rows(config_.d_inner, outputs),
+                                    .bias = mixer_.in_proj_bias(config_.d_inner, outputs),
+                                    .conv_weight = mixer_.conv_weight(),
+                                    .conv_bias = mixer_.conv_bias(),
+                                    .dt_bias = dt_bias_.view(),
+                                    .a = a_.view(),
+                                    .conv_state = states.Slot(slot),
+                                    .ssm_state = states.Slot(slot) + mixer_.conv_size()}};
   }
 
  protected:

@@ -1,7 +1,7 @@
 // Which far writes arrive (docs/reductions.md, "skim"): both rules against their definitions, over
 // chunks whose decay and mass are written out in double.
 
-#include "reduce/horizon.h"
+#include "ops/horizon.h"
 
 #include <gtest/gtest.h>
 
@@ -9,6 +9,8 @@
 #include <cmath>
 #include <numeric>
 #include <random>
+
+#include "ops/far_region.h"
 
 namespace pith {
 namespace {

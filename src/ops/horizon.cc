@@ -5,7 +5,7 @@
 // whole mass, which is spent on the lightest chunks first. Chunks are judged as a whole, because
 // work is saved by leaving out products over many rows, not single rows of a product. The decay of
 // what the state held before stays exact under either rule: only writes are left out.
-#include "reduce/horizon.h"
+#include "ops/horizon.h"
 
 #include <algorithm>
 #include <numeric>
