@@ -8,9 +8,13 @@
 namespace pith::cli {
 namespace {
 
-constexpr double kGigabyte = 1e9;
+constexpr double kMiB = 1 << 20;
 
 std::string OrDash(const std::optional<double>& ratio) { return ratio ? Fixed(*ratio, 2) : "-"; }
+
+std::string MiB(int64_t bytes) {
+  return Grouped(static_cast<int64_t>(static_cast<double>(bytes) / kMiB));
+}
 
 // The paper measured UTRC alone.
 std::optional<double> PaperThroughput(const PaperFigures& paper, const FigureModel& model,
@@ -29,23 +33,23 @@ ReportTable ModelTable(const FigureModel& model, const PaperFigures& paper) {
   for (const FigureRow& row : model.rows) {
     table.rows.push_back({row.reduce, Percent(row.realised), Fixed(row.tokens_per_second, 1),
                           Fixed(model.Throughput(row), 2),
-                          OrDash(PaperThroughput(paper, model, row)),
-                          Fixed(static_cast<double>(row.score_peak_bytes) / kGigabyte, 2),
+                          OrDash(PaperThroughput(paper, model, row)), MiB(row.score_peak_bytes),
                           Fixed(model.Memory(row), 2), OrDash(PaperMemory(paper, model, row)),
-                          Fixed(static_cast<double>(row.generate_peak_bytes) / kGigabyte, 2)});
+                          MiB(row.generate_peak_bytes)});
   }
   return table;
 }
 
 std::string Note(const FigureSettings& settings) {
-  return StrCat(
-      "Tokens/s: written by ", Grouped(settings.batch), " texts of ", Grouped(settings.prompt),
-      " tokens that are read and continued by ", Grouped(settings.decode),
-      ", over the time of both; the median of ", settings.repeats,
-      settings.repeats == 1 ? " repeat" : " repeats", ". Peak: what scoring every token of ",
-      Grouped(settings.memory_batch), " texts of ", Grouped(settings.prompt),
-      " tokens held at most, the weights included; generation GB is the same of the texts that are "
-      "continued. × dense: beside the dense model of the same run.");
+  return StrCat("Tokens/s: written by ", Grouped(settings.batch), " texts of ",
+                Grouped(settings.prompt), " tokens that are read and continued by ",
+                Grouped(settings.decode), ", over the time of both; the median of ",
+                settings.repeats, settings.repeats == 1 ? " repeat" : " repeats",
+                ". Peak: what scoring every token of ", Grouped(settings.memory_batch),
+                " texts of ", Grouped(settings.prompt),
+                " tokens held at most, the weights included; generation MiB is the same of the "
+                "texts that are "
+                "continued. × dense: beside the dense model of the same run.");
 }
 
 constexpr double kPercent = 100;
@@ -75,12 +79,9 @@ ReportPlot RatioPlot(const FigureModel& model, const std::string& title, const s
   return plot;
 }
 
-ReportSection ModelSection(const FigureModel& model, const FigureSettings& settings,
-                           const PaperFigures& paper) {
+ReportSection ModelSection(const FigureModel& model, const PaperFigures& paper) {
   ReportSection section{.heading = model.name, .blocks = {}};
-  ReportTable table = ModelTable(model, paper);
-  table.note = Note(settings);
-  section.blocks.emplace_back(std::move(table));
+  section.blocks.emplace_back(ModelTable(model, paper));
   section.blocks.emplace_back(RatioPlot(
       model, "Throughput of generation", "× dense, more is faster",
       [&](const FigureRow& row) { return model.Throughput(row); },
@@ -110,11 +111,11 @@ std::string Sources(const std::vector<FigureModel>& models, const PaperFigures& 
 }
 
 constexpr const char* kMemoryText =
-    "About memory: the paper's peak holds the logits of all positions of the batch, which shrink "
-    "with the rows that are left. pith never holds them: prompts are read a few at a time and "
-    "logits "
-    "are computed some rows at a time, so the dense model's peak is low to begin with, and a "
-    "reduction, which needs the rows of a prompt between two groups of layers, adds to it.";
+    "About memory: the published script holds the logits of all positions of the batch, which "
+    "shrink "
+    "with the rows that are left. pith never holds them: texts are read a few at a time and logits "
+    "are computed some rows at a time, so that the dense model's peak is low to begin with and a "
+    "reduction has little to save. Compare bytes there.";
 
 }  // namespace
 
@@ -134,10 +135,10 @@ Report FiguresReport(const std::vector<FigureModel>& models, const FigureSetting
                     "Figures 3 to 6 of the paper (EMNLP 2024, arXiv 2410.14725): peak memory and "
                     "throughput of generation at 10, 20 and 30 % less work, measured here, beside "
                     "the paper's ratios.\n\n",
-                    Sources(models, paper), "\n\n", kMemoryText),
+                    Sources(models, paper), "\n\n", Note(settings), "\n\n", kMemoryText),
                 .footer = footer};
   for (const FigureModel& model : models) {
-    report.sections.push_back(ModelSection(model, settings, paper));
+    report.sections.push_back(ModelSection(model, paper));
   }
   return report;
 }

@@ -81,7 +81,7 @@ class Figures(Case):
         done = run(*FIGURES, "--model", SMALL, "--output", out, "--html", page)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("measured 1 model", done.stderr)
-        for text in ("pith-13m-mamba1", "utrc@30%", "× dense", "peak GB", "tokens/s"):
+        for text in ("pith-13m-mamba1", "utrc@30%", "× dense", "peak MiB", "tokens/s"):
             self.assertIn(text, done.stdout)
         found = json.loads((out / "figures.json").read_text())
         self.assertEqual((found["format"], found["run"]["memory_batch"]), ("pith figures 1", 3))
