@@ -48,7 +48,7 @@ std::vector<std::vector<int32_t>> DrawPrompts(std::span<const BenchCase> cases, 
 void BenchMeeting::Arrive() {
   std::unique_lock lock(mutex_);
   const int64_t round = round_;
-  if (++waiting_ == members_) {
+  if (!left_ && ++waiting_ == members_) {
     waiting_ = 0;
     ++round_;
     changed_.notify_all();
