@@ -28,8 +28,8 @@ std::optional<double> PaperMemory(const PaperFigures& paper, const FigureModel& 
 }
 
 ReportTable ModelTable(const FigureModel& model, const PaperFigures& paper) {
-  ReportTable table{.columns = {"reduction", "realised", "tokens/s", "× dense", "paper", "peak GB",
-                                "× dense", "paper", "generation GB"}};
+  ReportTable table{.columns = {"reduction", "realised", "tokens/s", "× dense", "paper", "peak MiB",
+                                "× dense", "paper", "generation MiB"}};
   for (const FigureRow& row : model.rows) {
     table.rows.push_back({row.reduce, Percent(row.realised), Fixed(row.tokens_per_second, 1),
                           Fixed(model.Throughput(row), 2),
