@@ -23,6 +23,10 @@ struct BenchCase {
   int64_t prompt = 512;
   int64_t batch = 1;
   int64_t decode = 32;  // 0: nothing is written
+  // The prompts are scored instead: every row that is left, against the token after its own
+  // (scoring mode `survivors`). That time stands for prefill's, no state outlives its prompt, and
+  // `decode` must be 0.
+  bool score = false;
 };
 
 struct BenchOptions {
@@ -58,6 +62,7 @@ struct BenchRow {
   int64_t prompt = 0;
   int64_t batch = 0;
   int64_t decode = 0;
+  bool score = false;
   int64_t rows_left = 0;           // of batch · prompt, those that passed every layer
   double realised = 0;             // docs/reductions.md, "The count of work"
   std::vector<double> prefill_ms;  // one a repeat, in their order

@@ -42,6 +42,10 @@ struct ModelShape {
 // Reads no weights. Throws pith::Error.
 ModelShape ReadModelShape(const std::filesystem::path& directory);
 
+// The devices that an EngineOptions::device stands for, each for an engine of its own: every GPU of
+// the machine for "cuda:all" ("cuda" where there is none: loading says so), else the one it names.
+std::vector<std::string> DevicesOf(const std::string& device);
+
 class Session;
 struct BenchCase;  // pith/bench.h
 struct BenchOptions;
@@ -103,6 +107,11 @@ class Engine {
   // While this runs, nothing else should run on the device: it would be timed and its memory
   // counted.
   BenchReport Measure(std::span<const BenchCase> cases, const BenchOptions& options) const;
+  // The same over several engines of one model, each on a device of its own (DevicesOf) and on a
+  // thread of its own. Each case's batch is divided among them. They begin prefill and decode
+  // together, and the slowest one's time counts; memory, work and rates are sums.
+  static BenchReport MeasureTogether(std::span<const Engine> engines,
+                                     std::span<const BenchCase> cases, const BenchOptions& options);
 
   Session NewSession() const;
   Session LoadSession(const std::filesystem::path& state_file) const;

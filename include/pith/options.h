@@ -16,7 +16,7 @@ namespace pith {
 
 struct EngineOptions {
   // "cpu", "reference" (scalar, double sums), "cuda" (the first NVIDIA GPU), or "cuda:N" for the
-  // one that the driver numbers N, from 0.
+  // one that the driver numbers N, from 0. "cuda:all" is several devices: see DevicesOf.
   std::string device = "cpu";
   // "f32": f32 activations on weights as stored, the precision of record. "bf16" and, not on the
   // CPU, "f16": both rounded to it in matrix products, f32 sums.

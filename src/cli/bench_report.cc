@@ -71,6 +71,7 @@ OrderedJson RowJson(const BenchReport& report, const BenchRow& row) {
           {"prompt", row.prompt},
           {"batch", row.batch},
           {"decode", row.decode},
+          {"score", row.score},
           {"realised", row.realised},
           {"rows_left", row.rows_left},
           {"prefill_tokens_per_second", row.PrefillTokensPerSecond()},

@@ -38,7 +38,7 @@ CLI::Validator DeviceNames() {
 
 }  // namespace
 
-void ModelFlags::Declare(CLI::App& verb, bool required) {
+void ModelFlags::Declare(CLI::App& verb, bool required, bool all_devices) {
   verb.add_option("--model", model, "Directory with config.json, weights and tokenizer.json")
       ->required(required)
       ->type_name("DIR")
@@ -46,11 +46,13 @@ void ModelFlags::Declare(CLI::App& verb, bool required) {
   verb.add_option("--tokenizer", tokenizer, "tokenizer.json to use instead of the model's")
       ->type_name("FILE")
       ->group("Model");
-  DeclareEngine(verb, engine);
+  DeclareEngine(verb, engine, all_devices);
 }
 
-void DeclareEngine(CLI::App& verb, EngineOptions& engine) {
-  verb.add_option("--device", engine.device, "Where to compute; cuda:N is the Nth GPU, from 0")
+void DeclareEngine(CLI::App& verb, EngineOptions& engine, bool all) {
+  verb.add_option("--device", engine.device,
+                  StrCat("Where to compute; cuda:N is the Nth GPU, from 0",
+                         all ? ", cuda:all every GPU" : ""))
       ->check(DeviceNames())
       ->type_name("")
       ->capture_default_str()
@@ -73,13 +75,36 @@ Engine ModelFlags::Load(bool verify) const {
   return LoadEngine(model, options, tokenizer);
 }
 
+void ShowWarnings(const Engine& engine) {
+  for (const std::string& warning : engine.info().warnings) {
+    WriteError(StrCat("pith: warning: ", warning, "\n"));
+  }
+}
+
 Engine LoadEngine(const std::string& model, const EngineOptions& options,
                   const std::string& tokenizer) {
   Engine loaded = Engine::Load(model, options, tokenizer);
-  for (const std::string& warning : loaded.info().warnings) {
-    WriteError(StrCat("pith: warning: ", warning, "\n"));
-  }
+  ShowWarnings(loaded);
   return loaded;
+}
+
+std::vector<Engine> OnEachDevice(EngineOptions options,
+                                 const std::function<Engine(const EngineOptions&)>& load) {
+  std::vector<Engine> engines;
+  for (const std::string& device : DevicesOf(options.device)) {
+    options.device = device;
+    engines.push_back(load(options));
+    options.verify_weights = false;
+  }
+  return engines;
+}
+
+std::vector<Engine> LoadEngines(const std::string& model, const EngineOptions& options,
+                                const std::string& tokenizer) {
+  std::vector<Engine> engines = OnEachDevice(
+      options, [&](const EngineOptions& one) { return Engine::Load(model, one, tokenizer); });
+  ShowWarnings(engines[0]);
+  return engines;
 }
 
 void DeclareBos(CLI::App& verb, bool& bos) {

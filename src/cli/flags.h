@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -17,12 +18,21 @@ namespace pith::cli {
 // The value is one of `names`; else the error suggests the nearest.
 CLI::Validator OneOf(const std::vector<std::string>& names);
 
-// --device --dtype --threads
-void DeclareEngine(CLI::App& verb, EngineOptions& engine);
+// --device --dtype --threads. `all`: the verb takes every GPU of the machine, too.
+void DeclareEngine(CLI::App& verb, EngineOptions& engine, bool all = false);
 
-// Loads with what the flags say, and shows the model's warnings on standard error.
+// Shows the model's warnings on standard error.
+void ShowWarnings(const Engine& engine);
+
+// Loads with what the flags say, and shows the model's warnings.
 Engine LoadEngine(const std::string& model, const EngineOptions& options,
                   const std::string& tokenizer);
+
+// What `load` makes on each device that `options.device` stands for. Weights are verified once.
+std::vector<Engine> OnEachDevice(EngineOptions options,
+                                 const std::function<Engine(const EngineOptions&)>& load);
+std::vector<Engine> LoadEngines(const std::string& model, const EngineOptions& options,
+                                const std::string& tokenizer);
 
 // --model --tokenizer --device --dtype --threads
 struct ModelFlags {
@@ -30,7 +40,7 @@ struct ModelFlags {
   std::string tokenizer;
   EngineOptions engine;
 
-  void Declare(CLI::App& verb, bool required = true);
+  void Declare(CLI::App& verb, bool required = true, bool all_devices = false);
   // `verify`: scan the weights for NaN and infinity. Verbs that compute nothing save the time.
   Engine Load(bool verify = true) const;
 };

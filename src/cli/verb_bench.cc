@@ -34,6 +34,7 @@ struct BenchFlags {
   std::vector<std::string> batches = {"1"};
   std::vector<std::string> reductions = {"none"};
   int64_t decode = 32;
+  bool score = false;
   BenchOptions options;
 };
 
@@ -75,15 +76,18 @@ struct BenchGrid {
   }
 
   // Reductions of one prompt and batch stand side by side.
-  std::vector<BenchCase> Cases(const Engine& engine, int64_t decode) const {
+  std::vector<BenchCase> Cases(const Engine& engine, const BenchFlags& flags) const {
     std::vector<Reduction> compiled;
     for (const std::string& text : reductions) compiled.push_back(engine.Compile(text));
     std::vector<BenchCase> cases;
     for (const int64_t batch : batches) {
       for (const int64_t prompt : prompts) {
         for (const Reduction& reduction : compiled) {
-          cases.push_back(
-              {.reduction = reduction, .prompt = prompt, .batch = batch, .decode = decode});
+          cases.push_back({.reduction = reduction,
+                           .prompt = prompt,
+                           .batch = batch,
+                           .decode = flags.score ? 0 : flags.decode,
+                           .score = flags.score});
         }
       }
     }
@@ -91,11 +95,13 @@ struct BenchGrid {
   }
 };
 
-Engine MakeEngine(const BenchFlags& flags) {
-  if (!flags.shape.empty()) return Engine::FromShape(flags.shape, flags.engine, flags.weights);
+std::vector<Engine> MakeEngines(const BenchFlags& flags) {
   EngineOptions options = flags.engine;
   options.verify_weights = false;
-  return LoadEngine(flags.model, options, "");
+  if (flags.shape.empty()) return LoadEngines(flags.model, options, "");
+  return OnEachDevice(options, [&](const EngineOptions& one) {
+    return Engine::FromShape(flags.shape, one, flags.weights);
+  });
 }
 
 int RunBench(const BenchFlags& flags, const Context& context) {
@@ -104,12 +110,13 @@ int RunBench(const BenchFlags& flags, const Context& context) {
   const BenchGrid grid(flags);
   Output output(flags.output.output);
   if (!flags.html.empty()) PrepareFile(flags.html);
-  const Engine engine = MakeEngine(flags);
-  const std::vector<BenchCase> cases = grid.Cases(engine, flags.decode);
+  const std::vector<Engine> engines = MakeEngines(flags);
+  const Engine& engine = engines[0];
+  const std::vector<BenchCase> cases = grid.Cases(engine, flags);
   ProgressBar bar("measuring", flags.output.quiet);
   BenchOptions options = flags.options;
   options.control = bar.Control(context.cancel);
-  const BenchReport report = engine.Measure(cases, options);
+  const BenchReport report = Engine::MeasureTogether(engines, cases, options);
   bar.Clear();
   const BenchSubject subject{.command = context.command,
                              .model = flags.model,
@@ -156,6 +163,9 @@ void DeclareGrid(CLI::App& verb, BenchFlags& flags) {
       ->type_name("N")
       ->capture_default_str()
       ->group("Grid");
+  verb.add_flag("--score", flags.score,
+                "Score every token of the prompts instead, and write nothing; prefill is that")
+      ->group("Grid");
   verb.add_option("--repeats", flags.options.repeats, "Timed repeats; one more is not timed")
       ->check(CLI::Range(1, 1000))
       ->type_name("N")
@@ -184,7 +194,7 @@ void Declare(CLI::App& verb, BenchFlags& flags) {
       ->capture_default_str()
       ->needs(shape)
       ->group("Model");
-  DeclareEngine(verb, flags.engine);
+  DeclareEngine(verb, flags.engine, true);
   DeclareGrid(verb, flags);
   verb.add_option("--html", flags.html, "Page with the table and plots")
       ->type_name("FILE")

@@ -105,10 +105,12 @@ std::vector<EvalRow> Measure(const EvalFlags& flags, const Engine& engine,
   });
 }
 
-Engine LoadRank(ModelFlags model, const Ranks& ranks) {
+std::vector<Engine> LoadRank(ModelFlags model, const Ranks& ranks) {
   if (model.engine.threads == 0) model.engine.threads = ranks.threads();
-  if (ranks.rank() == 0) return model.Load();
-  return Engine::Load(model.model, model.engine, model.tokenizer);  // its warnings are those of 0
+  if (ranks.rank() == 0) return LoadEngines(model.model, model.engine, model.tokenizer);
+  return OnEachDevice(model.engine, [&](const EngineOptions& one) {
+    return Engine::Load(model.model, one, model.tokenizer);  // its warnings are those of rank 0
+  });
 }
 
 Report EvalPage(const EvalFlags& flags, const Engine& engine, std::span<const EvalRow> rows,
@@ -124,7 +126,7 @@ Report EvalPage(const EvalFlags& flags, const Engine& engine, std::span<const Ev
   return page;
 }
 
-int RunRank(const EvalFlags& flags, const EvalOptions& options, const Ranks& ranks,
+int RunRank(const EvalFlags& flags, EvalOptions options, const Ranks& ranks,
             const Context& context) {
   const std::filesystem::path directory(flags.output);
   if (ranks.rank() == 0) {  // the others wait for its journal before they look for theirs
@@ -132,12 +134,14 @@ int RunRank(const EvalFlags& flags, const EvalOptions& options, const Ranks& ran
     if (!flags.html.empty()) PrepareFile(flags.html);
   }
   const Stopwatch watch;
-  const Engine engine = LoadRank(flags.model, ranks);
+  const std::vector<Engine> engines = LoadRank(flags.model, ranks);
+  const Engine& engine = engines[0];
   const OrderedJson fingerprint = Fingerprint(engine, flags.model.engine, flags.model.model,
                                               flags.model.tokenizer, flags.task, options.mode);
   // What cannot be is found before --fresh empties a journal.
   const auto tasks = LoadTasks(engine, flags.tasks, flags.task);
   CheckEvaluation(engine, tasks, options);
+  options.others = std::span(engines).subspan(1);
   const auto journal = OpenJournal(directory, fingerprint, flags.fresh, ranks, context);
   const size_t before = journal->size();
   const auto rows = Measure(flags, engine, tasks, options, *journal, ranks, context);
@@ -154,7 +158,8 @@ int RunRank(const EvalFlags& flags, const EvalOptions& options, const Ranks& ran
   flags.json ? out.WriteJson(results) : out.Write(EvalTables(rows));
   if (!flags.quiet) {
     WriteError(StrCat("scored ", journal->size() - before, " items in ", Fixed(watch.seconds(), 1),
-                      " s", ranks.size() > 1 ? StrCat(" on ", ranks.size(), " ranks") : "", ", ",
+                      " s", ranks.size() > 1 ? StrCat(" on ", ranks.size(), " ranks") : "",
+                      engines.size() > 1 ? StrCat(" on ", engines.size(), " GPUs") : "", ", ",
                       before, " were in the journal; see ", flags.output,
                       "/results.json and results.csv\n"));
   }
@@ -231,7 +236,7 @@ void Declare(CLI::App& verb, EvalFlags& flags) {
       ->capture_default_str();
   verb.add_flag("--list", flags.list, "List the tasks and their metrics");
   DeclareTexts(verb, flags);
-  flags.model.Declare(verb, false);
+  flags.model.Declare(verb, false, true);
   DeclareBos(verb, flags.task.bos);
   verb.add_option("--output", flags.output,
                   "Directory for journal.jsonl, results.json and results.csv")

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -9,6 +10,7 @@
 #include "cli/eval_run.h"
 #include "cli/flags.h"
 #include "cli/io.h"
+#include "cli/reproduce_figures.h"
 #include "cli/reproduce_report.h"
 #include "cli/reproduce_text.h"
 #include "cli/text.h"
@@ -32,6 +34,7 @@ struct ReproduceFlags {
   std::string data = "data";
   std::string output = "out/reproduce";
   std::string html;
+  FiguresFlags figures;
   bool long_texts = false;
   bool dry_run = false;
   bool fresh = false;
@@ -141,11 +144,13 @@ class Reproduction {
   }
 
   void RunModel(const ReproduceModel& model) {
-    const Engine engine = LoadEngine(model.directory.string(), flags_.engine, TokenizerOf(model));
+    const std::vector<Engine> engines =
+        LoadEngines(model.directory.string(), flags_.engine, TokenizerOf(model));
+    const Engine& engine = engines[0];
     MakeDirectory(std::filesystem::path(flags_.output) / model.name);
     for (const ScoringMode mode : kModes) {
       const auto grids = Grids(model, mode);
-      const auto rows = Score(engine, model, PaperTasks(), mode);
+      const auto rows = Score(engines, model, PaperTasks(), mode);
       for (const Grid& grid : grids) {
         results_.tables.push_back(MakeReproduceTable(grid, model.name, rows));
       }
@@ -154,7 +159,7 @@ class Reproduction {
     if (!flags_.long_texts) return;
     results_.longs.push_back(
         MakeReproduceLong(Grids(model, ScoringMode::kContext), model.name,
-                          Score(engine, model, LongTasks(), ScoringMode::kContext)));
+                          Score(engines, model, LongTasks(), ScoringMode::kContext)));
   }
 
   std::string TokenizerOf(const ReproduceModel& model) const {
@@ -192,8 +197,9 @@ class Reproduction {
     }
   }
 
-  std::vector<EvalRow> Score(const Engine& engine, const ReproduceModel& model,
+  std::vector<EvalRow> Score(std::span<const Engine> engines, const ReproduceModel& model,
                              const std::vector<std::string>& names, ScoringMode mode) {
+    const Engine& engine = engines[0];
     const auto tasks = LoadTasks(engine, names, flags_.task);
     Journal journal(
         JournalPath(model.name, mode),
@@ -202,7 +208,8 @@ class Reproduction {
     ProgressBar bar(StrCat(model.name, ", ", ScoringModeName(mode)), flags_.quiet);
     const EvalOptions options{.methods = GridMethods(Grids(model, mode)),
                               .mode = mode,
-                              .control = bar.Control(context_.cancel)};
+                              .control = bar.Control(context_.cancel),
+                              .others = engines.subspan(1)};
     auto rows = Resumable(bar, journal, flags_.fresh,
                           [&] { return Evaluate(engine, tasks, options, journal); });
     scored_ += journal.size() - before;
@@ -221,7 +228,31 @@ class Reproduction {
   size_t scored_ = 0;
 };
 
+// Speed and memory, by shape: the checkpoints and the tasks of the tables have no part in it.
+int RunFigures(const ReproduceFlags& flags, const Context& context) {
+  Require(flags.tables.size() == 1, ErrorCode::kInvalidArgument,
+          "reproduce: got figures beside other targets, expected figures alone");
+  Require(flags.models.empty(), ErrorCode::kInvalidArgument,
+          "reproduce figures: got --models, expected --shapes NAME,... or --model DIR");
+  const FiguresRun run{.flags = flags.figures,
+                       .models = flags.model,
+                       .engine = flags.engine,
+                       .paper = std::filesystem::path(flags.data) / "paper/tables.json",
+                       .output = flags.output,
+                       .html = flags.html,
+                       .dry_run = flags.dry_run,
+                       .fresh = flags.fresh,
+                       .json = flags.json,
+                       .quiet = flags.quiet};
+  return ReproduceFigures(run, context);
+}
+
 int RunReproduce(ReproduceFlags flags, const Context& context) {
+  if (std::ranges::find(flags.tables, "figures") != flags.tables.end()) {
+    return RunFigures(flags, context);
+  }
+  Require(flags.figures.shapes.empty(), ErrorCode::kInvalidArgument,
+          "reproduce: got --shapes, which is for figures, expected --models DIR or --model DIR");
   Require(flags.models.empty() != flags.model.empty(), ErrorCode::kInvalidArgument,
           "reproduce: got ", flags.models.empty() ? "neither" : "both",
           " --models DIR and --model DIR, expected one of them");
@@ -243,16 +274,17 @@ void DeclareModels(CLI::App& verb, ReproduceFlags& flags) {
   verb.add_option("--tokenizer", flags.tokenizer, "tokenizer.json to use instead of the models'")
       ->type_name("FILE")
       ->group("Model");
-  DeclareEngine(verb, flags.engine);
+  DeclareEngine(verb, flags.engine, true);
   DeclareBos(verb, flags.task.bos);
 }
 
 void Declare(CLI::App& verb, ReproduceFlags& flags) {
-  verb.add_option("tables", flags.tables, "table1 to table6, or all")
+  verb.add_option("tables", flags.tables, "table1 to table6, all of them (all), or figures")
       ->required()
-      ->check(OneOf({"table1", "table2", "table3", "table4", "table5", "table6", "all"}))
+      ->check(OneOf({"table1", "table2", "table3", "table4", "table5", "table6", "all", "figures"}))
       ->type_name("T ...");
   DeclareModels(verb, flags);
+  flags.figures.Declare(verb);
   verb.add_option("--limit", flags.task.limit, "First items of a task only; 0: all")
       ->check(CLI::NonNegativeNumber)
       ->type_name("N")
@@ -262,7 +294,8 @@ void Declare(CLI::App& verb, ReproduceFlags& flags) {
   verb.add_option("--data", flags.data, "Directory of the shipped data")
       ->type_name("DIR")
       ->capture_default_str();
-  verb.add_option("--output", flags.output, "Directory for the journals and results.json")
+  verb.add_option("--output", flags.output,
+                  "Directory for the journals and results.json, or figures.json")
       ->type_name("DIR")
       ->capture_default_str()
       ->group("Output");
@@ -280,11 +313,13 @@ void Declare(CLI::App& verb, ReproduceFlags& flags) {
 
 void AddReproduce(CLI::App& app, Context& context) {
   AddVerb<ReproduceFlags>(
-      app, context, "reproduce", "The paper's tables on your models, beside the paper's numbers",
+      app, context, "reproduce", "The paper's tables and figures, beside the paper's numbers",
       "  pith reproduce all --models checkpoints --dry-run\n"
       "  pith reproduce table1 table6 --models checkpoints --html out/reproduce.html\n"
       "  pith reproduce all --model models/pith-27m-mamba2 --model models/pith-13m-mamba1 \\\n"
-      "      --bos --limit 100 --long --html out/reproduce.html\n",
+      "      --bos --limit 100 --long --html out/reproduce.html\n"
+      "  pith reproduce figures --device cuda --dtype bf16 --html out/figures.html\n"
+      "  pith reproduce figures --shapes mamba2-130m --prompt 512 --batch 2 --memory-batch 4\n",
       Declare, RunReproduce);
 }
 

@@ -1,7 +1,11 @@
 #include "core/numbers.h"
 
+#include <array>
+#include <charconv>
 #include <cmath>
 #include <cstdio>
+
+#include "core/error.h"
 
 namespace pith {
 
@@ -26,6 +30,20 @@ std::string Grouped(int64_t value) {
 std::string PlusMinus(double value, double error, int digits, bool sign) {
   if (!std::isfinite(value)) return "-";
   return Fixed(value, digits, sign) + " ± " + Fixed(error, digits);
+}
+
+std::string ExactDigits(double value) {
+  if (!std::isfinite(value)) return "";
+  std::array<char, 32> buffer;
+  const auto [end, error] = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value);
+  PITH_CHECK(error == std::errc());
+  return {buffer.data(), end};
+}
+
+std::string CsvCell(const std::string& text) {
+  std::string out = "\"";
+  for (const char c : text) out += c == '"' ? std::string("\"\"") : std::string(1, c);
+  return out + "\"";
 }
 
 }  // namespace pith

@@ -15,6 +15,11 @@ std::string Grouped(int64_t value);  // "12,582,912"
 // "0.4500 ± 0.0354"; "-" where there is no value.
 std::string PlusMinus(double value, double error, int digits, bool sign = false);
 
+// For tables that programs read. The shortest digits that read back to the same number; nothing for
+// what is no number.
+std::string ExactDigits(double value);
+std::string CsvCell(const std::string& text);  // quoted by RFC 4180: texts may hold commas
+
 }  // namespace pith
 
 #endif  // PITH_CORE_NUMBERS_H_

@@ -2,13 +2,14 @@
 #include "pith/bench.h"
 
 #include <algorithm>
-#include <random>
+#include <exception>
+#include <thread>
 #include <utility>
 #include <variant>
 #include <vector>
 
 #include "core/error.h"
-#include "engine/bench_run.h"
+#include "engine/bench_grid.h"
 #include "engine/device_rates.h"
 #include "engine/impl.h"
 #include "load/published_shapes.h"
@@ -17,8 +18,6 @@
 namespace pith {
 namespace {
 
-// What a step costs beside reading a token, for the progress bar alone.
-constexpr double kStepTokens = 16;
 constexpr int64_t kMost = int64_t{1} << 24;  // of any number of a case: keeps products defined
 
 double Median(std::vector<double> values) {
@@ -28,15 +27,16 @@ double Median(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
 }
 
-// Of all products of a dense prefill: in the last layer, rows that nobody reads only write state.
-double PrefillGflop(const Model& model, double tokens, double batch) {
+// Of all products of a dense prefill that reads `wanted` rows' logits: in the last layer, rows that
+// nobody reads only write state.
+double PrefillGflop(const Model& model, double tokens, double wanted) {
   const ModelConfig& config = model.config();
-  double sum = batch * model.facts().head;
+  double sum = wanted * model.facts().head;
   for (int64_t l = 0; l < model.n_layer(); ++l) {
     const ProductFlops flops = std::visit(
         [&](const auto& layer) { return ProductsOf(layer, config.d_model); }, config.layers[l]);
     const bool last = l + 1 == model.n_layer();
-    sum += last ? tokens * flops.state + batch * (flops.full - flops.state) : tokens * flops.full;
+    sum += last ? tokens * flops.state + wanted * (flops.full - flops.state) : tokens * flops.full;
   }
   return 1e-9 * sum;
 }
@@ -49,137 +49,82 @@ void CheckCase(const BenchCase& what) {
   check("prompt", what.prompt, 1);
   check("batch", what.batch, 1);
   check("decode", what.decode, 0);
+  Require(!what.score || what.decode == 0, ErrorCode::kInvalidArgument, "decode: got ", what.decode,
+          ", expected 0 where prompts are scored");
 }
 
-// The row as far as it is known before it runs.
-BenchRow StartRow(const Model& model, const BenchCase& what, const Reduction& here) {
-  const auto batch = static_cast<double>(what.batch);
+// The row as far as it is known before it runs, with a part's `share` of the case's batch.
+BenchRow StartRow(const Model& model, const BenchCase& what, int64_t share, const Reduction& here) {
+  const auto batch = static_cast<double>(share);
+  const double tokens = batch * static_cast<double>(what.prompt);
   const auto states = static_cast<double>(model.state_layout().bytes());
   BenchRow row;
   row.reduce = what.reduction.text();
   row.applied = here.text();
   row.prompt = what.prompt;
-  row.batch = what.batch;
+  row.batch = share;
   row.decode = what.decode;
-  row.prefill_gflop = PrefillGflop(model, batch * static_cast<double>(what.prompt), batch);
+  row.score = what.score;
+  row.prefill_gflop = PrefillGflop(model, tokens, what.score ? tokens : batch);
   row.step_gbytes = 1e-9 * (static_cast<double>(model.step_weight_bytes()) + 2 * batch * states);
   return row;
 }
 
-// Peaks since the last reset, less `kept` bytes of scratch that were held before and belong to
-// other cases.
-BenchMemory MemoryOf(const Backend& backend, const Model& model, int64_t kept) {
-  const int64_t in_place = model.weight_bytes().in_place;
-  return {.peak = backend.memory().peak - kept + in_place,
-          .weights = backend.memory(MemoryUse::kWeights).peak + in_place,
-          .states = backend.memory(MemoryUse::kStates).peak,
-          .scratch = backend.memory(MemoryUse::kScratch).peak - kept,
-          .stream = backend.memory(MemoryUse::kStream).peak};
+// Of the same case on several devices, which ran at the same time; `parts` are as long as their
+// shortest list of repeats.
+BenchRow JoinRows(std::span<const BenchRow* const> parts, size_t repeats) {
+  BenchRow row = *parts[0];
+  row.prefill_ms.resize(repeats);
+  row.decode_ms.resize(row.decode > 0 ? repeats : 0);
+  double saved = row.realised * static_cast<double>(row.batch);
+  for (const BenchRow* part : parts.subspan(1)) {
+    row.batch += part->batch;
+    row.rows_left += part->rows_left;
+    saved += part->realised * static_cast<double>(part->batch);
+    row.prefill_gflop += part->prefill_gflop;
+    row.step_gbytes += part->step_gbytes;
+    row.memory.peak += part->memory.peak;
+    row.memory.weights += part->memory.weights;
+    row.memory.states += part->memory.states;
+    row.memory.scratch += part->memory.scratch;
+    row.memory.stream += part->memory.stream;
+    for (size_t r = 0; r < row.prefill_ms.size(); ++r) {
+      row.prefill_ms[r] = std::max(row.prefill_ms[r], part->prefill_ms[r]);
+    }
+    for (size_t r = 0; r < row.decode_ms.size(); ++r) {
+      row.decode_ms[r] = std::max(row.decode_ms[r], part->decode_ms[r]);
+    }
+  }
+  if (parts.size() > 1) row.realised = saved / static_cast<double>(row.batch);
+  return row;
 }
 
-// The same prompts for all cases, which read as many and as much of each as they want.
-std::vector<std::vector<int32_t>> DrawPrompts(std::span<const BenchCase> cases, int64_t vocab,
-                                              uint64_t seed) {
-  std::mt19937_64 random(seed);
-  std::vector<std::vector<int32_t>> prompts;
-  int64_t length = 0;
-  for (const BenchCase& what : cases) {
-    prompts.resize(std::max<size_t>(prompts.size(), what.batch));
-    length = std::max(length, what.prompt);
+BenchReport JoinReports(std::span<const BenchReport> parts) {
+  BenchReport joined = parts[0];
+  for (const BenchReport& part : parts.subspan(1)) {
+    joined.complete = joined.complete && part.complete;
+    if (!part.rates) joined.rates.reset();
+    if (!joined.rates) continue;
+    joined.rates->gflop_per_second += part.rates->gflop_per_second;
+    joined.rates->gb_per_second += part.rates->gb_per_second;
   }
-  for (std::vector<int32_t>& prompt : prompts) {
-    prompt.resize(length);
-    for (int32_t& id : prompt) id = static_cast<int32_t>(random() % vocab);
+  for (size_t c = 0; c < joined.rows.size(); ++c) {
+    std::vector<const BenchRow*> rows;
+    size_t repeats = joined.rows[c].prefill_ms.size();
+    for (const BenchReport& part : parts) {
+      rows.push_back(&part.rows[c]);
+      repeats = std::min(repeats, part.rows[c].prefill_ms.size());
+    }
+    joined.rows[c] = JoinRows(rows, repeats);
   }
-  return prompts;
+  std::erase_if(joined.rows, [](const BenchRow& row) { return row.prefill_ms.empty(); });
+  return joined;
 }
-
-class Grid {
- public:
-  // `prefill`: one for each case, whatever watches the run apart.
-  Grid(const Model& model, const Exec& exec, std::span<const BenchCase> cases,
-       std::vector<PrefillOptions> prefill, const BenchOptions& options,
-       std::vector<BenchRow>& rows)
-      : model_(model),
-        exec_(exec),
-        cases_(cases),
-        prefill_(std::move(prefill)),
-        options_(options),
-        rows_(rows),
-        prompts_(DrawPrompts(cases, model.config().vocab_size, options.seed)) {
-    for (const BenchCase& what : cases) work_ += CostOf(what) * (options.repeats + 1);
-  }
-
-  void Run() {
-    for (size_t c = 0; c < cases_.size(); ++c) WarmUp(c);
-    StatePool pool(model_, exec_, std::ssize(prompts_));
-    for (int r = 0; r < options_.repeats; ++r) {
-      for (size_t c = 0; c < cases_.size(); ++c) {
-        const auto [prefill_ms, decode_ms] = Repeat(c, pool, scratch_);
-        rows_[c].prefill_ms.push_back(prefill_ms);
-        if (cases_[c].decode > 0) rows_[c].decode_ms.push_back(decode_ms);
-      }
-    }
-  }
-
- private:
-  static double CostOf(const BenchCase& what) {
-    return static_cast<double>(what.batch * what.prompt) +
-           kStepTokens * static_cast<double>(what.decode);
-  }
-
-  // In memory of its own, which is counted; then what is larger of it stays for the repeats.
-  void WarmUp(size_t c) {
-    const int64_t kept = scratch_.bytes();
-    exec_.backend->ResetPeaks();
-    BenchScratch own;
-    StatePool pool(model_, exec_, cases_[c].batch);
-    Repeat(c, pool, own);
-    rows_[c].memory = MemoryOf(*exec_.backend, model_, kept);
-    rows_[c].prefill_gflop *= 1 - rows_[c].realised;
-    scratch_.TakeLarger(own);
-  }
-
-  // Milliseconds of prefill and of decode.
-  std::pair<double, double> Repeat(size_t c, StatePool& pool, BenchScratch& scratch) {
-    const BenchCase& what = cases_[c];
-    const RunControl& control = options_.control;
-    PrefillOptions prefill = prefill_[c];
-    if (control.progress) {
-      prefill.progress = [&](double share) {
-        control.progress((done_ + share * static_cast<double>(what.batch * what.prompt)) / work_);
-      };
-    }
-    BenchRun run(model_, exec_, prompts_, what, pool, scratch);
-    const double prefill_ms = run.Prefill(prefill);
-    const double decode_ms = what.decode > 0 ? run.Decode(control.cancel) : 0;
-    done_ += CostOf(what);
-    BenchRow& row = rows_[c];
-    row.realised = run.result().realised;
-    row.rows_left = 0;
-    for (int64_t s = 0; s < what.batch; ++s) {
-      row.rows_left += run.result().RowsLeft(static_cast<size_t>(s), what.prompt);
-    }
-    return {prefill_ms, decode_ms};
-  }
-
-  const Model& model_;
-  const Exec& exec_;
-  const std::span<const BenchCase> cases_;
-  const std::vector<PrefillOptions> prefill_;
-  const BenchOptions& options_;
-  std::vector<BenchRow>& rows_;
-  const std::vector<std::vector<int32_t>> prompts_;
-  BenchScratch scratch_;
-  double work_ = 0;
-  double done_ = 0;
-};
 
 }  // namespace
 
-BenchReport Engine::Measure(std::span<const BenchCase> cases, const BenchOptions& options) const {
-  const Model& model = impl_->model;
-  const Exec& exec = impl_->exec;
+BenchReport Engine::Impl::Measure(std::span<const BenchCase> cases, const BenchOptions& options,
+                                  const BenchPart& part) const {
   Require(options.repeats >= 1, ErrorCode::kInvalidArgument, "repeats: got ", options.repeats,
           ", expected at least 1");
   BenchReport report;
@@ -189,21 +134,60 @@ BenchReport Engine::Measure(std::span<const BenchCase> cases, const BenchOptions
   for (const BenchCase& what : cases) {
     CheckCase(what);
     reductions.push_back(what.reduction.For(what.prompt));
-    report.rows.push_back(StartRow(model, what, reductions.back()));
+    report.rows.push_back(StartRow(model, what, part.Batch(what.batch), reductions.back()));
   }
   const RunControl cancel{.cancel = options.control.cancel};
-  for (const Reduction& here : reductions) prefill.push_back(impl_->Prefilling(cancel, here));
+  for (const Reduction& here : reductions) prefill.push_back(Prefilling(cancel, here));
   try {
     if (options.rates) {
       report.rates = MeasureRates(exec, model.weight_dtype(), options.control.cancel);
     }
-    Grid(model, exec, cases, std::move(prefill), options, report.rows).Run();
+    BenchGrid(model, exec, cases, std::move(prefill), options, part, report.rows).Run();
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kCancelled) throw;
     report.complete = false;
   }
-  std::erase_if(report.rows, [](const BenchRow& row) { return row.prefill_ms.empty(); });
   return report;
+}
+
+BenchReport Engine::Measure(std::span<const BenchCase> cases, const BenchOptions& options) const {
+  const BenchReport report = impl_->Measure(cases, options, {});
+  return JoinReports({&report, 1});
+}
+
+// The calling thread is the first engine's; progress is that engine's too.
+BenchReport Engine::MeasureTogether(std::span<const Engine> engines,
+                                    std::span<const BenchCase> cases, const BenchOptions& options) {
+  Require(!engines.empty(), ErrorCode::kInvalidArgument, "engines: got none, expected one or more");
+  BenchOptions silent = options;
+  silent.control.progress = nullptr;
+  const auto count = static_cast<int64_t>(engines.size());
+  std::vector<BenchReport> reports(engines.size());
+  std::vector<std::exception_ptr> errors(engines.size());
+  BenchMeeting meeting(static_cast<int>(count));
+  const auto run = [&](int64_t i) {
+    try {
+      reports[i] =
+          engines[i].impl_->Measure(cases, i == 0 ? options : silent, {i, count, &meeting});
+    } catch (...) {
+      errors[i] = std::current_exception();
+    }
+    meeting.Leave();  // all have passed its last meeting, or none shall wait for it
+  };
+  {
+    std::vector<std::jthread> threads;
+    try {
+      for (int64_t i = 1; i < count; ++i) threads.emplace_back(run, i);
+    } catch (...) {  // no more threads: those that run are let go
+      meeting.Leave();
+      throw;
+    }
+    run(0);
+  }
+  for (const std::exception_ptr& error : errors) {
+    if (error) std::rethrow_exception(error);
+  }
+  return JoinReports(reports);
 }
 
 std::vector<std::string> ListShapes() { return PublishedShapeNames(); }

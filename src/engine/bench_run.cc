@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "model/step.h"
 #include "ops/log_softmax.h"
+#include "score/score.h"
 
 namespace pith {
 namespace {
@@ -94,6 +95,24 @@ double BenchRun::Decode(const std::atomic<bool>* cancel) {
 void BenchRun::ChooseTokens() {
   ids_.resize(what_.batch);
   MostLikely(exec_, scratch_.logits.view(), ids_);
+}
+
+double ScorePrompts(const Model& model, const Exec& exec,
+                    std::span<const std::vector<int32_t>> prompts, const BenchCase& what,
+                    const PrefillOptions& prefill, const RunControl& control,
+                    std::vector<ScoreResult>& results) {
+  std::vector<ScoreItem> items(what.batch);
+  for (int64_t i = 0; i < what.batch; ++i) {
+    const std::vector<int32_t>& prompt = prompts[i];
+    items[i].continuation.assign(prompt.begin(), prompt.begin() + what.prompt);
+    items[i].continuation.push_back(prompt[0]);  // the last one is a label and is not read
+  }
+  const ScoreOptions options{.mode = ScoringMode::kSurvivors, .control = control};
+  exec.backend->Synchronize(exec.queue);
+  const auto start = Clock::now();
+  results = ScoreItems(model, exec, items, options, prefill);
+  exec.backend->Synchronize(exec.queue);
+  return MsSince(start);
 }
 
 }  // namespace pith

@@ -12,6 +12,7 @@
 #include "model/state_pool.h"
 #include "model/workspace.h"
 #include "pith/bench.h"
+#include "pith/results.h"
 
 namespace pith {
 
@@ -60,6 +61,13 @@ class BenchRun {
   std::vector<int32_t> ids_;
   PrefillResult result_;
 };
+
+// A repeat of a case whose prompts are scored. Returns milliseconds, from a device at rest to a
+// device at rest. Throws kCancelled.
+double ScorePrompts(const Model& model, const Exec& exec,
+                    std::span<const std::vector<int32_t>> prompts, const BenchCase& what,
+                    const PrefillOptions& prefill, const RunControl& control,
+                    std::vector<ScoreResult>& results);
 
 }  // namespace pith
 

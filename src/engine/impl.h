@@ -18,6 +18,8 @@
 
 namespace pith {
 
+struct BenchPart;  // engine/bench_grid.h
+
 struct Engine::Impl {
   Model model;
   std::optional<Tokenizer> tokenizer;
@@ -33,6 +35,9 @@ struct Engine::Impl {
   // Under `auto`: each context reduced as its own length asks.
   std::vector<ScoreResult> ScoreByLength(std::span<const ScoreItem> items,
                                          const ScoreOptions& options, ScoreStats* stats) const;
+  // The part's share of each case; rows of all cases, those without a timed repeat included.
+  BenchReport Measure(std::span<const BenchCase> cases, const BenchOptions& options,
+                      const BenchPart& part) const;
   // `reduction`, which may not be by_length(), must outlive the result. Throws kInvalidArgument for
   // another model's.
   PrefillOptions Prefilling(const RunControl& control, const Reduction& reduction) const;

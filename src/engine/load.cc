@@ -14,6 +14,7 @@
 #include "model/facts.h"
 #include "model/model.h"
 #include "ops/backend.h"
+#include "ops/backends.h"
 #include "pith/engine.h"
 
 namespace pith {
@@ -35,6 +36,8 @@ void RequireRange(const char* option, int64_t got, int64_t min, int64_t max) {
           ", expected ", min, " to ", max);
 }
 
+constexpr std::string_view kAllGpus = "cuda:all";
+
 struct DeviceName {
   Device device = Device::kCpu;
   int ordinal = 0;
@@ -43,6 +46,8 @@ struct DeviceName {
 // The N of "cuda:N" is at most three digits; whether there is such a GPU, BackendOf says.
 DeviceName ParseDevice(const std::string& got) {
   constexpr std::string_view kGpu = "cuda:";
+  Require(got != kAllGpus, ErrorCode::kInvalidArgument, "device: got '", got,
+          "', expected one device here: cuda or cuda:N");
   if (got.starts_with(kGpu)) {
     const char* const begin = got.data() + kGpu.size();
     const char* const end = got.data() + got.size();
@@ -125,6 +130,14 @@ std::vector<int32_t> FindEndOfText(const ModelConfig& config,
 }
 
 }  // namespace
+
+std::vector<std::string> DevicesOf(const std::string& device) {
+  if (device != kAllGpus) return {device};
+  std::vector<std::string> devices;
+  for (int i = 0; i < CudaDevices(); ++i) devices.push_back(StrCat("cuda:", i));
+  if (devices.empty()) devices.emplace_back("cuda");
+  return devices;
+}
 
 ModelShape ReadModelShape(const std::filesystem::path& directory) {
   const ModelConfig config = LoadModelConfig(directory / "config.json");

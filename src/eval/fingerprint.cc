@@ -49,7 +49,8 @@ OrderedJson Fingerprint(const Engine& engine, const EngineOptions& engine_option
                      {"config", FileMark(model / "config.json")}};
   for (const auto& file : WeightFiles(model)) out[file.filename().string()] = FileMark(file);
   out["tokenizer"] = FileMark(tokenizer.empty() ? model / "tokenizer.json" : tokenizer);
-  out["device"] = engine_options.device;
+  // Which GPU, and how many, changes no score.
+  out["device"] = engine_options.device.substr(0, engine_options.device.find(':'));
   out["dtype"] = engine_options.dtype;
   out["ssd_chunk"] = engine_options.ssd_chunk;
   out["scoring"] = ScoringModeName(mode);

@@ -1,7 +1,11 @@
 #include "eval/runner.h"
 
 #include <algorithm>
+#include <exception>
+#include <mutex>
+#include <numeric>
 #include <set>
+#include <thread>
 #include <utility>
 
 #include "core/error.h"
@@ -34,21 +38,34 @@ void AddContexts(const TaskItem& item, std::span<const ScoreResult> results, Sco
 class Runner {
  public:
   Runner(const Engine& engine, const EvalOptions& options, Journal& journal)
-      : engine_(engine), options_(options), journal_(journal) {}
+      : options_(options), journal_(journal), engines_{&engine} {
+    for (const Engine& other : options.others) {
+      Require(other.info().description == engine.info().description, ErrorCode::kInvalidArgument,
+              "engines on several devices: got different models, expected the same");
+      engines_.push_back(&other);
+    }
+    shares_.resize(engines_.size());
+  }
 
   // The share's part of what the journal lacks: items in turn over all cells. In mode
   // `published-tail` items are padded together: all of a cell where one is missing, to one process.
   void Run(std::span<const EvalCell> cells, const EvalShare& share) {
     std::vector<std::vector<const TaskItem*>> parts;
     int64_t place = 0;
-    for (const EvalCell& cell : cells) {
-      parts.push_back(Part(cell, share, place));
-      for (const TaskItem* item : parts.back()) left_ += TokensOf(*item);
-    }
-    for (size_t c = 0; c < cells.size(); ++c) RunCell(cells[c], parts[c]);
+    for (const EvalCell& cell : cells) parts.push_back(Part(cell, share, place));
+    for (size_t c = 0; c < cells.size(); ++c) AddGroups(cells[c], parts[c]);
+    for (const Group& group : groups_) left_ += group.tokens;
+    RunGroups();
   }
 
  private:
+  // Items of one cell that are scored in one call.
+  struct Group {
+    const EvalCell* cell = nullptr;
+    std::span<const TaskItem* const> items;
+    int64_t tokens = 0;
+  };
+
   std::vector<const TaskItem*> Part(const EvalCell& cell, const EvalShare& share,
                                     int64_t& place) const {
     const bool whole = options_.mode == ScoringMode::kPublishedTail;
@@ -64,49 +81,88 @@ class Runner {
     return part;
   }
 
-  void RunCell(const EvalCell& cell, std::span<const TaskItem* const> items) {
+  void AddGroups(const EvalCell& cell, std::span<const TaskItem* const> items) {
     const bool whole = options_.mode == ScoringMode::kPublishedTail;
     while (!items.empty()) {
+      Group group{.cell = &cell};
       size_t count = 0;
-      int64_t tokens = 0;
       do {
-        tokens += TokensOf(*items[count++]);
-      } while (count < items.size() && (whole || tokens < kGroupTokens));
-      ScoreGroup(cell, items.first(count), tokens);
+        group.tokens += TokensOf(*items[count++]);
+      } while (count < items.size() && (whole || group.tokens < kGroupTokens));
+      group.items = items.first(count);
+      groups_.push_back(group);
       items = items.subspan(count);
-      done_ += tokens;
     }
   }
 
-  ScoreOptions Scoring(const EvalCell& cell, int64_t tokens) const {
+  // Each engine takes the next group until none is left or one has failed; the calling thread is
+  // the first engine's.
+  void RunGroups() {
+    std::exception_ptr error;
+    size_t next = 0;
+    const auto work = [&](size_t e) {
+      for (;;) {
+        const Group* group = nullptr;
+        {
+          const std::lock_guard lock(mutex_);
+          if (error || next == groups_.size()) return;
+          group = &groups_[next++];
+        }
+        try {
+          ScoreGroup(e, *group);
+        } catch (...) {
+          const std::lock_guard lock(mutex_);
+          if (!error) error = std::current_exception();
+        }
+      }
+    };
+    {
+      std::vector<std::jthread> threads;
+      const size_t engines = std::min(engines_.size(), groups_.size());
+      for (size_t e = 1; e < engines; ++e) threads.emplace_back(work, e);
+      work(0);
+    }
+    if (error) std::rethrow_exception(error);
+  }
+
+  ScoreOptions Scoring(size_t e, const Group& group) {
+    const EvalCell& cell = *group.cell;
     ScoreOptions scoring{.mode = options_.mode, .logprobs = cell.task->task->needs_logprobs()};
     scoring.reduction = cell.reduction;
     scoring.control.cancel = options_.control.cancel;
     if (options_.control.progress) {
-      scoring.control.progress = [this, tokens](double share) {
-        options_.control.progress((static_cast<double>(done_) + share * tokens) /
-                                  static_cast<double>(left_));
+      scoring.control.progress = [this, e, &group](double share) {
+        const std::lock_guard lock(mutex_);
+        shares_[e] = share * static_cast<double>(group.tokens);
+        const double done = std::accumulate(shares_.begin(), shares_.end(), done_);
+        options_.control.progress(done / static_cast<double>(left_));
       };
     }
     return scoring;
   }
 
-  void ScoreGroup(const EvalCell& cell, std::span<const TaskItem* const> items, int64_t tokens) {
+  void ScoreGroup(size_t e, const Group& group) {
     std::vector<ScoreItem> requests;
-    for (const TaskItem* item : items) {
+    for (const TaskItem* item : group.items) {
       requests.insert(requests.end(), item->requests.begin(), item->requests.end());
     }
-    ResetPeakMemory();
+    if (engines_.size() == 1) ResetPeakMemory();  // else it would be the others' peak too
     ScoreStats stats;
-    const auto results = engine_.Score(requests, Scoring(cell, tokens), &stats);
-    const std::optional<int64_t> peak = PeakMemory();
+    const auto results = engines_[e]->Score(requests, Scoring(e, group), &stats);
+    Record(group, results, stats.context_seconds);
+    const std::lock_guard lock(mutex_);
+    shares_[e] = 0;
+    done_ += static_cast<double>(group.tokens);
+  }
 
+  void Record(const Group& group, std::span<const ScoreResult> results, double seconds) {
+    const EvalCell& cell = *group.cell;
+    const std::optional<int64_t> peak = PeakMemory();
     std::vector<JournalEntry> entries;
-    std::span<const ScoreResult> rest = results;
     int64_t read = 0;
-    for (const TaskItem* item : items) {
-      const auto own = rest.first(item->requests.size());
-      rest = rest.subspan(own.size());
+    for (const TaskItem* item : group.items) {
+      const auto own = results.first(item->requests.size());
+      results = results.subspan(own.size());
       JournalEntry entry{.task = cell.task->name,
                          .method = cell.method,
                          .item = item->id,
@@ -119,20 +175,24 @@ class Runner {
     }
     for (JournalEntry& entry : entries) {
       if (read == 0) break;
-      entry.seconds = stats.context_seconds * static_cast<double>(entry.context_tokens) /
-                      static_cast<double>(read);
+      entry.seconds =
+          seconds * static_cast<double>(entry.context_tokens) / static_cast<double>(read);
     }
+    const std::lock_guard lock(mutex_);
     std::erase_if(entries, [&](const JournalEntry& entry) {
       return journal_.Find(entry.task, entry.method, entry.item) != nullptr;
     });
     journal_.Append(entries);
   }
 
-  const Engine& engine_;
   const EvalOptions& options_;
   Journal& journal_;
-  int64_t left_ = 0;  // tokens of the items to score
-  int64_t done_ = 0;
+  std::vector<const Engine*> engines_;
+  std::vector<Group> groups_;
+  int64_t left_ = 0;            // tokens of the items to score
+  std::mutex mutex_;            // of all below, of the journal, and of which group is next
+  double done_ = 0;             // tokens of the groups that are scored
+  std::vector<double> shares_;  // by engine: tokens of the group that it is scoring
 };
 
 // Tasks that read single tokens need every one of them scored; `auto` is for contexts alone.

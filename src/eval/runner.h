@@ -31,6 +31,12 @@ struct EvalOptions {
   std::vector<std::string> methods;  // reductions; equal ones count once
   ScoringMode mode = ScoringMode::kContext;
   RunControl control;  // the share is that of the tokens that are left to score
+  // The same model on other devices (DevicesOf), each of which scores on a thread of its own what
+  // the others have not begun. They change no figure: an item's score does not depend on what is
+  // scored beside it. The calls of `control.progress` come from all threads, one at a time. An
+  // error of one device is thrown once the others have finished the items that they were scoring,
+  // which the journal then holds.
+  std::span<const Engine> others;
 };
 
 // The part of one of several processes that share a directory of journals (eval/ranks.h).

@@ -1,21 +1,9 @@
-#include <array>
-#include <charconv>
-#include <cmath>
-
 #include "core/error.h"
+#include "core/numbers.h"
 #include "eval/runner.h"
 
 namespace pith {
 namespace {
-
-// The shortest digits that read back to the same number; nothing for what is no number.
-std::string Exact(double value) {
-  if (!std::isfinite(value)) return "";
-  std::array<char, 32> buffer;
-  const auto [end, error] = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value);
-  PITH_CHECK(error == std::errc());
-  return {buffer.data(), end};
-}
 
 OrderedJson ToJson(const Estimate& estimate) {
   return {{"value", estimate.value}, {"standard_error", estimate.standard_error}};
@@ -41,13 +29,6 @@ OrderedJson FiguresToJson(const EvalRow& row) {
     out.push_back(std::move(json));
   }
   return out;
-}
-
-// RFC 4180: reductions hold commas.
-std::string Cell(const std::string& text) {
-  std::string out = "\"";
-  for (const char c : text) out += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return out + "\"";
 }
 
 }  // namespace
@@ -87,24 +68,24 @@ std::string EvalRowsToCsv(std::span<const EvalRow> rows) {
   for (const EvalRow& row : rows) {
     for (const EvalFigure& figure : row.figures) {
       const auto& difference = figure.difference;
-      const auto cells = {Cell(row.task),
-                          Cell(row.method),
-                          Cell(figure.metric.name),
+      const auto cells = {CsvCell(row.task),
+                          CsvCell(row.method),
+                          CsvCell(figure.metric.name),
                           std::to_string(figure.estimate.n),
-                          Exact(figure.estimate.value),
-                          Exact(figure.estimate.standard_error),
-                          difference ? Exact(difference->value) : "",
-                          difference ? Exact(difference->standard_error) : "",
-                          Exact(row.realised),
-                          Exact(row.TokensPerSecond()),
+                          ExactDigits(figure.estimate.value),
+                          ExactDigits(figure.estimate.standard_error),
+                          difference ? ExactDigits(difference->value) : "",
+                          difference ? ExactDigits(difference->standard_error) : "",
+                          ExactDigits(row.realised),
+                          ExactDigits(row.TokensPerSecond()),
                           row.peak_memory ? std::to_string(*row.peak_memory) : "",
-                          Cell(std::string(ScoringModeName(row.scoring))),
-                          row.wanted ? Exact(*row.wanted) : "",
-                          Cell(JoinSites(row.sites)),
-                          Exact(row.realised_total),
+                          CsvCell(std::string(ScoringModeName(row.scoring))),
+                          row.wanted ? ExactDigits(*row.wanted) : "",
+                          CsvCell(JoinSites(row.sites)),
+                          ExactDigits(row.realised_total),
                           std::to_string(row.items),
                           std::to_string(row.left_out),
-                          Exact(row.Coverage()),
+                          ExactDigits(row.Coverage()),
                           difference ? std::to_string(difference->n) : ""};
       std::string line;
       for (const std::string& cell : cells) line += (line.empty() ? "" : ",") + cell;

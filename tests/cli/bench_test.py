@@ -51,6 +51,22 @@ class Bench(Case):
         self.assertIsNone(row["decode_tokens_per_second"])
         self.assertEqual(row["decode_ms_repeats"], [])
 
+    def test_score(self):
+        (row,) = self.json(*QUICK, "--prompt", "64", "--batch", "3", "--score", "--reduce",
+                           "utrc@20%", "--json")["rows"]
+        self.assertEqual((row["score"], row["decode"], row["decode_ms"]), (True, 0, None))
+        self.assertGreater(row["prefill_ms"], 0)
+
+    def test_all_gpus(self):
+        """Without a GPU the error is that of one, word for word."""
+        one = run(*QUICK, "--prompt", "16", "--device", "cuda", "--json")
+        every = run(*QUICK, "--prompt", "16", "--device", "cuda:all", "--json")
+        self.assertEqual(every.returncode, one.returncode, every.stderr)
+        if one.returncode != 0:
+            self.assertEqual(every.stderr, one.stderr)
+        self.fails(2, "generate", "--model", SMALL, "--prompt", "a", "--device", "cuda:all",
+                   names=["cuda:all", "one device"])
+
     def test_table_and_page(self):
         page = self.folder / "new" / "page.html"
         table = self.folder / "table.txt"

@@ -68,3 +68,61 @@ class Reproduce(Case):
         self.fails(2, "reproduce", "table1", *DATA, names=["--models", "--model"])
         self.fails(3, "reproduce", "table1", "--model", SMALL, "--data", self.folder,
                    names=["tables.json"])
+
+
+FIGURES = ("reproduce", "figures", "--threads", "2", "--prompt", "64", "--batch", "2", "--decode",
+           "2", "--memory-batch", "3", "--repeats", "1", *DATA)
+
+
+class Figures(Case):
+    def test_files_and_resume(self):
+        out = self.folder / "out"
+        page = self.folder / "page.html"
+        done = run(*FIGURES, "--model", SMALL, "--output", out, "--html", page)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("measured 1 model", done.stderr)
+        for text in ("pith-13m-mamba1", "utrc@30%", "× dense", "peak MiB", "tokens/s"):
+            self.assertIn(text, done.stdout)
+        found = json.loads((out / "figures.json").read_text())
+        self.assertEqual((found["format"], found["run"]["memory_batch"]), ("pith figures 1", 3))
+        (model,) = found["models"]
+        rows = model["rows"]
+        self.assertEqual([r["wanted"] for r in rows], [0, 0.1, 0.2, 0.3])
+        self.assertEqual((rows[0]["throughput_ratio"], rows[0]["memory_ratio"]), (1, 1))
+        for row in rows:
+            self.assertIsNone(row["paper_throughput_ratio"])  # the paper has no such model
+            self.assertGreater(row["throughput_ratio"], 0)
+            plan = self.json("plan", "--model", SMALL, "--length", "64", "--reduce", row["reduce"],
+                             "--json")
+            self.assertAlmostEqual(row["realised"], plan["realised"])
+        self.assertEqual((out / "figures.csv").read_text().count("\n"), 5)
+        html = page.read_text()
+        self.assertEqual(html.count('<svg class="plot"'), 2)
+        self.assertIn("none for pith-13m-mamba1", html)
+
+        again = run(*FIGURES, "--model", SMALL, "--output", out)
+        self.assertEqual(again.stdout, done.stdout)
+        self.assertIn("measured 0 models", again.stderr)
+        self.fails(2, *FIGURES, "--model", SMALL, "--output", out, "--dtype", "bf16",
+                   names=["figures.json: dtype", "--fresh"])
+        (out / "figures.json").write_text("{")
+        self.fails(3, *FIGURES, "--model", SMALL, "--output", out, names=["figures.json"])
+
+    def test_dry_run(self):
+        plans = self.json(*FIGURES, "--dry-run", "--json", "--output", self.folder)["plans"]
+        self.assertEqual([p["model"] for p in plans],
+                         ["mamba2-1.3b", "mamba2-2.7b", "mamba-1.4b", "mamba-2.8b"])
+        self.assertEqual(plans[0]["tokens"], 4 * (2 * 3 * 64 + 2 * 2 * (64 + 2)))
+        (plan,) = self.json(*FIGURES, "--shapes", "mamba-130m", "--dry-run", "--json")["plans"]
+        self.assertEqual((plan["model"], plan["done"]), ("mamba-130m", False))
+        self.assertEqual(list(self.folder.iterdir()), [])
+
+    def test_refused(self):
+        self.fails(2, "reproduce", "figures", "table1", *DATA, names=["figures alone"])
+        self.fails(2, "reproduce", "figures", "--models", self.folder, *DATA, names=["--shapes"])
+        self.fails(2, "reproduce", "table1", "--shapes", "mamba-130m", *DATA, names=["--shapes"])
+        self.fails(2, "reproduce", "figures", "--shapes", "mamba-131m", *DATA,
+                   names=["mamba-131m", "mamba-130m"])
+        self.fails(2, "reproduce", "figures", "--methods", "utcr", *DATA, names=["utcr"])
+        self.fails(2, *FIGURES, "--model", SMALL, "--model", SMALL, names=["twice"])
+        self.fails(3, *FIGURES, "--model", self.folder, names=["config.json"])

@@ -37,13 +37,12 @@ std::filesystem::path Tokenizer(const std::filesystem::path& directory,
   return data / "tokenizer/gpt-neox-20b.tokenizer.json.xz";
 }
 
-// The directory's own name, whatever the path to it looks like.
-std::string NameOf(const std::filesystem::path& directory) {
+}  // namespace
+
+std::string DirectoryName(const std::filesystem::path& directory) {
   const std::filesystem::path path = std::filesystem::absolute(directory).lexically_normal();
   return (path.has_filename() ? path : path.parent_path()).filename().string();
 }
-
-}  // namespace
 
 std::string MissingModel::Describe() const {
   std::string places;
@@ -85,7 +84,7 @@ ReproduceModels OpenModels(const std::vector<std::string>& tables,
                            const std::vector<std::string>& directories) {
   ReproduceModels out;
   for (const std::string& directory : directories) {
-    ReproduceModel model{.name = NameOf(directory), .directory = directory, .tokenizer = {}};
+    ReproduceModel model{.name = DirectoryName(directory), .directory = directory, .tokenizer = {}};
     Require(std::ranges::find(out.found, model.name, &ReproduceModel::name) == out.found.end(),
             ErrorCode::kInvalidArgument, "--model: got two directories of the name ", model.name,
             ", expected names that differ");

@@ -11,6 +11,9 @@
 
 namespace pith {
 
+// The directory's own name, whatever the path to it looks like.
+std::string DirectoryName(const std::filesystem::path& directory);
+
 struct ReproduceModel {
   std::string name;  // the paper's name, or the directory's
   std::filesystem::path directory;
