@@ -51,6 +51,7 @@ OrderedJson Fingerprint(const Engine& engine, const EngineOptions& engine_option
   out["tokenizer"] = FileMark(tokenizer.empty() ? model / "tokenizer.json" : tokenizer);
   out["device"] = engine_options.device;
   out["dtype"] = engine_options.dtype;
+  if (engine_options.state_dtype != "f32") out["state_dtype"] = engine_options.state_dtype;
   out["ssd_chunk"] = engine_options.ssd_chunk;
   out["scoring"] = ScoringModeName(mode);
   out["bos"] = task.bos;

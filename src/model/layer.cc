@@ -1,5 +1,7 @@
 #include "model/layer.h"
 
+#include <utility>
+
 #include "core/error.h"
 
 namespace pith {
@@ -75,9 +77,11 @@ void Layer::Forward(const LayerContext& context, const LayerRows& rows, const La
   const MatView<float> normed = ws.normed.Rows(0, rows.rows);
   const bool compact = !ws.compact.empty();
   PITH_CHECK(!compact || (add && TakesCompact(context)));
+  ws.x_squares = std::exchange(ws.added, {});
+  const bool apart = add && !compact && ws.x_squares.empty();
   Mix(context, rows, states,
-      add && !compact ? norm_.Args(x, ws.h.Rows(0, rows.rows), x, normed)
-                      : norm_.Args(x, {}, compact ? x : MatView<float>(), normed));
+      apart ? norm_.Args(x, ws.h.Rows(0, rows.rows), x, normed)
+            : norm_.Args(x, {}, compact ? x : MatView<float>(), normed));
 }
 
 FarWritten Layer::WriteFar(const LayerContext& context, MatView<const float> stream,
