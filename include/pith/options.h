@@ -21,6 +21,10 @@ struct EngineOptions {
   // "f32": f32 activations on weights as stored, the precision of record. "bf16" and, not on the
   // CPU, "f16": both rounded to it in matrix products, f32 sums.
   std::string dtype = "f32";
+  // "f32", or "bf16" or "f16": what Mamba-2's states are held as between the pieces of a prompt and
+  // between steps. The latter two on a GPU, with a 16-bit dtype: half of the states' memory, and of
+  // what a step moves of it, for a rounding a piece and step. Not under skim.
+  std::string state_dtype = "f32";
   int threads = 0;  // 0: all processors that this process may use
   // Rows in flight in prefill, which bounds the scratch memory. 0: 1024 on the CPU, 16384 on a GPU.
   int64_t rows_per_chunk = 0;

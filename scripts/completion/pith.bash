@@ -39,6 +39,7 @@ _pith() {
   COMPREPLY=()
   case "$before" in
     --device) COMPREPLY=($(compgen -W "cpu reference cuda" -- "$word")) ;;
+    --state-dtype) COMPREPLY=($(compgen -W "f32 bf16 f16" -- "$word")) ;;
     --dtype) COMPREPLY=($(compgen -W "f32 bf16" -- "$word")) ;;
     --flops) COMPREPLY=($(compgen -W "blocks full" -- "$word")) ;;
     --reduce)

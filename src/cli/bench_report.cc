@@ -196,6 +196,7 @@ OrderedJson BenchJson(const BenchSubject& subject, const BenchReport& report) {
           {"processors", std::thread::hardware_concurrency()},
           {"device", subject.engine.device},
           {"dtype", subject.engine.dtype},
+          {"state_dtype", subject.engine.state_dtype},
           {"threads", report.threads},
           {"model", text(subject.model)},
           {"shape", text(subject.shape)},
@@ -216,9 +217,12 @@ std::string BenchText(const BenchSubject& subject, const BenchReport& report) {
                           : StrCat(subject.shape, " (random weights, ", subject.weights, ")"));
   fields.Add(
       "", StrCat(subject.info.description, ", ", Grouped(subject.info.parameters), " parameters"));
-  fields.Add("device",
-             StrCat(subject.engine.device, ", ", subject.engine.dtype, ", ", report.threads,
-                    report.threads == 1 ? " thread" : " threads", "; ", Processor()));
+  fields.Add("device", StrCat(subject.engine.device, ", ", subject.engine.dtype,
+                              subject.engine.state_dtype == "f32"
+                                  ? ""
+                                  : StrCat(", states ", subject.engine.state_dtype),
+                              ", ", report.threads, report.threads == 1 ? " thread" : " threads",
+                              "; ", Processor()));
   fields.Add("measured", RooflineText(report));
   if (report.rows.empty()) return fields.ToString();
   return StrCat(fields.ToString(), "\n", TextOf(RowTable(report)));

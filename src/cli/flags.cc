@@ -62,6 +62,12 @@ void DeclareEngine(CLI::App& verb, EngineOptions& engine, bool all) {
       ->type_name("")
       ->capture_default_str()
       ->group("Model");
+  verb.add_option("--state-dtype", engine.state_dtype,
+                  "What states are held as; bf16 and f16 on a GPU only")
+      ->check(OneOf({"f32", "bf16", "f16"}))
+      ->type_name("")
+      ->capture_default_str()
+      ->group("Model");
   verb.add_option("--threads", engine.threads, "Threads; 0: all processors")
       ->check(CLI::Range(0, 1024))
       ->type_name("N")

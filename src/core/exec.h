@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <span>
 
+#include "core/dtype.h"
+
 namespace pith {
 
 class Backend;  // ops/backend.h
@@ -31,6 +33,7 @@ struct Exec {
   Queue queue = {};
   int threads = 1;
   Precision precision = Precision::kF32;
+  DType state = DType::kF32;  // what state space states are held as between passes
 };
 
 // Rows [begin, begin + count) of a packed matrix that belong to one sequence, in order. Operators
@@ -41,11 +44,13 @@ struct Segment {
   int64_t count = 0;
 };
 
-// Where the states of some segments lie: in slots of one allocation, `stride` floats apart.
+// Where the states of some segments lie: in slots of one allocation, `stride` floats apart. Numbers
+// of 16 bits lie two in the room of a float.
 struct StateSlots {
   float* base = nullptr;  // slot 0, in the backend's memory
   int64_t stride = 0;
   std::span<const int32_t> slots;  // one per segment
+  DType type = DType::kF32;        // of the numbers; another one only where an operator says so
 
   size_t size() const { return slots.size(); }
   float* operator[](size_t segment) const { return base + slots[segment] * stride; }

@@ -75,6 +75,11 @@ Exec MakeExec(const EngineOptions& options) {
       {{"f32", Precision::kF32}, {"bf16", Precision::kBF16}, {"f16", Precision::kF16}});
   Require(exec.precision != Precision::kF16 || device.device != Device::kCpu,
           ErrorCode::kUnsupported, "dtype: got f16, expected f32 or bf16 on the device cpu");
+  exec.state = Choose<DType>("state-dtype", options.state_dtype,
+                             {{"f32", DType::kF32}, {"bf16", DType::kBF16}, {"f16", DType::kF16}});
+  Require(exec.state == DType::kF32 || device.device == Device::kCuda, ErrorCode::kUnsupported,
+          "state-dtype: got ", options.state_dtype, ", expected f32 on the device ",
+          options.device);
   exec.threads = options.threads > 0
                      ? options.threads
                      : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));

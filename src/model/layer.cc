@@ -1,5 +1,7 @@
 #include "model/layer.h"
 
+#include <utility>
+
 #include "core/error.h"
 
 namespace pith {
@@ -75,12 +77,14 @@ void Layer::Forward(const LayerContext& context, const LayerRows& rows, const La
   const MatView<float> normed = ws.normed.Rows(0, rows.rows);
   const bool compact = !ws.compact.empty();
   PITH_CHECK(!compact || (add && TakesCompact(context)));
+  ws.x_squares = std::exchange(ws.added, {});
   PITH_CHECK(add || context.sum.empty());
   ws.importance_made = false;
+  const bool apart = add && !compact && ws.x_squares.empty();
   const MatView<float> sum = context.sum.empty() ? x : context.sum;
   Mix(context, rows, states,
-      add && !compact ? norm_.Args(x, ws.h.Rows(0, rows.rows), sum, normed)
-                      : norm_.Args(x, {}, compact ? sum : MatView<float>(), normed));
+      apart ? norm_.Args(x, ws.h.Rows(0, rows.rows), sum, normed)
+            : norm_.Args(x, {}, compact ? sum : MatView<float>(), normed));
 }
 
 FarWritten Layer::WriteFar(const LayerContext& context, MatView<const float> stream,

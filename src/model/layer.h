@@ -60,10 +60,11 @@ struct LayerContext {
   Workspace& ws;
 };
 
-// What one sequence leaves behind in a layer, in floats.
+// What one sequence leaves behind in a layer, in numbers.
 struct StateSize {
-  int64_t fixed = 0;      // whatever was read
+  int64_t fixed = 0;      // whatever was read, in f32
   int64_t per_token = 0;  // and this much for each token (attention; no kind yet)
+  int64_t half = 0;       // behind the fixed ones and even: those of 16 bits, as Exec::state says
 };
 
 // Where the states of one layer lie in a pool: slot 0's, and the distance to the next slot's.
@@ -73,8 +74,8 @@ struct LayerStates {
 
   float* Slot(int32_t slot) const { return base + slot * stride; }
   // The part of the layer's state that begins `offset` floats in.
-  StateSlots Part(int64_t offset, std::span<const int32_t> slots) const {
-    return {.base = base + offset, .stride = stride, .slots = slots};
+  StateSlots Part(int64_t offset, std::span<const int32_t> slots, DType type = DType::kF32) const {
+    return {.base = base + offset, .stride = stride, .slots = slots, .type = type};
   }
 };
 
@@ -179,6 +180,9 @@ class Layer {
 
   // Whether Forward reads LayerRows::positions.
   virtual bool reads_positions() const { return false; }
+
+  // Whether the layer's states can have exec.state, which is not f32.
+  virtual bool TakesHalfStates(const Exec& /*exec*/) const { return false; }
 
   virtual LayerWork work() const = 0;
   virtual StateSize state_size() const = 0;

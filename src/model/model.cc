@@ -35,9 +35,13 @@ Model::Model(const Exec& exec, ModelConfig config, TensorSource& tensors)
     LayerBuilder build(exec, config_, tensors, keys, weight_bytes_,
                        StrCat("backbone.layers.", l, "."));
     layers_.push_back(MakeLayer(config_.layers[l], build));
+    Require(exec.state == DType::kF32 || layers_.back()->TakesHalfStates(exec),
+            ErrorCode::kUnsupported, "state-dtype: got ", Name(exec.state),
+            ", expected f32 for layer ", l,
+            ": only Mamba-2 layers that run as whole mixers on a GPU, in bf16 or f16, take others");
     sizes.push_back(layers_.back()->state_size());
   }
-  state_layout_ = StateLayout(sizes);
+  state_layout_ = StateLayout(sizes, exec.state);
   fingerprint_ = keys.value();
   static std::atomic<int64_t> models = 0;
   serial_ = ++models;

@@ -73,7 +73,7 @@ void LoadState(const Model& model, const std::filesystem::path& path, StatePool&
   corrupt(crc == sum.value(), "checksum does not match: the state file is damaged");
   Require(header.fingerprint == model.fingerprint(), ErrorCode::kInvalidArgument, name,
           ": the state belongs to another model");
-  const int64_t count = model.state_layout().floats();
+  const int64_t count = model.state_layout().values();
   corrupt(
       header.count == count && bytes.size() == sizeof(Header) + count * sizeof(float) + sizeof(crc),
       "state of ", header.count, " values, expected ", count);

@@ -1,16 +1,58 @@
 #include "model/state_pool.h"
 
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "core/dtype.h"
 #include "core/error.h"
 #include "model/model.h"
 
 namespace pith {
 
-StateLayout::StateLayout(std::span<const StateSize> layers) {
+StateLayout::StateLayout(std::span<const StateSize> layers, DType half)
+    : layers_(layers.begin(), layers.end()), half_(half) {
   for (const StateSize& size : layers) {
     PITH_CHECK(size.per_token == 0);  // needs a part that grows
+    PITH_CHECK(size.half % 2 == 0 && (size.half == 0 || half != DType::kF32));
     offsets_.push_back(floats_);
-    floats_ += size.fixed;
+    floats_ += size.fixed + size.half / 2;
+    values_ += size.fixed + size.half;
   }
+}
+
+std::vector<float> StateLayout::Widen(std::vector<float> content) const {
+  if (values_ == floats_) return content;
+  std::vector<float> values;
+  values.reserve(values_);
+  for (size_t l = 0; l < layers_.size(); ++l) {
+    const float* const from = content.data() + offsets_[l];
+    values.insert(values.end(), from, from + layers_[l].fixed);
+    std::vector<uint16_t> halves(layers_[l].half);
+    std::memcpy(halves.data(), from + layers_[l].fixed, halves.size() * sizeof(uint16_t));
+    for (const uint16_t bits : halves) {
+      values.push_back(half_ == DType::kBF16 ? ToFloat(BF16{bits}) : ToFloat(F16{bits}));
+    }
+  }
+  return values;
+}
+
+std::vector<float> StateLayout::Round(std::span<const float> values) const {
+  PITH_CHECK(static_cast<int64_t>(values.size()) == values_);
+  std::vector<float> content(floats_);
+  const float* from = values.data();
+  for (size_t l = 0; l < layers_.size(); ++l) {
+    float* const to = content.data() + offsets_[l];
+    std::copy_n(from, layers_[l].fixed, to);
+    from += layers_[l].fixed;
+    std::vector<uint16_t> halves(layers_[l].half);
+    for (uint16_t& bits : halves) {
+      const float value = *from++;
+      bits = half_ == DType::kBF16 ? ToBF16(value).bits : ToF16(value).bits;
+    }
+    std::memcpy(to + layers_[l].fixed, halves.data(), halves.size() * sizeof(uint16_t));
+  }
+  return content;
 }
 
 StatePool::StatePool(const Model& model, const Exec& exec, int64_t slots)
@@ -52,14 +94,14 @@ LayerStates StatePool::layer(int64_t layer) const {
 }
 
 std::vector<float> StatePool::Download(int32_t slot) const {
-  std::vector<float> values(layout_->floats());
-  exec_.backend->Download(exec_.queue, Slot(slot), values.data(), layout_->bytes());
-  return values;
+  std::vector<float> content(layout_->floats());
+  exec_.backend->Download(exec_.queue, Slot(slot), content.data(), layout_->bytes());
+  return layout_->Widen(std::move(content));
 }
 
 void StatePool::Upload(std::span<const float> values, int32_t slot) {
-  PITH_CHECK(static_cast<int64_t>(values.size()) == layout_->floats());
-  exec_.backend->Upload(exec_.queue, values.data(), Slot(slot), layout_->bytes());
+  const std::vector<float> content = layout_->Round(values);
+  exec_.backend->Upload(exec_.queue, content.data(), Slot(slot), layout_->bytes());
 }
 
 }  // namespace pith

@@ -18,14 +18,23 @@ class Model;
 class StateLayout {
  public:
   StateLayout() = default;
-  explicit StateLayout(std::span<const StateSize> layers);
+  // `half`: the type of what the layers keep in 16 bits.
+  explicit StateLayout(std::span<const StateSize> layers, DType half = DType::kBF16);
 
-  int64_t floats() const { return floats_; }  // of a slot
+  int64_t values() const { return values_; }  // numbers in a slot
+  int64_t floats() const { return floats_; }  // that a slot is as large as
   int64_t bytes() const { return floats_ * static_cast<int64_t>(sizeof(float)); }
   int64_t offset(int64_t layer) const { return offsets_[layer]; }
 
+  // A slot's numbers in f32 from its content, and back: what lies in 16 bits is rounded.
+  std::vector<float> Widen(std::vector<float> content) const;
+  std::vector<float> Round(std::span<const float> values) const;
+
  private:
+  std::vector<StateSize> layers_;
   std::vector<int64_t> offsets_;
+  DType half_ = DType::kBF16;
+  int64_t values_ = 0;
   int64_t floats_ = 0;
 };
 
@@ -48,7 +57,7 @@ class StatePool {
 
   LayerStates layer(int64_t layer) const;
 
-  // A slot's floats, layer after layer, in host memory.
+  // A slot's numbers in f32, layer after layer, in host memory.
   std::vector<float> Download(int32_t slot) const;
   void Upload(std::span<const float> values, int32_t slot);
 

@@ -25,7 +25,7 @@ void CheckVector(const VecView<T>& v, int64_t size) {
 // Segments lie within `rows` rows, one state each. They need not cover every row.
 inline void CheckSegments(std::span<const Segment> segments, const StateSlots& states,
                           int64_t rows) {
-  PITH_CHECK(segments.size() == states.size());
+  PITH_CHECK(segments.size() == states.size() && states.type == DType::kF32);
   for (const int32_t slot : states.slots) PITH_CHECK(slot >= 0);
   for (const Segment& segment : segments) {
     PITH_CHECK(segment.begin >= 0 && segment.count >= 0);

@@ -30,7 +30,7 @@ struct SsdArgs {
   VecView<const float> d;  // [n_heads], or [n_heads · head_dim] with d_has_hdim
   bool d_has_hdim = false;
   std::span<const Segment> segments;
-  StateSlots states;  // each [n_heads, d_state, head_dim], f32, updated
+  StateSlots states;  // each [n_heads, d_state, head_dim], updated; f32 but for whole mixers
   MatView<float> y;   // [rows, n_heads · head_dim]; must not overlap the inputs
   // Per segment, the first of its rows (counted from its begin) whose y is wanted: rows of chunks
   // before it may be left unwritten. Empty: all. Changes no bit of what is wanted.

@@ -122,6 +122,11 @@ TEST(Load, RefusesOptionsOutOfRange) {
   constexpr ErrorCode kInvalid = ErrorCode::kInvalidArgument;
   refused(kInvalid, {"device", "'gpu'", "cpu, reference, cuda"}, [](auto& o) { o.device = "gpu"; });
   refused(kInvalid, {"dtype", "'int8'", "f32, bf16"}, [](auto& o) { o.dtype = "int8"; });
+  refused(kInvalid, {"state-dtype", "'f8'", "f32, bf16, f16"},
+          [](auto& o) { o.state_dtype = "f8"; });
+  // Never in f32, and not on the CPU at all.
+  refused(ErrorCode::kUnsupported, {"state-dtype", "got f16, expected f32"},
+          [](auto& o) { o.state_dtype = "f16"; });
   refused(kInvalid, {"threads", "-1"}, [](auto& o) { o.threads = -1; });
   refused(kInvalid, {"threads", "1025"}, [](auto& o) { o.threads = 1025; });
   refused(kInvalid, {"rows-per-chunk", "-1"}, [](auto& o) { o.rows_per_chunk = -1; });

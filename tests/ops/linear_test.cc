@@ -108,6 +108,51 @@ TEST_F(LinearTest, AgreesWithReferenceOnEveryWidth) {
   }
 }
 
+// Rows that begin at whole vectors, as models have them, and wide weights have kernels of their own
+// on some backends: their own columns, more than one piece of the weight a block, sums that blocks
+// share. Each against the reference, and each row against itself in another batch.
+TEST_F(LinearTest, StepsOfModelsShapes) {
+  constexpr int64_t kMost = 40;
+  Exec exec = Tested(2), reference = kReference;
+  exec.precision = reference.precision = Precision::kBF16;
+  for (const auto& [depth, cols] : {std::pair{96, 30},
+                                    {320, 1500},
+                                    {2560, 70},
+                                    {2592, 40},
+                                    {2624, 4300},
+                                    {5120, 90},
+                                    {5184, 20},
+                                    {72, 9000}}) {
+    SCOPED_TRACE(StrCat("in ", depth, ", out ", cols));
+    Random random(static_cast<uint32_t>(depth));
+    const Shared<float> x = random.Vector(kMost * depth), bias = random.Vector(cols);
+    const Weights w(random, DType::kBF16, cols, depth);
+    const Weight prepared = w.On(exec);
+    const auto run = [&](int64_t begin, int64_t count) {
+      Shared<float> out(count * cols + 1, -7.0f);
+      LinearStep(exec, {x.data() + begin * depth, count, depth}, prepared.view(), Vec(bias),
+                 {out.data(), count, cols});
+      exec.backend->Synchronize(exec.queue);
+      EXPECT_EQ(out.back(), -7.0f) << "written outside";
+      out.pop_back();
+      return out;
+    };
+    const Shared<float> alone = run(0, 1), all = run(0, kMost);
+    Shared<float> expected(cols);
+    Linear(reference, {x.data(), 1, depth}, w.On(reference).view(), Vec(bias),
+           {expected.data(), 1, cols});
+    for (int64_t c = 0; c < cols; ++c) {
+      double sum = std::abs(bias[c]);
+      for (int64_t k = 0; k < depth; ++k) sum += std::abs(1.01 * x[k] * w.At(c, k));
+      ASSERT_NEAR(alone[c], expected[c], (depth + 3) * kRounding * sum) << "column " << c;
+    }
+    for (const auto& [begin, count] : {std::pair{0, 1}, {1, 1}, {3, 7}, {9, 13}, {20, 17}}) {
+      const Shared<float> some = run(begin, count);
+      EXPECT_TRUE(SameBits(some.data(), &all[begin * cols], count * cols)) << count << " rows";
+    }
+  }
+}
+
 // Every row of a batch has the bits that it has alone, wherever it stands, at every thread count.
 TEST_F(LinearTest, RowsDoNotDependOnTheirBatch) {
   constexpr int64_t kRows = 300;

@@ -52,6 +52,26 @@ struct Mixer {
     in_proj = Prepare(exec, in, in_rows(), kModel);
     out_proj = Prepare(exec, out, kModel, kInner);
   }
+  // The states become of this type, rounded.
+  void RoundStates(DType type) {
+    state_type = type;
+    halves.resize(states.size());
+    for (size_t i = 0; i < states.size(); ++i) {
+      halves[i] = type == DType::kBF16 ? ToBF16(states[i]).bits : ToF16(states[i]).bits;
+    }
+  }
+  Shared<float> WideStates() const {
+    Shared<float> wide;
+    for (const uint16_t bits : halves) {
+      wide.push_back(state_type == DType::kBF16 ? ToFloat(BF16{bits}) : ToFloat(F16{bits}));
+    }
+    return wide;
+  }
+  // Where slot 0 lies, and the floats from one slot to the next.
+  StateSlots SlotsOf(const std::vector<int32_t>& slots) {
+    if (state_type == DType::kF32) return {states.data(), state_size(), slots};
+    return {reinterpret_cast<float*>(halves.data()), state_size() / 2, slots, state_type};
+  }
   int64_t channels() const { return kInner + 2 * groups * kState; }
   int64_t in_rows() const { return kInner + channels() + kHeads; }
   int64_t conv_size() const { return 3 * channels(); }
@@ -73,7 +93,7 @@ struct Mixer {
                     .a = Vec(a),
                     .d = Vec(d),
                     .segments = segments,
-                    .states = {states.data(), state_size(), slots}},
+                    .states = SlotsOf(slots)},
             .gate = {.norm_weight = Vec(gated), .group = kInner, .norm_before_gate = before},
             .out_proj = out_proj.view()};
   }
@@ -82,6 +102,8 @@ struct Mixer {
   int64_t groups;
   bool before;
   Shared<float> norm, in, out, conv_weight, conv_bias, dt_bias, a, d, gated, conv_states, states;
+  Shared<uint16_t> halves;  // the states, where their type is not f32
+  DType state_type = DType::kF32;
   Weight in_proj, out_proj;
 };
 
@@ -238,48 +260,122 @@ TEST_P(Mamba2MixerTest, WantedRowsHaveTheSameBits) {
 
 // What one mixer leaves for the next one in 16 bits is what it would leave in f32, rounded.
 TEST_P(Mamba2MixerTest, CompactRowsAreAddedByTheNextMixer) {
-  for (const bool step : {false, true}) {
-    const int64_t rows = step ? 3 : 100;
-    const std::vector<Segment> segments =
-        step ? std::vector<Segment>{{0, 1}, {1, 1}, {2, 1}} : std::vector<Segment>{{0, 100}};
-    const std::vector<int32_t> slots =
-        step ? std::vector<int32_t>{0, 1, 2} : std::vector<int32_t>{0};
+  const int64_t rows = 100;
+  const std::vector<Segment> segments = {{0, rows}};
+  const std::vector<int32_t> slots = {0};
+  Mixer mixer(exec_, 1), other(exec_, 1);
+  Shared<float> x = Rows(rows);
+  const Shared<float> plain = Whole(other, {segments, slots}, x);
+  Mamba2MixerArgs args = mixer.Args(segments, slots);
+  Shared<float> normed(x.size()), squares(rows * kHeads), h(x.size());
+  CompactRows compact;
+  args.norm.x = View(x, kModel);
+  args.norm.out = View(normed, kModel);
+  args.h = View(h, kModel);
+  args.squares = View(squares, kHeads);
+  args.compact = &compact;
+  Mamba2Mixer(exec_, args);
+  ASSERT_FALSE(compact.empty());
+  const Shared<float> before = x;
+  Shared<float> next_h(x.size()), next_squares(rows * kHeads);
+  args.add = compact;
+  args.compact = nullptr;
+  args.norm.sum = View(x, kModel);
+  args.h = View(next_h, kModel);
+  args.squares = View(next_squares, kHeads);
+  Mamba2Mixer(exec_, args);
+  exec_.backend->Synchronize(exec_.queue);
+  // ExpandRows and AddRows make the same bits.
+  Shared<float> expanded(x.size());
+  ExpandRows(exec_, compact, View(expanded, kModel));
+  AddRows(exec_, View(expanded, kModel), MatView<const float>(before.data(), rows, kModel),
+          View(expanded, kModel));
+  exec_.backend->Synchronize(exec_.queue);
+  ExpectSameBits(expanded, x);
+  Shared<float> added;
+  for (size_t i = 0; i < x.size(); ++i) added.push_back(x[i] - before[i]);
+  EXPECT_LE(Distance(added, plain), GetParam() == Precision::kBF16 ? 0x1p-8 : 0x1p-11);
+}
+
+// A step that adds its hidden branch itself adds what it would hand out, and the next one, which is
+// told the squares, reads the same rows behind its norm. The sums round to f32: three roundings of
+// numbers below |x| + |h|. The norms' factors may differ by a rounding, which may move any of the
+// two roundings to 16 bits behind them.
+TEST_P(Mamba2MixerTest, AStepMayAddItsBranchItself) {
+  for (const int64_t rows : {1, 3, 4}) {
+    std::vector<Segment> segments;
+    std::vector<int32_t> slots;
+    for (int64_t i = 0; i < rows; ++i) {
+      segments.push_back({i, 1});
+      slots.push_back(static_cast<int32_t>(3 - i));
+    }
     Mixer mixer(exec_, 1), other(exec_, 1);
     Shared<float> x = Rows(rows);
-    const Shared<float> plain = Whole(other, {segments, slots, {}, step}, x);
+    const Shared<float> before = x;
+    const Shared<float> plain = Whole(other, {segments, slots, {}, true}, x);
     Mamba2MixerArgs args = mixer.Args(segments, slots);
     Shared<float> normed(x.size()), squares(rows * kHeads), h(x.size()),
-        proj(rows * mixer.in_rows()), gated(rows * kInner);
-    CompactRows compact;
+        proj(rows * mixer.in_rows()), gated(rows * kInner), row_squares(rows * kMostSquares);
+    RowSquares added;
     args.norm.x = View(x, kModel);
     args.norm.out = View(normed, kModel);
-    args.step = step;
+    args.step = true;
     args.step_proj = View(proj, mixer.in_rows());
-    if (step) args.kept_gated = View(gated, kInner);
+    args.kept_gated = View(gated, kInner);
     args.h = View(h, kModel);
     args.squares = View(squares, kHeads);
-    args.compact = &compact;
-    Mamba2Mixer(exec_, args);
-    ASSERT_FALSE(compact.empty());
-    const Shared<float> before = x;
-    Shared<float> next_h(x.size()), next_squares(rows * kHeads);
-    args.add = compact;
-    args.compact = nullptr;
-    args.norm.sum = View(x, kModel);
-    args.h = View(next_h, kModel);
-    args.squares = View(next_squares, kHeads);
+    args.residual = View(x, kModel);
+    args.row_squares = View(row_squares, kMostSquares);
+    args.added = &added;
     Mamba2Mixer(exec_, args);
     exec_.backend->Synchronize(exec_.queue);
-    // ExpandRows and AddRows make the same bits.
-    Shared<float> expanded(x.size());
-    ExpandRows(exec_, compact, View(expanded, kModel));
-    AddRows(exec_, View(expanded, kModel), MatView<const float>(before.data(), rows, kModel),
-            View(expanded, kModel));
+    if (added.empty()) {
+      ExpectSameBits(h, plain);
+      ExpectSameBits(x, before);
+      continue;
+    }
+    for (size_t i = 0; i < x.size(); ++i) {
+      EXPECT_NEAR(x[i], before[i] + plain[i],
+                  3 * kRounding * (std::abs(before[i]) + std::abs(plain[i])));
+    }
+    const Shared<float> expected = Whole(other, {segments, slots, {}, true}, x);
+    args.x_squares = added;
+    args.added = nullptr;
+    Mamba2Mixer(exec_, args);
     exec_.backend->Synchronize(exec_.queue);
-    ExpectSameBits(expanded, x);
-    Shared<float> added;
-    for (size_t i = 0; i < x.size(); ++i) added.push_back(x[i] - before[i]);
-    EXPECT_LE(Distance(added, plain), GetParam() == Precision::kBF16 ? 0x1p-8 : 0x1p-11);
+    EXPECT_LE(Distance(h, expected), GetParam() == Precision::kBF16 ? 2 * 0x1p-8 : 2 * 0x1p-11);
+  }
+}
+
+// States of 16 bits are rounded where they are stored, and nowhere else: what is stored is the f32
+// state's rounding to the nearest number (half a unit: of bf16 2⁻⁸ of it, of f16 2⁻¹¹, or below its
+// normal numbers 2⁻²⁵), and rows are those of an f32 state with the same numbers. Steps may sum
+// them in another order, which can move any of two roundings to 16 bits.
+TEST_P(Mamba2MixerTest, StatesMayHave16Bits) {
+  const Shared<float> x = Rows(100);
+  for (const DType type : {DType::kBF16, DType::kF16}) {
+    for (const bool step : {false, true}) {
+      const int64_t rows = step ? 1 : 100;
+      const Shared<float> part(x.begin(), x.begin() + rows * kModel);
+      Mixer half(exec_, 2), full(exec_, 2);
+      half.RoundStates(type);
+      full.states = half.WideStates();
+      const Work work{{{0, rows}}, {2}, {}, step};
+      const Shared<float> h = Whole(half, work, part), expected = Whole(full, work, part);
+      if (step) {
+        EXPECT_LE(Distance(h, expected), GetParam() == Precision::kBF16 ? 2 * 0x1p-8 : 2 * 0x1p-11);
+      } else {
+        ExpectSameBits(h, expected);
+      }
+      ExpectSameBits(half.conv_states, full.conv_states);
+      const Shared<float> stored = half.WideStates();
+      for (size_t i = 0; i < stored.size(); ++i) {
+        const double bound = type == DType::kBF16
+                                 ? 0x1p-8 * std::abs(full.states[i])
+                                 : std::max(0x1p-11 * std::abs(full.states[i]), 0x1p-25);
+        ASSERT_NEAR(stored[i], full.states[i], bound) << i;
+      }
+    }
   }
 }
 

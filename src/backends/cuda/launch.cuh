@@ -30,20 +30,38 @@ void Launch(const Exec& exec, void (*kernel)(Parameters...), dim3 grid, dim3 blo
 
 // As Launch, for kernels that call AwaitPrevious before they touch what others wrote: they may
 // begin while the launch before them ends, and bring what no launch writes (weights) meanwhile.
+// Blocks of several launches share a multiprocessor only where they agree on how much of its first
+// level of memory is shared memory: all of them ask for the most. `cluster`: blocks that may write
+// to each other's shared memory, from capability 9.0 on.
 template <class... Parameters, class... Arguments>
-void LaunchEarly(const Exec& exec, void (*kernel)(Parameters...), dim3 grid, dim3 block,
-                 size_t shared, Arguments&&... arguments) {
+void LaunchClusters(const Exec& exec, void (*kernel)(Parameters...), dim3 grid, dim3 block,
+                    size_t shared, unsigned cluster, Arguments&&... arguments) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
-  cudaLaunchAttribute attribute{};
-  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attribute.val.programmaticStreamSerializationAllowed = 1;
+  const auto* const function = reinterpret_cast<const void*>(kernel);
+  PITH_CUDA(cudaFuncSetAttribute(function, cudaFuncAttributePreferredSharedMemoryCarveout,
+                                 cudaSharedmemCarveoutMaxShared));
+  if (shared > 48 * 1024) {
+    PITH_CUDA(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                   static_cast<int>(shared)));
+  }
+  cudaLaunchAttribute attributes[2] = {};
+  attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attributes[0].val.programmaticStreamSerializationAllowed = 1;
+  attributes[1].id = cudaLaunchAttributeClusterDimension;
+  attributes[1].val.clusterDim = {cluster, 1, 1};
+  const unsigned count = cluster > 1 ? 2 : 1;
   const cudaLaunchConfig_t config{.gridDim = grid,
                                   .blockDim = block,
                                   .dynamicSmemBytes = shared,
                                   .stream = StreamOf(exec),
-                                  .attrs = &attribute,
-                                  .numAttrs = GpuOf(exec).properties().major >= 9 ? 1u : 0u};
+                                  .attrs = attributes,
+                                  .numAttrs = GpuOf(exec).properties().major >= 9 ? count : 0u};
   PITH_CUDA(cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...));
+}
+template <class... Parameters, class... Arguments>
+void LaunchEarly(const Exec& exec, void (*kernel)(Parameters...), dim3 grid, dim3 block,
+                 size_t shared, Arguments&&... arguments) {
+  LaunchClusters(exec, kernel, grid, block, shared, 1, std::forward<Arguments>(arguments)...);
 }
 
 // Lets the next launch begin as soon as every block has come here: it is for AwaitPrevious to make

@@ -354,8 +354,8 @@ __device__ void GateRows(const Task<T>& task, const Place& place, Shared<T>& sha
 }
 
 // Where lane l's part of the state lies: channels p and p + 8, states 8 j + 2 (l % 4) and the next.
-template <class Visit>
-__device__ void VisitState(float* state, const Visit& visit) {
+template <class S, class Visit>
+__device__ void VisitState(S* state, const Visit& visit) {
   const int lane = threadIdx.x % 32;
   const int p = threadIdx.x / 32 * kTile + lane / 4;
 #pragma unroll
@@ -377,11 +377,11 @@ __global__ void __launch_bounds__(kThreads, 4) ScanHeads(Task<T> task) {
   const Segment segment = task.segments[blockIdx.y];
   const int64_t slot = task.slots[blockIdx.y];
   float* const past = task.conv_states + slot * task.conv_stride;
-  float* const stored =
-      task.states + slot * task.state_stride + int64_t{head} * kScanState * kScanHead;
   LoadConstants(task, head, shared);
   State state;
-  VisitState(stored, [&](int j, int e, float& v) { state[j][e] = v; });
+  WithState(task, slot, head, [&](const auto* stored) {
+    VisitState(stored, [&](int j, int e, const auto& v) { state[j][e] = static_cast<float>(v); });
+  });
   for (int64_t first = 0; first < segment.count; first += kScanChunk) {
     const int rows = static_cast<int>(min(int64_t{kScanChunk}, segment.count - first));
     const Place place{head, segment.begin, segment.count, first, rows};
@@ -417,7 +417,11 @@ __global__ void __launch_bounds__(kThreads, 4) ScanHeads(Task<T> task) {
       }
     }
   }
-  VisitState(stored, [&](int j, int e, float& v) { v = state[j][e]; });
+  WithState(task, slot, head, [&](auto* stored) {
+    VisitState(stored, [&](int j, int e, auto& v) {
+      v = std::remove_reference_t<decltype(v)>(state[j][e]);
+    });
+  });
   StorePast(task, segment, past, int64_t{head} * kScanHead, kScanHead);
   const int heads = task.heads / task.groups;
   if (head % heads == 0) {
@@ -472,6 +476,7 @@ void Mamba2Scan(const Exec& exec, const Mamba2ScanArgs<T>& args) {
                            .conv_stride = args.conv->states.stride,
                            .states = ssd.states.base,
                            .state_stride = ssd.states.stride,
+                           .state_type = ssd.states.type,
                            .segments = cuda::Place(exec, ssd.segments),
                            .slots = cuda::Place(exec, ssd.states.slots),
                            .dt_bias = ssd.dt_bias.data,

@@ -341,15 +341,16 @@ struct Block {
   // Where the thread's part of the state lies: [states, channels].
   template <class Visit>
   __device__ void VisitState(const Visit& visit) const {
-    float* const stored = task.states + task.slots[blockIdx.y] * task.state_stride +
-                          int64_t{head} * kScanState * kScanHead + warp * 16 + lane / 4;
+    WithState(task, task.slots[blockIdx.y], head, [&](auto* state) {
+      auto* const stored = state + warp * 16 + lane / 4;
 #pragma unroll
-    for (int j = 0; j < 16; ++j) {
+      for (int j = 0; j < 16; ++j) {
 #pragma unroll
-      for (int e = 0; e < 4; ++e) {
-        visit(j, e, stored[(8 * j + lane % 4 * 2 + e % 2) * kScanHead + e / 2 * 8]);
+        for (int e = 0; e < 4; ++e) {
+          visit(j, e, stored[(8 * j + lane % 4 * 2 + e % 2) * kScanHead + e / 2 * 8]);
+        }
       }
-    }
+    });
   }
 
   __device__ void StorePasts() const {
@@ -375,7 +376,7 @@ __global__ void __launch_bounds__(kThreads, 3) ScanHeads(Task<T> task) {
   block.LoadX(0, x);
   block.LoadConstants();
   State state;
-  block.VisitState([&](int j, int e, float& v) { state[j][e] = v; });
+  block.VisitState([&](int j, int e, const auto& v) { state[j][e] = static_cast<float>(v); });
   block.StoreRows(state, shared.state[0]);
   const int64_t count = block.segment.count;
 #pragma unroll 1
@@ -405,7 +406,8 @@ __global__ void __launch_bounds__(kThreads, 3) ScanHeads(Task<T> task) {
     __syncwarp();
     block.template Gate<kKeep>(z);
   }
-  block.VisitState([&](int j, int e, float& v) { v = state[j][e]; });
+  block.VisitState(
+      [&](int j, int e, auto& v) { v = std::remove_reference_t<decltype(v)>(state[j][e]); });
   block.StorePasts();
 }
 

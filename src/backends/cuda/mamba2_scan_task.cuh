@@ -38,7 +38,8 @@ struct Task {
   float* conv_states;
   int64_t conv_stride;
   float* states;
-  int64_t state_stride;
+  int64_t state_stride;  // in floats
+  DType state_type;
   const Segment* segments;
   const int32_t* slots;
   const float* dt_bias;
@@ -57,6 +58,16 @@ struct Task {
   __host__ __device__ int64_t bc_width() const { return int64_t{2} * groups * kScanState; }
   __host__ __device__ int64_t channels() const { return inner() + bc_width(); }
 };
+
+// Calls visit(first number) with the head's state in the slot, as its type's pointer.
+template <class Task, class Visit>
+__device__ void WithState(const Task& task, int64_t slot, int head, const Visit& visit) {
+  float* const state = task.states + slot * task.state_stride;
+  const int64_t first = int64_t{head} * kScanState * kScanHead;
+  if (task.state_type == DType::kF32) return visit(state + first);
+  if (task.state_type == DType::kF16) return visit(reinterpret_cast<__half*>(state) + first);
+  visit(reinterpret_cast<__nv_bfloat16*>(state) + first);
+}
 
 __device__ inline float Exp2(float v) {
   float r;

@@ -5,18 +5,49 @@
 #include "backends/cuda/launch.cuh"
 #include "backends/cuda/mamba2_scan.cuh"
 #include "backends/cuda/mamba2_step.cuh"
+#include "backends/cuda/tensor_core.cuh"
 
 namespace pith::cuda {
 namespace {
 
 constexpr int kThreads = 2 * kScanState;  // half of them convolve a channel of B and one of C
 constexpr int kPast = kScanTaps - 1;
-constexpr int kQuads = kScanHead / 4;         // float4s in a row of the state
-constexpr int kGroups = kThreads / kQuads;    // rows of the state that are read side by side
-constexpr int kDepth = kScanState / kGroups;  // rows that a thread has
+constexpr int kMover = kThreads / 32 - 1;  // the warp that moves B's and C's inputs on
 
-template <class T>
+// A thread's 16 bytes of a row of the state, in S.
+template <class S>
+struct Piece {
+  static constexpr int kCount = 16 / sizeof(S);
+  static constexpr int kLanes = kScanHead / kCount;  // threads that share a row
+  static constexpr int kSide = kThreads / kLanes;    // rows that are read side by side
+  static constexpr int kDepth = kScanState / kSide;  // rows that a thread has
+
+  __device__ static void Widen(const uint4& raw, float (&v)[kCount]) {
+    const uint32_t words[4] = {raw.x, raw.y, raw.z, raw.w};
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      if constexpr (sizeof(S) == 4) {
+        v[i] = __uint_as_float(words[i]);
+      } else {
+        const float2 pair = Unpack<S>(words[i]);
+        v[2 * i] = pair.x;
+        v[2 * i + 1] = pair.y;
+      }
+    }
+  }
+  __device__ static uint4 Round(const float (&v)[kCount]) {
+    if constexpr (sizeof(S) == 4) {
+      return {__float_as_uint(v[0]), __float_as_uint(v[1]), __float_as_uint(v[2]),
+              __float_as_uint(v[3])};
+    } else {
+      return {Pack<S>(v[0], v[1]), Pack<S>(v[2], v[3]), Pack<S>(v[4], v[5]), Pack<S>(v[6], v[7])};
+    }
+  }
+};
+
+template <class T, class S>
 struct Task {
+  using Gated = T;
   const float* proj;
   int64_t stride;
   T* gated;
@@ -25,8 +56,8 @@ struct Task {
   const float* conv_bias;
   float* conv_states;
   int64_t conv_stride;
-  float* states;
-  int64_t state_stride;
+  S* states;
+  int64_t state_stride;  // in S
   const Segment* segments;
   const int32_t* slots;
   const float* dt_bias;
@@ -52,8 +83,8 @@ struct Channel {
   float weight;  // of the new one
   int c;
 
-  template <class T>
-  __device__ Channel(const Task<T>& task, const float* states, int c) : c(c) {
+  template <class Task>
+  __device__ Channel(const Task& task, const float* states, int c) : c(c) {
     sum = task.conv_bias != nullptr ? task.conv_bias[c] : 0;
     const float* const weights = task.conv_weight + int64_t{c} * kScanTaps;
     for (int k = 0; k < kPast; ++k) {
@@ -68,49 +99,65 @@ struct Channel {
 };
 
 // The inputs before the next row.
-template <class T>
-__device__ void Shift(const Task<T>& task, float* states, const float* row, int c) {
+template <class Task>
+__device__ void Shift(const Task& task, float* states, const float* row, int c) {
   for (int k = 0; k + 1 < kPast; ++k) {
     states[int64_t{k} * task.channels() + c] = states[int64_t{k + 1} * task.channels() + c];
   }
   states[int64_t{kPast - 1} * task.channels() + c] = row[task.inner() + c];
 }
 
-// B and C are read by all heads of a group: the last one to have read them moves them on.
-template <class T>
-__device__ void ShiftShared(const Task<T>& task, float* states, const float* row, int group) {
-  __shared__ bool last;
-  const int heads = task.heads / task.groups;
-  unsigned* const ticket = task.tickets + blockIdx.y * task.groups + group;
-  if (threadIdx.x == 0) {
-    __threadfence();
-    last = atomicAdd(ticket, 1u) == heads - 1u;
-    if (last) *ticket = 0;
-  }
-  __syncthreads();
-  if (!last || threadIdx.x >= kScanState) return;
+// B and C are read by all heads of a group: the last one to have read them moves them on. By one
+// warp, whose ticket comes while the block works on its state.
+template <class Task>
+__device__ unsigned TakeTicket(const Task& task, int group) {
+  if (threadIdx.x % 32 != 0) return 0;
   __threadfence();
-  const int b = task.inner() + group * kScanState + threadIdx.x;
-  Shift(task, states, row, b);
-  Shift(task, states, row, b + task.groups * kScanState);
+  return atomicAdd(task.tickets + blockIdx.y * task.groups + group, 1u);
+}
+template <class Task>
+__device__ void ShiftShared(const Task& task, float* states, const float* row, int group,
+                            unsigned ticket) {
+  if (__shfl_sync(~0u, ticket, 0) != task.heads / task.groups - 1u) return;
+  __threadfence();
+  if (threadIdx.x % 32 == 0) task.tickets[blockIdx.y * task.groups + group] = 0;
+#pragma unroll
+  for (int i = threadIdx.x % 32; i < kScanState; i += 32) {
+    const int b = task.inner() + group * kScanState + i;
+    Shift(task, states, row, b);
+    Shift(task, states, row, b + task.groups * kScanState);
+  }
 }
 
-template <class T>
-__device__ void Finish(const Task<T>& task, int64_t at, int head, float y, float z, int p) {
-  __shared__ float parts[2];
-  const float silu = z * Sigmoid(z);
-  const float v = y * silu;
-  const float normed = task.norm_before_gate ? y : v;
-  const float weight = task.norm_weight != nullptr ? task.norm_weight[head * kScanHead + p] : 1.0f;
-  task.gated[at * task.inner() + head * kScanHead + p] = T(v * weight);
-  const float square = WarpSum(normed * normed);
-  if (p % 32 == 0) parts[p / 32] = square;
-  asm volatile("bar.sync 1, 64;" ::: "memory");  // of the 64 threads that are here
-  if (p == 0) task.squares[at * task.heads + head] = parts[0] + parts[1];
-}
+// What a thread multiplies one channel of its head with at the end.
+struct Output {
+  float d;
+  float weight;  // of the gated norm
 
-template <class T>
-__global__ void __launch_bounds__(kThreads) StepHeads(Task<T> task) {
+  template <class Task>
+  __device__ Output(const Task& task, int head, int p)
+      : d(task.d[task.d_has_hdim ? head * kScanHead + p : head]),
+        weight(task.norm_weight != nullptr ? task.norm_weight[head * kScanHead + p] : 1.0f) {}
+
+  // By the first kScanHead threads.
+  template <class Task>
+  __device__ void Finish(const Task& task, int64_t at, int head, float y, float z, int p) const {
+    using T = typename Task::Gated;
+    __shared__ float parts[2];
+    const float silu = z * Sigmoid(z);
+    const float v = y * silu;
+    const float normed = task.norm_before_gate ? y : v;
+    task.gated[at * task.inner() + head * kScanHead + p] = T(v * weight);
+    const float square = WarpSum(normed * normed);
+    if (p % 32 == 0) parts[p / 32] = square;
+    asm volatile("bar.sync 1, 64;" ::: "memory");  // of the 64 threads that are here
+    if (p == 0) task.squares[at * task.heads + head] = parts[0] + parts[1];
+  }
+};
+
+template <class T, class S>
+__global__ void __launch_bounds__(kThreads, 4) StepHeads(Task<T, S> task) {
+  using P = Piece<S>;
   __shared__ float b[kScanState], c[kScanState];
   __shared__ __align__(16) float x[kScanHead];
   __shared__ __align__(16) float sums[kThreads / 32][kScanHead];
@@ -118,60 +165,105 @@ __global__ void __launch_bounds__(kThreads) StepHeads(Task<T> task) {
   const int group = head / (task.heads / task.groups);
   const int64_t at = task.segments[blockIdx.y].begin;
   const int64_t slot = task.slots[blockIdx.y];
-  const int quad = threadIdx.x % kQuads;
-  const int first = threadIdx.x / kQuads;
-  float4* const stored = reinterpret_cast<float4*>(task.states + slot * task.state_stride +
-                                                   int64_t{head} * kScanState * kScanHead) +
-                         quad;
+  const int piece = threadIdx.x % P::kLanes;
+  const int first = threadIdx.x / P::kLanes;
+  uint4* const stored = reinterpret_cast<uint4*>(task.states + slot * task.state_stride +
+                                                 int64_t{head} * kScanState * kScanHead) +
+                        piece;
   LetNextBegin();
   float* const past = task.conv_states + slot * task.conv_stride;
-  float4 state[kDepth];
+  uint4 state[P::kDepth];
 #pragma unroll
-  for (int i = 0; i < kDepth; ++i) state[i] = stored[(first + i * kGroups) * kQuads];
+  for (int i = 0; i < P::kDepth; ++i) state[i] = stored[(first + i * P::kSide) * P::kLanes];
   const bool of_bc = threadIdx.x < kScanState,
              of_x = !of_bc && threadIdx.x < kScanState + kScanHead;
   const int b_channel = task.inner() + group * kScanState + threadIdx.x % kScanState;
-  const int x_channel = head * kScanHead + threadIdx.x % kScanHead;
+  const int p = threadIdx.x % kScanHead;
+  const int x_channel = head * kScanHead + p;
   const Channel first_in(task, past, of_bc ? b_channel : x_channel);
   const Channel in_c(task, past, b_channel + task.groups * kScanState);
+  const Output output(task, head, p);
+  const float dt_bias = task.dt_bias[head], a = task.a[head];
   AwaitPrevious();
   const float* const row = task.proj + at * task.stride;
   const float* const inputs = row + task.inner();
+  const float z = row[x_channel];
+  const float raw = row[task.inner() + task.channels() + head] + dt_bias;
   if (of_bc) {
     b[threadIdx.x] = first_in.Convolve(inputs);
     c[threadIdx.x] = in_c.Convolve(inputs);
   } else if (of_x) {
-    x[threadIdx.x % kScanHead] = first_in.Convolve(inputs);
+    x[p] = first_in.Convolve(inputs);
     Shift(task, past, row, x_channel);
   }
-  const float raw = row[task.inner() + task.channels() + head] + task.dt_bias[head];
   const float dt = Clamp(Softplus(raw), task.dt_min, task.dt_max);
-  const float decay = expf(dt * task.a[head]);
+  const float decay = expf(dt * a);
   __syncthreads();
-  const float4 write = reinterpret_cast<const float4*>(x)[quad];
-  float4 sum{0, 0, 0, 0};
+  unsigned ticket = 0;
+  if (threadIdx.x / 32 == kMover) ticket = TakeTicket(task, group);
+  float sum[P::kCount] = {};
 #pragma unroll
-  for (int i = 0; i < kDepth; ++i) {
-    const int n = first + i * kGroups;
+  for (int i = 0; i < P::kDepth; ++i) {
+    const int n = first + i * P::kSide;
     const float in = dt * b[n];
-    float4& s = state[i];
-    s = {fmaf(decay, s.x, in * write.x), fmaf(decay, s.y, in * write.y),
-         fmaf(decay, s.z, in * write.z), fmaf(decay, s.w, in * write.w)};
-    stored[n * kQuads] = s;
-    sum = {fmaf(c[n], s.x, sum.x), fmaf(c[n], s.y, sum.y), fmaf(c[n], s.z, sum.z),
-           fmaf(c[n], s.w, sum.w)};
+    float s[P::kCount];
+    P::Widen(state[i], s);
+#pragma unroll
+    for (int j = 0; j < P::kCount; ++j) {
+      s[j] = fmaf(decay, s[j], in * x[piece * P::kCount + j]);
+      sum[j] = fmaf(c[n], s[j], sum[j]);
+    }
+    stored[n * P::kLanes] = P::Round(s);
   }
-  for (float* v : {&sum.x, &sum.y, &sum.z, &sum.w}) *v += __shfl_xor_sync(~0u, *v, kQuads);
-  if (threadIdx.x % 32 < kQuads) {
-    reinterpret_cast<float4*>(sums[threadIdx.x / 32])[quad] = sum;
+#pragma unroll
+  for (int j = 0; j < P::kCount; ++j) {
+    for (int offset = 16; offset >= P::kLanes; offset /= 2) {
+      sum[j] += __shfl_xor_sync(~0u, sum[j], offset);
+    }
+    if (threadIdx.x % 32 < P::kLanes) sums[threadIdx.x / 32][piece * P::kCount + j] = sum[j];
   }
   __syncthreads();
-  ShiftShared(task, past, row, group);
+  if (threadIdx.x / 32 == kMover) ShiftShared(task, past, row, group, ticket);
   if (threadIdx.x >= kScanHead) return;
-  const int p = threadIdx.x;
-  float y = task.d[task.d_has_hdim ? head * kScanHead + p : head] * x[p];
+  float y = output.d * x[p];
   for (int w = 0; w < kThreads / 32; ++w) y += sums[w][p];
-  Finish(task, at, head, y, row[head * kScanHead + p], p);
+  output.Finish(task, at, head, y, z, p);
+}
+
+}  // namespace
+
+namespace {
+
+template <class T, class S>
+void Run(const Exec& exec, const Mamba2MixerArgs& args, const float* proj, int64_t stride,
+         T* gated) {
+  const SsdArgs& ssd = args.ssd;
+  const auto segments = static_cast<unsigned>(ssd.segments.size());
+  const Task<T, S> task{
+      .proj = proj,
+      .stride = stride,
+      .gated = gated,
+      .squares = args.squares.data,
+      .conv_weight = args.conv.weight.data,
+      .conv_bias = args.conv.bias.data,
+      .conv_states = args.conv.states.base,
+      .conv_stride = args.conv.states.stride,
+      .states = reinterpret_cast<S*>(ssd.states.base),
+      .state_stride = ssd.states.stride * static_cast<int64_t>(sizeof(float) / sizeof(S)),
+      .segments = Place(exec, ssd.segments),
+      .slots = Place(exec, ssd.states.slots),
+      .dt_bias = ssd.dt_bias.data,
+      .a = ssd.a.data,
+      .d = ssd.d.data,
+      .norm_weight = args.gate.norm_weight.data,
+      .dt_min = ssd.dt_min,
+      .dt_max = ssd.dt_max,
+      .heads = static_cast<int>(ssd.n_heads),
+      .groups = static_cast<int>(ssd.n_groups),
+      .d_has_hdim = ssd.d_has_hdim,
+      .norm_before_gate = args.gate.norm_before_gate,
+      .tickets = GpuOf(exec).tickets(ssd.segments.size() * ssd.n_groups)};
+  LaunchEarly(exec, StepHeads<T, S>, dim3(task.heads, segments), kThreads, 0, task);
 }
 
 }  // namespace
@@ -179,32 +271,14 @@ __global__ void __launch_bounds__(kThreads) StepHeads(Task<T> task) {
 template <class T>
 void Mamba2Step(const Exec& exec, const Mamba2MixerArgs& args, const float* proj, int64_t stride,
                 T* gated) {
-  const SsdArgs& ssd = args.ssd;
-  const auto segments = static_cast<unsigned>(ssd.segments.size());
-  const Task<T> task{.proj = proj,
-                     .stride = stride,
-                     .gated = gated,
-                     .squares = args.squares.data,
-                     .conv_weight = args.conv.weight.data,
-                     .conv_bias = args.conv.bias.data,
-                     .conv_states = args.conv.states.base,
-                     .conv_stride = args.conv.states.stride,
-                     .states = ssd.states.base,
-                     .state_stride = ssd.states.stride,
-                     .segments = Place(exec, ssd.segments),
-                     .slots = Place(exec, ssd.states.slots),
-                     .dt_bias = ssd.dt_bias.data,
-                     .a = ssd.a.data,
-                     .d = ssd.d.data,
-                     .norm_weight = args.gate.norm_weight.data,
-                     .dt_min = ssd.dt_min,
-                     .dt_max = ssd.dt_max,
-                     .heads = static_cast<int>(ssd.n_heads),
-                     .groups = static_cast<int>(ssd.n_groups),
-                     .d_has_hdim = ssd.d_has_hdim,
-                     .norm_before_gate = args.gate.norm_before_gate,
-                     .tickets = GpuOf(exec).tickets(ssd.segments.size() * ssd.n_groups)};
-  LaunchEarly(exec, StepHeads<T>, dim3(task.heads, segments), kThreads, 0, task);
+  switch (args.ssd.states.type) {
+    case DType::kF32:
+      return Run<T, float>(exec, args, proj, stride, gated);
+    case DType::kBF16:
+      return Run<T, __nv_bfloat16>(exec, args, proj, stride, gated);
+    case DType::kF16:
+      return Run<T, __half>(exec, args, proj, stride, gated);
+  }
 }
 
 template void Mamba2Step(const Exec&, const Mamba2MixerArgs&, const float*, int64_t,

@@ -4,12 +4,14 @@
 // operands of the tensor cores: a lane's 16 bytes are eight consecutive columns, and the product
 // does not mind that they stand in other places of the sum than the instruction's names for them,
 // as long as x's columns do too. Each row of x is a column of the product, so its bits do not
-// depend on the others.
+// depend on the others. GPUs with bulk copies take streamed_product.cu in its place, but for
+// weights of other widths.
 #include "backends/cuda/step_product.h"
 
 #include <algorithm>
 
 #include "backends/cuda/launch.cuh"
+#include "backends/cuda/streamed_product.h"
 #include "backends/cuda/tensor_core.cuh"
 
 namespace pith::cuda {
@@ -28,7 +30,7 @@ struct StepTask {
   int w_rows;
   int cols;
   const float* bias;
-  void* out;
+  float* out;
   int64_t out_stride;
 };
 
@@ -74,7 +76,7 @@ struct Sum {
 
 // kWhole: the columns are whole steps, and none need be masked. With one tile of x three blocks of
 // eight warps fit a multiprocessor.
-template <int kTiles, int kWarps, bool kWhole, class T, class X, class Out>
+template <int kTiles, int kWarps, bool kWhole, class T, class X>
 __global__ void __launch_bounds__(32 * kWarps, kTiles == 1 ? 24 / kWarps : 1)
     StepKernel(StepTask task) {
   constexpr int kThreads = 32 * kWarps;
@@ -129,20 +131,20 @@ __global__ void __launch_bounds__(32 * kWarps, kTiles == 1 ? 24 / kWarps : 1)
     if (row >= task.rows || output >= task.w_rows) continue;
     float v = task.bias != nullptr ? task.bias[output] : 0;
     for (int w = 0; w < kWarps; ++w) v += parts[w][row / 8][i % kOutputs][row % 8];
-    static_cast<Out*>(task.out)[row * task.out_stride + output] = Out(v);
+    task.out[row * task.out_stride + output] = v;
   }
 }
 
 constexpr int kMostTiles = 4;
 
-template <int kWarps, bool kWhole, class T, class X, class Out>
+template <int kWarps, bool kWhole, class T, class X>
 auto KernelFor(int64_t rows) {
-  if (rows <= 8) return StepKernel<1, kWarps, kWhole, T, X, Out>;
-  if (rows <= 16) return StepKernel<2, kWarps, kWhole, T, X, Out>;
-  return StepKernel<kMostTiles, kWarps, kWhole, T, X, Out>;
+  if (rows <= 8) return StepKernel<1, kWarps, kWhole, T, X>;
+  if (rows <= 16) return StepKernel<2, kWarps, kWhole, T, X>;
+  return StepKernel<kMostTiles, kWarps, kWhole, T, X>;
 }
 
-template <class T, class X, class Out>
+template <class T, class X>
 void Run(const Exec& exec, const ProductArgs& args) {
   for (int64_t first = 0; first < args.rows; first += 8 * kMostTiles) {
     const int64_t rows = std::min<int64_t>(8 * kMostTiles, args.rows - first);
@@ -153,26 +155,16 @@ void Run(const Exec& exec, const ProductArgs& args) {
                         .w_rows = static_cast<int>(args.w.rows),
                         .cols = static_cast<int>(args.w.cols),
                         .bias = args.bias.data,
-                        .out = static_cast<Out*>(args.out) + first * args.out_stride,
+                        .out = static_cast<float*>(args.out) + first * args.out_stride,
                         .out_stride = args.out_stride};
     // By the weight's shape alone, which fixes the order of every sum.
     const bool wide = args.w.cols > 8 * kAhead * kColumns;
     const bool whole = args.w.cols % kColumns == 0;
-    const auto kernel = wide && whole ? KernelFor<kMostWarps, true, T, X, Out>(rows)
-                        : wide        ? KernelFor<kMostWarps, false, T, X, Out>(rows)
-                        : whole       ? KernelFor<8, true, T, X, Out>(rows)
-                                      : KernelFor<8, false, T, X, Out>(rows);
+    const auto kernel = wide && whole ? KernelFor<kMostWarps, true, T, X>(rows)
+                        : wide        ? KernelFor<kMostWarps, false, T, X>(rows)
+                        : whole       ? KernelFor<8, true, T, X>(rows)
+                                      : KernelFor<8, false, T, X>(rows);
     LaunchEarly(exec, kernel, Blocks(args.w.rows, kOutputs), wide ? 512 : 256, 0, task);
-  }
-}
-
-template <class T>
-void RunFor(const Exec& exec, const ProductArgs& args) {
-  const bool f32 = args.out_type == DType::kF32;
-  if (args.x_f32) {
-    (f32 ? Run<T, float, float> : Run<T, float, T>)(exec, args);
-  } else {
-    (f32 ? Run<T, T, float> : Run<T, T, T>)(exec, args);
   }
 }
 
@@ -183,9 +175,15 @@ bool TakesStepProduct(const WeightView& w) {
 }
 
 void StepProduct(const Exec& exec, const ProductArgs& args) {
-  PITH_CHECK(TakesStepProduct(args.w));
+  PITH_CHECK(TakesStepProduct(args.w) && args.out_type == DType::kF32);
+  if (TakesStreamedProduct(exec, args.w)) return StreamedProduct(exec, {.product = args});
   if (args.rows == 0 || args.w.rows == 0) return;
-  (args.w.dtype == DType::kBF16 ? RunFor<__nv_bfloat16> : RunFor<__half>)(exec, args);
+  const bool bf16 = args.w.dtype == DType::kBF16;
+  if (args.x_f32) {
+    (bf16 ? Run<__nv_bfloat16, float> : Run<__half, float>)(exec, args);
+  } else {
+    (bf16 ? Run<__nv_bfloat16, __nv_bfloat16> : Run<__half, __half>)(exec, args);
+  }
 }
 
 }  // namespace pith::cuda

@@ -9,8 +9,7 @@ namespace pith::cuda {
 // Whether StepProduct takes a weight of this shape.
 bool TakesStepProduct(const WeightView& w);
 
-// As Product, with f32 sums in an order that depends on the weight's shape alone. `out_type` is f32
-// or w's dtype.
+// As Product, with f32 sums in an order that depends on the weight's shape alone. out is f32.
 void StepProduct(const Exec& exec, const ProductArgs& args);
 
 }  // namespace pith::cuda

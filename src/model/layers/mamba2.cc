@@ -44,6 +44,7 @@ class Mamba2Layer : public Layer {
   Mamba2Layer(const Mamba2Config& config, LayerBuilder& build)
       : Layer(build),
         config_(config),
+        state_(build.exec().state),
         mixer_(build, config, config.conv_channels(), config.in_proj_rows()) {
     const int64_t heads = config.n_heads;
     dt_bias_ = build.KeyVector("mixer.dt_bias", {heads});
@@ -59,7 +60,17 @@ class Mamba2Layer : public Layer {
 
   LayerWork work() const override { return WorkOf(config_, mixer_.d_model()); }
   StateSize state_size() const override {
-    return {.fixed = mixer_.conv_size() + config_.n_heads * config_.d_state * config_.head_dim};
+    const int64_t size = config_.n_heads * config_.d_state * config_.head_dim;
+    if (state_ == DType::kF32) return {.fixed = mixer_.conv_size() + size};
+    return {.fixed = mixer_.conv_size(), .half = size};
+  }
+  bool TakesHalfStates(const Exec& exec) const override {
+    Workspace none;
+    for (const LayerMode mode : {LayerMode::kPrefill, LayerMode::kStep}) {
+      const LayerContext context{.exec = exec, .mode = mode, .ws = none};
+      if (!TakesMamba2Mixer(exec, Whole(context, {}, {}, {}, {}))) return false;
+    }
+    return (config_.n_heads * config_.d_state * config_.head_dim) % 2 == 0;
   }
 
   int64_t width(Source source) const override {
@@ -129,6 +140,7 @@ class Mamba2Layer : public Layer {
   FarWritten WriteNormedFar(const LayerContext& context, MatView<const float> normed,
                             const FarRegion& region, const Horizon& horizon,
                             const LayerStates& states, int32_t slot) const override {
+    RequireF32State("under skim");
     const Exec& exec = context.exec;
     const int64_t heads = config_.n_heads;
     const MatView<float> dt = Scratch(context, kProj, region.far, heads);
@@ -168,9 +180,15 @@ class Mamba2Layer : public Layer {
   }
 
  private:
+  void RequireF32State(std::string_view where) const {
+    Require(state_ == DType::kF32, ErrorCode::kUnsupported, "state-dtype: got ", Name(state_),
+            ", expected f32 ", where);
+  }
+
   void MixParts(const LayerContext& context, const LayerRows& rows, const LayerStates& states,
                 const AddNormArgs& norm, std::span<const int64_t> wanted_from) const {
     PITH_CHECK(context.ws.compact.empty());
+    RequireF32State("where a layer runs in parts, as with an ssd-chunk that its mixer lacks");
     const int64_t inner = config_.d_inner;
     const MatView<float> proj = Scratch(context, kProj, rows.rows, config_.in_proj_rows() - inner);
     const MatView<float> z = Scratch(context, kGate, rows.wanted_rows(), inner);
@@ -215,6 +233,11 @@ class Mamba2Layer : public Layer {
     args.h = ws.h.Rows(0, rows.wanted_rows());
     if (rows.wanted != nullptr) args.wanted = *rows.wanted;
     if (context.mode == LayerMode::kStep) {
+      ws.row_squares.Resize(context.exec, rows.rows, kMostSquares);
+      args.x_squares = ws.x_squares;
+      args.residual = ws.x.Rows(0, rows.rows);
+      args.row_squares = ws.row_squares.view();
+      args.added = &ws.added;
       args.step_proj = Scratch(context, kProj, rows.rows, config_.in_proj_rows());
       args.kept_gated = Scratch(context, kGated, rows.rows, config_.d_inner);
     } else if (context.observed != nullptr) {
@@ -276,7 +299,7 @@ class Mamba2Layer : public Layer {
             .d = d_.view(),
             .d_has_hdim = config_.d_has_hdim,
             .segments = rows.segments,
-            .states = states.Part(mixer_.conv_size(), rows.slots),
+            .states = states.Part(mixer_.conv_size(), rows.slots, state_),
             .y = {},
             .wanted_from = wanted_from};
   }
@@ -289,6 +312,7 @@ class Mamba2Layer : public Layer {
   }
 
   const Mamba2Config config_;
+  const DType state_;  // of the state space system; the convolution's is f32
   MambaMixer mixer_;
   DeviceVector dt_bias_;            // [n_heads]
   DeviceVector a_;                  // [n_heads]
