@@ -47,6 +47,8 @@ void BestMatches(const Exec& exec, const MatchArgs& args);
 void ApplyPlan(const Exec& exec, const Plan& plan, Branch branch, MatView<float> rows);
 void FarWeights(const Exec& exec, const FarWeightsArgs& args);
 void FarWrite(const Exec& exec, const FarWriteArgs& args);
+bool TakesMamba1Mixer(const Exec& exec, const Mamba1MixerArgs& args);
+void Mamba1Mixer(const Exec& exec, const Mamba1MixerArgs& args);
 bool TakesMamba2Mixer(const Exec& exec, const Mamba2MixerArgs& args);
 void Mamba2Mixer(const Exec& exec, const Mamba2MixerArgs& args);
 

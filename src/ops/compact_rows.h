@@ -1,0 +1,23 @@
+// What one whole mixer leaves for the next one.
+#ifndef PITH_OPS_COMPACT_ROWS_H_
+#define PITH_OPS_COMPACT_ROWS_H_
+
+#include <cstdint>
+
+namespace pith {
+
+// A hidden branch between two layers that both take whole mixers: rows in 16 bits, each still to be
+// multiplied by the factor of the gated norm before it. Only the backend that wrote it reads it.
+struct CompactRows {
+  const void* data = nullptr;      // [rows, d_model]; null: there is none
+  const float* squares = nullptr;  // [rows, parts]; null: the factors are 1
+  int64_t parts = 0;
+  int64_t width = 0;  // factor = 1 / sqrt(Σ squares / width + eps)
+  float eps = 0;
+
+  bool empty() const { return data == nullptr; }
+};
+
+}  // namespace pith
+
+#endif  // PITH_OPS_COMPACT_ROWS_H_
