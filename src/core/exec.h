@@ -31,6 +31,10 @@ struct Exec {
   Queue queue = {};
   int threads = 1;
   Precision precision = Precision::kF32;
+  // Whether products of many rows with a weight that was prepared as WeightUse::kWide read both in
+  // 8 bits (e4m3), each row with a scale of its own. Only where the backend TakesFp8; the precision
+  // is kBF16 then, and holds for all other products.
+  bool fp8 = false;
 };
 
 // Rows [begin, begin + count) of a packed matrix that belong to one sequence, in order. Operators

@@ -67,22 +67,37 @@ struct Piece {
   }
 };
 
+// The GPU's own functions, subnormal numbers being zeros.
 __device__ inline float Exp2(float v) {
   float result;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(v));
   return result;
 }
+__device__ inline float Log2(float v) {
+  float result;
+  asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(v));
+  return result;
+}
+__device__ inline float Reciprocal(float v) {
+  float result;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(v));
+  return result;
+}
 
-// log(1 + eᵛ). The GPU's own logarithm is off by up to 2⁻²¹, whatever it gives, which is too much of
-// a small result: there the series stands, whose next term is below 2⁻²⁶ of it.
+constexpr float kLog2E = 1.44269504f;
+constexpr float kLn2 = 0.693147181f;
+
+// log(1 + eᵛ). The GPU's logarithm is off by up to 2⁻²¹, whatever it gives, which is too much of a
+// small result: there the series stands, whose next term is below 2⁻²⁰ of it.
 __device__ inline float FastSoftplus(float v) {
-  const float e = __expf(v);
-  const float series = e * fmaf(e, fmaf(e, fmaf(e, -0.25f, 0.333333333f), -0.5f), 1.0f);
-  const float sum = e < 0x1p-6f ? series : __logf(1 + e);
+  const float e = Exp2(v * kLog2E);
+  const float series = e * fmaf(e, fmaf(e, 0.333333333f, -0.5f), 1.0f);
+  const float sum = e < 0x1p-6f ? series : kLn2 * Log2(1 + e);
   return v > 20 ? v : sum;
 }
 
-__device__ inline float FastSilu(float v) { return __fdividef(v, 1 + __expf(-v)); }
+// −0 where e⁻ᵛ overflows.
+__device__ inline float FastSilu(float v) { return v * Reciprocal(1 + Exp2(v * -kLog2E)); }
 
 template <class T>
 struct Block {
@@ -111,12 +126,14 @@ struct Block {
   // state as it is, to the bit: decay 1, and −0 · 0 is added.
   __device__ void Prepare(int64_t first, float bias, const Sent<T>& from, Made& made) const {
     const int lane = threadIdx.x % 32;
+    const int left = static_cast<int>(min(segment.count - first, int64_t{kTile}));
+#pragma unroll
     for (int quad = threadIdx.x / 32; quad < kTile / 4; quad += kThreads / 32) {
       float dt[4], in[4];
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         const int r = 4 * quad + i;
-        const bool valid = first + r < segment.count;
+        const bool valid = r < left;
         const float step = FastSoftplus(static_cast<float>(from.dt[r][lane]) + bias);
         dt[i] = valid ? step : 0.0f;
         in[i] = valid ? __fmul_rn(step, static_cast<float>(from.x[r][lane])) : -0.0f;
@@ -204,7 +221,6 @@ __global__ void __launch_bounds__(kThreads, 6) ScanKernel(Task<T> task) {
   const int at = threadIdx.x / kLanes;
   const int64_t place = int64_t{threadIdx.x % kLanes} * kCells * task.inner + block.channel + at;
   float* const state = task.states + task.slots[s] * task.state_stride + place;
-  constexpr float kLog2E = 1.44269504f;
   float cells[kCells], log2_decay[kCells];
 #pragma unroll
   for (int n = 0; n < kCells; ++n) {
