@@ -20,7 +20,8 @@ struct EngineOptions {
   std::string device = "cpu";
   // "f32": f32 activations on weights as stored, the precision of record. "bf16" and, not on the
   // CPU, "f16": both rounded to it in matrix products, f32 sums. "fp8", on GPUs of compute
-  // capability 9.0 alone: "bf16", but that prefill's products with in_proj and out_proj read 8 bits.
+  // capability 9.0 alone: "bf16", but that prefill's products with in_proj and out_proj read 8
+  // bits.
   std::string dtype = "f32";
   int threads = 0;  // 0: all processors that this process may use
   // Rows in flight in prefill, which bounds the scratch memory. 0: 1024 on the CPU, 16384 on a GPU.
