@@ -19,7 +19,9 @@ struct EngineOptions {
   // one that the driver numbers N, from 0. "cuda:all" is several devices: see DevicesOf.
   std::string device = "cpu";
   // "f32": f32 activations on weights as stored, the precision of record. "bf16" and, not on the
-  // CPU, "f16": both rounded to it in matrix products, f32 sums.
+  // CPU, "f16": both rounded to it in matrix products, f32 sums. "fp8", on GPUs of compute
+  // capability 9.0 alone: "bf16", but that prefill's products with in_proj and out_proj read 8
+  // bits.
   std::string dtype = "f32";
   // "f32", or "bf16" or "f16": what Mamba-2's states are held as between the pieces of a prompt and
   // between steps. The latter two on a GPU, with a 16-bit dtype: half of the states' memory, and of

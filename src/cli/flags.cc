@@ -58,7 +58,7 @@ void DeclareEngine(CLI::App& verb, EngineOptions& engine, bool all) {
       ->capture_default_str()
       ->group("Model");
   verb.add_option("--dtype", engine.dtype, "What matrix products read; f32 is the precise one")
-      ->check(OneOf({"f32", "bf16", "f16"}))
+      ->check(OneOf({"f32", "bf16", "f16", "fp8"}))
       ->type_name("")
       ->capture_default_str()
       ->group("Model");

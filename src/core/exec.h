@@ -34,6 +34,10 @@ struct Exec {
   int threads = 1;
   Precision precision = Precision::kF32;
   DType state = DType::kF32;  // what state space states are held as between passes
+  // Whether products of many rows with a weight that was prepared as WeightUse::kWide read both in
+  // 8 bits (e4m3), each row with a scale of its own. Only where the backend TakesFp8; the precision
+  // is kBF16 then, and holds for all other products.
+  bool fp8 = false;
 };
 
 // Rows [begin, begin + count) of a packed matrix that belong to one sequence, in order. Operators

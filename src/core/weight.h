@@ -35,6 +35,9 @@ struct WeightView {
   const void* data = nullptr;   // of the whole matrix
   const void* exact = nullptr;  // where products read rounded values: rows as stored, for Embed
   DType exact_dtype = DType::kF32;
+  // Where products of many rows read 8 bits: the whole matrix in e4m3, and its rows' scales [rows].
+  const void* e4m3 = nullptr;
+  const float* scales = nullptr;
   int64_t panel = 0;  // kPanels: rows a panel
   int64_t first = 0;  // of the whole matrix's rows, the first one in view
   int64_t rows = 0;

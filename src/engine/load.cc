@@ -70,9 +70,15 @@ Exec MakeExec(const EngineOptions& options) {
   const DeviceName device = ParseDevice(options.device);
   // Throws where this build lacks it or this machine has no such GPU.
   Exec exec{.backend = &BackendOf(device.device, device.ordinal)};
-  exec.precision = Choose<Precision>(
-      "dtype", options.dtype,
-      {{"f32", Precision::kF32}, {"bf16", Precision::kBF16}, {"f16", Precision::kF16}});
+  exec.fp8 = options.dtype == "fp8";
+  exec.precision = Choose<Precision>("dtype", options.dtype,
+                                     {{"f32", Precision::kF32},
+                                      {"bf16", Precision::kBF16},
+                                      {"f16", Precision::kF16},
+                                      {"fp8", Precision::kBF16}});
+  Require(!exec.fp8 || exec.backend->TakesFp8(), ErrorCode::kUnsupported,
+          "dtype: got fp8, expected f32 or 16 bits on the device ", options.device,
+          " (fp8 takes an NVIDIA GPU of compute capability 9.0)");
   Require(exec.precision != Precision::kF16 || device.device != Device::kCpu,
           ErrorCode::kUnsupported, "dtype: got f16, expected f32 or bf16 on the device cpu");
   exec.state = Choose<DType>("state-dtype", options.state_dtype,

@@ -31,10 +31,10 @@ Weight LayerBuilder::Matrix(std::string_view name, int64_t rows, int64_t cols, W
   return Prepare(tensors_.Matrix(StrCat(prefix_, name), rows, cols), use);
 }
 
-Weight LayerBuilder::KeyMatrix(std::string_view name, int64_t rows, int64_t cols) {
+Weight LayerBuilder::KeyMatrix(std::string_view name, int64_t rows, int64_t cols, WeightUse use) {
   const StoredMatrix stored = tensors_.Matrix(StrCat(prefix_, name), rows, cols);
   keys_.Add({static_cast<const std::byte*>(stored.data), stored.cols * SizeOf(stored.dtype)});
-  return Prepare(stored, WeightUse::kProduct);
+  return Prepare(stored, use);
 }
 
 std::vector<float> LayerBuilder::Values(std::string_view name, const std::vector<int64_t>& shape) {

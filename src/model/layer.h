@@ -115,7 +115,9 @@ class LayerBuilder {
 
   Weight Matrix(std::string_view name, int64_t rows, int64_t cols,
                 WeightUse use = WeightUse::kProduct);
-  Weight KeyMatrix(std::string_view name, int64_t rows, int64_t cols);  // its first row is the key
+  // Its first row is the key.
+  Weight KeyMatrix(std::string_view name, int64_t rows, int64_t cols,
+                   WeightUse use = WeightUse::kProduct);
   std::vector<float> Values(std::string_view name, const std::vector<int64_t>& shape);
   DeviceVector Vector(std::string_view name, const std::vector<int64_t>& shape);
   DeviceVector KeyVector(std::string_view name, const std::vector<int64_t>& shape);

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "ops/backend.h"
-#include "ops/mamba2_mixer.h"
+#include "ops/compact_rows.h"
 
 namespace pith {
 

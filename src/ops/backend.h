@@ -27,8 +27,8 @@ struct MemoryCount {
 };
 
 // Who reads a prepared matrix: Linear and LinearStep, Embed, or, where the head is tied to the
-// embedding, all of them.
-enum class WeightUse : uint8_t { kProduct, kTable, kBoth };
+// embedding, all of them. kWide is kProduct for a matrix that may be read in 8 bits (Exec::fp8).
+enum class WeightUse : uint8_t { kProduct, kWide, kTable, kBoth };
 
 class Backend;
 
@@ -65,6 +65,8 @@ class Backend {
   virtual ~Backend() = default;
   virtual Device device() const = 0;
   virtual const Kernels& kernels() const = 0;
+  // Whether Exec::fp8 may be set.
+  virtual bool TakesFp8() const { return false; }
 
   // Throws std::bad_alloc, or kUnsupported with the numbers, where the device has no room.
   DeviceBuffer Allocate(int64_t bytes, MemoryUse use);

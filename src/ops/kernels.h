@@ -16,6 +16,7 @@
 #include "ops/fused.h"
 #include "ops/importance.h"
 #include "ops/log_softmax.h"
+#include "ops/mamba1_mixer.h"
 #include "ops/mamba2_mixer.h"
 #include "ops/match.h"
 #include "ops/norm.h"
@@ -63,6 +64,9 @@ struct Kernels {
   void (*linear_add)(const Exec&, const LinearAddArgs&) = nullptr;
   void (*conv_ssd_gate)(const Exec&, const ConvSsdGateArgs&) = nullptr;
   void (*scan_gate)(const Exec&, const ScanGateArgs&) = nullptr;
+  // Of each pair both or neither.
+  bool (*takes_mamba1_mixer)(const Exec&, const Mamba1MixerArgs&) = nullptr;
+  void (*mamba1_mixer)(const Exec&, const Mamba1MixerArgs&) = nullptr;
   // All or none.
   bool (*takes_mamba2_mixer)(const Exec&, const Mamba2MixerArgs&) = nullptr;
   void (*mamba2_mixer)(const Exec&, const Mamba2MixerArgs&) = nullptr;

@@ -11,30 +11,12 @@
 #include "core/tensor.h"
 #include "core/weight.h"
 #include "ops/causal_conv1d.h"
+#include "ops/compact_rows.h"
 #include "ops/importance.h"
 #include "ops/norm.h"
 #include "ops/ssd.h"
 
 namespace pith {
-
-// A hidden branch between two layers that both take whole mixers: rows in 16 bits, each still to be
-// multiplied by the factor of the gated norm before it. Only the backend that wrote it reads it.
-struct CompactRows {
-  const void* data = nullptr;      // [rows, d_model]; null: there is none
-  const float* squares = nullptr;  // [rows, parts]; null: the factors are 1
-  int64_t parts = 0;
-  int64_t width = 0;  // factor = 1 / sqrt(Σ squares / width + eps)
-  float eps = 0;
-
-  bool empty() const { return data == nullptr; }
-  // From a row on.
-  CompactRows From(int64_t row, int64_t d_model) const {
-    CompactRows rest = *this;
-    rest.data = static_cast<const std::byte*>(data) + row * d_model * 2;
-    if (squares != nullptr) rest.squares = squares + row * parts;
-    return rest;
-  }
-};
 
 // Sums of squares of rows, each in some parts: all that an RMSNorm needs beside the rows.
 struct RowSquares {

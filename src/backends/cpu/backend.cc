@@ -18,7 +18,7 @@ class Cpu : public HostBackend {
   Weight Prepare(const Exec& exec, const StoredMatrix& stored, WeightUse use) override {
     if (use == WeightUse::kTable || stored.rows == 0) return {RowsOf(stored), nullptr};
     const bool bf16 = exec.precision == Precision::kBF16;
-    const bool round = bf16 && use == WeightUse::kProduct && stored.dtype != DType::kBF16;
+    const bool round = bf16 && use != WeightUse::kBoth && stored.dtype != DType::kBF16;
     WeightView view = RowsOf(stored);
     if (round) view.dtype = DType::kBF16;
     // oneDNN's products read rows.

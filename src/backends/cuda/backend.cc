@@ -25,6 +25,11 @@ DType ProductType(const Exec& exec, DType stored) {
   return stored;
 }
 
+// What cuBLASLt's products of e4m3 ask of a shape.
+bool TakesE4M3(const Exec& exec, const WeightView& w) {
+  return exec.fp8 && w.dtype == DType::kBF16 && w.rows % 8 == 0 && w.cols % 16 == 0;
+}
+
 }  // namespace
 
 const Kernels& Gpu::kernels() const { return Table(); }
@@ -40,8 +45,8 @@ Weight Gpu::Prepare(const Exec& exec, const StoredMatrix& stored, WeightUse use)
   };
   const bool both = use == WeightUse::kBoth;
   WeightView view = RowsOf(stored);
-  auto storage = std::make_shared<std::array<DeviceBuffer, 2>>();
-  auto& [values, exact] = *storage;
+  auto storage = std::make_shared<std::array<DeviceBuffer, 4>>();
+  auto& [values, exact, e4m3, scales] = *storage;
   DeviceBuffer as_stored = allocate(
       stored.dtype, type == stored.dtype || both ? MemoryUse::kWeights : MemoryUse::kScratch);
   Upload(exec.queue, stored.data, as_stored.data(), stored.bytes());
@@ -59,6 +64,15 @@ Weight Gpu::Prepare(const Exec& exec, const StoredMatrix& stored, WeightUse use)
   }
   view.dtype = type;
   view.data = values.data();
+  if (use == WeightUse::kWide && TakesE4M3(exec, view)) {
+    e4m3 = Allocate(count, MemoryUse::kWeights);
+    scales = Allocate(stored.rows * static_cast<int64_t>(sizeof(float)), MemoryUse::kWeights);
+    view.e4m3 = e4m3.data();
+    view.scales = static_cast<const float*>(scales.data());
+    RoundToE4M3(exec, view.data, type, view.cols, view.rows, view.cols, e4m3.data(),
+                static_cast<float*>(scales.data()));
+    Synchronize(exec.queue);
+  }
   return {view, std::move(storage)};
 }
 

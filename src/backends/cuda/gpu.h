@@ -45,6 +45,7 @@ class Gpu : public Backend {
 
   Device device() const override { return Device::kCuda; }
   const Kernels& kernels() const override;
+  bool TakesFp8() const override { return properties_.major == 9; }
   Weight Prepare(const Exec& exec, const StoredMatrix& stored, WeightUse use) override;
   void Upload(const Queue& queue, const void* host, void* device, int64_t bytes) override;
   void Download(const Queue& queue, const void* device, void* host, int64_t bytes) override;

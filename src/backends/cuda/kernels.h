@@ -50,11 +50,18 @@ void PlanPairs(const Exec& exec, const PairPlanArgs& args);
 void MergePairs(const Exec& exec, const MergePairsArgs& args);
 void FarWeights(const Exec& exec, const FarWeightsArgs& args);
 void FarWrite(const Exec& exec, const FarWriteArgs& args);
+bool TakesMamba1Mixer(const Exec& exec, const Mamba1MixerArgs& args);
+void Mamba1Mixer(const Exec& exec, const Mamba1MixerArgs& args);
 bool TakesMamba2Mixer(const Exec& exec, const Mamba2MixerArgs& args);
 void Mamba2Mixer(const Exec& exec, const Mamba2MixerArgs& args);
 void ExpandRows(const Exec& exec, const CompactRows& rows, MatView<float> out);
 bool TakesFarLayers(const Exec& exec, const FarLayersArgs& args);
 void FarLayers(const Exec& exec, const FarLayersArgs& args);
+
+// 16-bit rows [rows, cols] → e4m3, contiguous, with the scales of the rows: their largest magnitude
+// becomes 448, e4m3's. cols is a multiple of 8, and rows begin at multiples of 16 bytes.
+void RoundToE4M3(const Exec& exec, const void* from, DType type, int64_t stride, int64_t rows,
+                 int64_t cols, void* to, float* scales);
 
 // values [count] of `from` → `to`, which are device memory. Rounds to nearest, ties to even.
 void Convert(cudaStream_t stream, const void* from, DType from_type, void* to, DType to_type,

@@ -3,7 +3,7 @@
 #define PITH_BACKENDS_CUDA_NORM16_CUH_
 
 #include "core/exec.h"
-#include "ops/mamba2_mixer.h"
+#include "ops/compact_rows.h"
 #include "ops/norm.h"
 
 namespace pith::cuda {

@@ -22,6 +22,8 @@ struct ProductArgs {
 };
 
 // One algorithm a weight, without splits of the sum, so that a row's bits depend on that row alone.
+// With exec.fp8, a weight that has e4m3 and a slice of whole eights of it: x is rounded to e4m3
+// too, each row with a scale of its own.
 void Product(const Exec& exec, const ProductArgs& args);
 
 }  // namespace pith::cuda

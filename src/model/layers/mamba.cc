@@ -17,8 +17,10 @@ MambaMixer::MambaMixer(LayerBuilder& build, const MambaConfig& config, int64_t c
 }
 
 void MambaMixer::LoadProjections(LayerBuilder& build) {
-  in_proj_ = build.KeyMatrix("mixer.in_proj.weight", in_proj_rows_, d_model_);
-  out_proj_ = build.KeyMatrix("mixer.out_proj.weight", d_model_, config_.d_inner);
+  // 8-bit products have no biases.
+  const WeightUse use = config_.proj_bias ? WeightUse::kProduct : WeightUse::kWide;
+  in_proj_ = build.KeyMatrix("mixer.in_proj.weight", in_proj_rows_, d_model_, use);
+  out_proj_ = build.KeyMatrix("mixer.out_proj.weight", d_model_, config_.d_inner, use);
   if (!config_.proj_bias) return;
   in_proj_bias_ = build.Vector("mixer.in_proj.bias", {in_proj_rows_});
   out_proj_bias_ = build.Vector("mixer.out_proj.bias", {d_model_});

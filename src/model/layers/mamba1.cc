@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "model/layers/mamba.h"
 #include "model/layers/work.h"
+#include "ops/mamba1_mixer.h"
 #include "ops/norm.h"
 #include "ops/selective_scan.h"
 
@@ -60,10 +61,16 @@ class Mamba1Layer : public Layer {
             .c = Bcdt(ws, config_.dt_rank + config_.d_state)};
   }
   VecView<const float> a() const override { return a_.view(); }
+  bool TakesCompact(const LayerContext& context) const override {
+    return TakesMamba1Mixer(context.exec, Whole(context, {}, {}, {}));
+  }
 
  protected:
   void Mix(const LayerContext& context, const LayerRows& rows, const LayerStates& states,
            const AddNormArgs& norm) const override {
+    const Mamba1MixerArgs whole = Whole(context, rows, states, norm);
+    if (TakesMamba1Mixer(context.exec, whole)) return MixWhole(context, rows, whole);
+    PITH_CHECK(context.ws.compact.empty());
     const int64_t inner = config_.d_inner;
     const MatView<float> z = Scratch(context, kGate, rows.wanted_rows(), inner);
     const MatView<float> proj = Scratch(context, kProj, rows.rows, inner);
@@ -92,6 +99,43 @@ class Mamba1Layer : public Layer {
   }
 
  private:
+  // What a whole mixer is told, but for where its results go.
+  Mamba1MixerArgs Whole(const LayerContext& context, const LayerRows& rows,
+                        const LayerStates& states, const AddNormArgs& norm) const {
+    return {.norm = norm,
+            .add = context.ws.compact,
+            .in_proj = mixer_.in_proj(),
+            .in_bias = mixer_.in_proj_bias(0, config_.in_proj_rows()),
+            .conv = mixer_.Convolution(rows, states),
+            .x_proj = x_proj_.view(),
+            .dt_proj = dt_proj_.view(),
+            .bcdt_norm = config_.bcdt_norm,
+            .scan = Recurrence(rows, states),
+            .step = context.mode == LayerMode::kStep,
+            .out_proj = mixer_.out_proj(),
+            .out_bias = mixer_.out_proj_bias()};
+  }
+
+  void MixWhole(const LayerContext& context, const LayerRows& rows, Mamba1MixerArgs args) const {
+    const int64_t inner = config_.d_inner;
+    args.h = context.ws.h.Rows(0, rows.wanted_rows());
+    if (rows.wanted != nullptr) args.wanted = *rows.wanted;
+    if (args.step) args.step_proj = Scratch(context, kProj, rows.rows, 2 * inner);
+    if (args.step || context.observed) {
+      args.kept_conv = Scratch(context, kConv, rows.rows, inner);
+      args.kept_bcdt = Scratch(context, kBcdt, rows.rows, x_proj_.rows());
+      args.kept_gated = Scratch(context, kGated, rows.wanted_rows(), inner);
+    }
+    if (!args.step && context.observed) {
+      args.kept_dt = Scratch(context, kDelta, rows.rows, inner);
+      args.kept_y = Scratch(context, kScan, rows.rows, inner);
+    }
+    CompactRows compact;
+    if (context.compact) args.compact = &compact;
+    Mamba1Mixer(context.exec, args);
+    context.ws.compact = compact;
+  }
+
   // The columns of x_proj's outputs that begin at `from`: B or C.
   MatView<const float> Bcdt(const Workspace& ws, int64_t from) const {
     return ws.mixer[kBcdt].view().Cols(from, config_.d_state);
@@ -125,18 +169,29 @@ class Mamba1Layer : public Layer {
     }
     const MatView<float> dt = Scratch(context, kDelta, rows.rows, config_.d_inner);
     Project(context, low, dt_proj_.view(), {}, dt);
+    SelectiveScanArgs scan = Recurrence(rows, states);
+    scan.x = x;
+    scan.dt = dt;
+    scan.b = b;
+    scan.c = c;
+    scan.y = y;
+    return scan;
+  }
+
+  // All but x, dt, B, C and y.
+  SelectiveScanArgs Recurrence(const LayerRows& rows, const LayerStates& states) const {
     return {.d_inner = config_.d_inner,
-            .d_state = n,
-            .x = x,
-            .dt = dt,
-            .b = b,
-            .c = c,
+            .d_state = config_.d_state,
+            .x = {},
+            .dt = {},
+            .b = {},
+            .c = {},
             .dt_bias = dt_bias_.view(),
             .a = a_.view(),
             .d = d_.view(),
             .segments = rows.segments,
             .states = states.Part(mixer_.conv_size(), rows.slots),
-            .y = y};
+            .y = {}};
   }
 
   // FalconMamba normalises Δ, B and C, each over its own width, without weights.

@@ -102,6 +102,7 @@ class Mamba2Layer : public Layer {
   }
   std::optional<FarDescription> DescribeFar(const LayerStates& states,
                                             int32_t slot) const override {
+    RequireF32State("under skim");
     const AddNormArgs front = norm().Args({}, {}, {}, {});
     const int64_t outputs = config_.conv_channels() + config_.n_heads;
     return FarDescription{.shape = {.d_model = mixer_.d_model(),
