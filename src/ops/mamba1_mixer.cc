@@ -26,7 +26,7 @@ void Mamba1Mixer(const Exec& exec, const Mamba1MixerArgs& args) {
   CheckSegments(args.scan.segments, args.scan.states, rows);
   CheckMatrix(args.h, args.h.rows, args.out_proj.rows);
   PITH_CHECK(args.h.rows == rows || static_cast<int64_t>(args.wanted.size()) == args.h.rows);
-  PITH_CHECK(args.compact == nullptr || args.h.rows == rows);
+  PITH_CHECK(args.compact == nullptr || (!args.step && args.h.rows == rows));
   PITH_CHECK(args.add.empty() || args.norm.add.empty());
   if (rows == 0) return;
   KernelsFor(exec).mamba1_mixer(exec, args);

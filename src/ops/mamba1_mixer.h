@@ -31,8 +31,9 @@ struct Mamba1MixerArgs {
   VecView<const float> out_bias;
   std::span<const int64_t> wanted;  // on the host; read where h has fewer rows than norm.x
   MatView<float> h;                 // [wanted rows, d_model], or room for `compact`
-  CompactRows* compact = nullptr;   // where given, receives the hidden branch in place of h
-  MatView<float> step_proj;         // [rows, 2 d_inner]: scratch of steps
+  // Where given, receives the hidden branch of prefill's rows in place of h.
+  CompactRows* compact = nullptr;
+  MatView<float> step_proj;  // [rows, 2 d_inner]: scratch of steps
   // What policies read afterwards, or empty. Steps take all but kept_dt and kept_y as scratch.
   MatView<float> kept_conv;   // [rows, d_inner]
   MatView<float> kept_bcdt;   // [rows, dt_rank + 2 d_state] Δ, B, C as x_proj gives them

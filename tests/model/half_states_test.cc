@@ -28,6 +28,8 @@ ModelConfig WholeMixers() {
   layer.d_state = 128;
   layer.n_heads = 2;
   layer.head_dim = 64;
+  layer.n_groups = 1;
+  layer.d_conv = 4;
   layer.chunk_size = 256;
   layer.gated_norm = true;
   layer.gated_norm_group = layer.d_inner;
