@@ -422,13 +422,7 @@ __global__ void __launch_bounds__(kThreads, 4) ScanHeads(Task<T> task) {
       v = std::remove_reference_t<decltype(v)>(state[j][e]);
     });
   });
-  StorePast(task, segment, past, int64_t{head} * kScanHead, kScanHead);
-  const int heads = task.heads / task.groups;
-  if (head % heads == 0) {
-    const int64_t b = task.inner() + int64_t{head / heads} * kScanState;
-    StorePast(task, segment, past, b, kScanState);
-    StorePast(task, segment, past, b + task.bc_width() / 2, kScanState);
-  }
+  StorePasts(task, segment, head, past);
 }
 
 }  // namespace

@@ -352,15 +352,6 @@ struct Block {
       }
     });
   }
-
-  __device__ void StorePasts() const {
-    StorePast(task, segment, past, int64_t{head} * kScanHead, kScanHead);
-    const int heads = task.heads / task.groups;
-    if (head % heads != 0) return;
-    const int64_t b = task.inner() + int64_t{head / heads} * kScanState;
-    StorePast(task, segment, past, b, kScanState);
-    StorePast(task, segment, past, b + task.bc_width() / 2, kScanState);
-  }
 };
 
 // kKeep: kept_conv or kept_y is there.
@@ -408,7 +399,7 @@ __global__ void __launch_bounds__(kThreads, 3) ScanHeads(Task<T> task) {
   }
   block.VisitState(
       [&](int j, int e, auto& v) { v = std::remove_reference_t<decltype(v)>(state[j][e]); });
-  block.StorePasts();
+  StorePasts(task, block.segment, block.head, block.past);
 }
 
 #else

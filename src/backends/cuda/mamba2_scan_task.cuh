@@ -163,6 +163,17 @@ __device__ void StorePast(const Task<T>& task, const Segment& segment, float* pa
   }
 }
 
+// The same for what a head's block read: x of the head and, by the first head of a group, B and C.
+template <class T>
+__device__ void StorePasts(const Task<T>& task, const Segment& segment, int head, float* past) {
+  StorePast(task, segment, past, int64_t{head} * kScanHead, kScanHead);
+  const int heads = task.heads / task.groups;
+  if (head % heads != 0) return;
+  const int64_t b = task.inner() + int64_t{head / heads} * kScanState;
+  StorePast(task, segment, past, b, kScanState);
+  StorePast(task, segment, past, b + task.bc_width() / 2, kScanState);
+}
+
 // bc, steps and cb of all chunks.
 template <class T>
 void Prepare(const Exec& exec, const Task<T>& task, unsigned segments, int64_t longest);
