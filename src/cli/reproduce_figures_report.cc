@@ -112,10 +112,9 @@ std::string Sources(const std::vector<FigureModel>& models, const PaperFigures& 
 
 constexpr const char* kMemoryText =
     "About memory: the published script holds the logits of all positions of the batch, which "
-    "shrink "
-    "with the rows that are left. pith never holds them: texts are read a few at a time and logits "
-    "are computed some rows at a time, so that the dense model's peak is low to begin with and a "
-    "reduction has little to save. Compare bytes there.";
+    "shrink with the rows that are left. pith never holds them: texts are read a few at a time and "
+    "logits are computed some rows at a time. The dense model's peak is low to begin with, and a "
+    "reduction adds the rows of the batch that wait for their plan. Compare bytes there.";
 
 }  // namespace
 
