@@ -28,9 +28,10 @@ std::vector<float> StateLayout::Widen(std::vector<float> content) const {
   for (size_t l = 0; l < layers_.size(); ++l) {
     const float* const from = content.data() + offsets_[l];
     values.insert(values.end(), from, from + layers_[l].fixed);
-    std::vector<uint16_t> halves(layers_[l].half);
-    std::memcpy(halves.data(), from + layers_[l].fixed, halves.size() * sizeof(uint16_t));
-    for (const uint16_t bits : halves) {
+    const auto* const halves = reinterpret_cast<const std::byte*>(from + layers_[l].fixed);
+    for (int64_t i = 0; i < layers_[l].half; ++i) {
+      uint16_t bits;
+      std::memcpy(&bits, halves + i * sizeof bits, sizeof bits);
       values.push_back(half_ == DType::kBF16 ? ToFloat(BF16{bits}) : ToFloat(F16{bits}));
     }
   }
@@ -45,12 +46,12 @@ std::vector<float> StateLayout::Round(std::span<const float> values) const {
     float* const to = content.data() + offsets_[l];
     std::copy_n(from, layers_[l].fixed, to);
     from += layers_[l].fixed;
-    std::vector<uint16_t> halves(layers_[l].half);
-    for (uint16_t& bits : halves) {
+    auto* const halves = reinterpret_cast<std::byte*>(to + layers_[l].fixed);
+    for (int64_t i = 0; i < layers_[l].half; ++i) {
       const float value = *from++;
-      bits = half_ == DType::kBF16 ? ToBF16(value).bits : ToF16(value).bits;
+      const uint16_t bits = half_ == DType::kBF16 ? ToBF16(value).bits : ToF16(value).bits;
+      std::memcpy(halves + i * sizeof bits, &bits, sizeof bits);
     }
-    std::memcpy(to + layers_[l].fixed, halves.data(), halves.size() * sizeof(uint16_t));
   }
   return content;
 }
