@@ -29,19 +29,8 @@ using Candidates = MatchArgs::Candidates;
 __global__ void Normalise(Rows<const float> features, const int32_t* rows, int64_t count,
                           int64_t cols, int64_t depth, float* units) {
   const int64_t i = blockIdx.x;
-  const int64_t width = i < count ? cols : 0;
-  const float* const row = features[i < count ? rows[i] : 0];
-  double square = 0;
-  for (int64_t c = threadIdx.x; c < width; c += kThreads) {
-    const double v = row[c];
-    square += v * v;
-  }
-  square = BlockSum<kThreads>(square);
-  const bool directed = isfinite(square);
-  const double inverse = 1 / fmax(sqrt(square), 1e-12);
-  for (int64_t c = threadIdx.x; c < depth; c += kThreads) {
-    units[i * depth + c] = directed && c < width ? static_cast<float>(row[c] * inverse) : 0.0f;
-  }
+  WriteUnit<kThreads>(features[i < count ? rows[i] : 0], i < count ? cols : 0, depth,
+                      units + i * depth);
 }
 
 // A thread's share of kDepth columns of kTile unit rows: four of each of two rows.

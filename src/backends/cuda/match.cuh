@@ -4,7 +4,7 @@
 
 #include <climits>
 
-#include "backends/cuda/gpu.h"
+#include "backends/cuda/launch.cuh"
 #include "core/tensor.h"
 #include "ops/match.h"
 #include "ops/pair_plan.h"
@@ -21,6 +21,23 @@ __device__ inline void Take(Best& best, const Best& other) {
   if (other.similarity > best.similarity ||
       (other.similarity == best.similarity && other.index < best.index)) {
     best = other;
+  }
+}
+
+// to [depth] = the row of `cols` values over its norm; 0 beyond them, and everywhere for a row that
+// is not finite. By a block of kThreads.
+template <int kThreads, class T>
+__device__ void WriteUnit(const float* row, int64_t cols, int64_t depth, T* to) {
+  double square = 0;
+  for (int64_t c = threadIdx.x; c < cols; c += kThreads) {
+    const double v = row[c];
+    square += v * v;
+  }
+  square = BlockSum<kThreads>(square);
+  const bool directed = isfinite(square);
+  const double inverse = 1 / fmax(sqrt(square), 1e-12);
+  for (int64_t c = threadIdx.x; c < depth; c += kThreads) {
+    to[c] = T(directed && c < cols ? static_cast<float>(row[c] * inverse) : 0.0f);
   }
 }
 

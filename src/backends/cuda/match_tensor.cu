@@ -36,19 +36,8 @@ __global__ void RoundedUnits(Rows<const float> features, PairLists lists, int64_
   const PairTask& task = lists.tasks[blockIdx.y];
   if (blockIdx.x >= task.unprotected()) return;
   const int64_t at = task.sequence.begin + blockIdx.x;
-  const float* const row = features[task.sequence.begin + lists.order[at]];
-  double square = 0;
-  for (int64_t c = threadIdx.x; c < cols; c += kThreads) {
-    const double v = row[c];
-    square += v * v;
-  }
-  square = BlockSum<kThreads>(square);
-  const bool directed = isfinite(square);
-  const double inverse = 1 / fmax(sqrt(square), 1e-12);
-  for (int64_t c = threadIdx.x; c < depth; c += kThreads) {
-    const bool there = directed && c < cols;
-    units[at * depth + c] = __float2half_rn(there ? static_cast<float>(row[c] * inverse) : 0.0f);
-  }
+  WriteUnit<kThreads>(features[task.sequence.begin + lists.order[at]], cols, depth,
+                      units + at * depth);
 }
 
 // Rows of a tile that a block copies: `count` of `rows` are there, the others become 0.
