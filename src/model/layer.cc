@@ -77,10 +77,10 @@ void Layer::Forward(const LayerContext& context, const LayerRows& rows, const La
   const MatView<float> normed = ws.normed.Rows(0, rows.rows);
   const bool compact = !ws.compact.empty();
   PITH_CHECK(!compact || (add && TakesCompact(context)));
-  ws.x_squares = std::exchange(ws.added, {});
+  const bool added = std::exchange(ws.added, false);
+  const bool apart = add && !compact && !added;
   PITH_CHECK(add || context.sum.empty());
   ws.importance_made = false;
-  const bool apart = add && !compact && ws.x_squares.empty();
   const MatView<float> sum = context.sum.empty() ? x : context.sum;
   Mix(context, rows, states,
       apart ? norm_.Args(x, ws.h.Rows(0, rows.rows), sum, normed)

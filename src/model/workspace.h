@@ -21,10 +21,7 @@ struct Workspace {
   CompactRows compact;           // the same where the next layer takes it so; then h holds nothing
   DeviceMat<float> squares;      // what compact points into
   bool importance_made = false;  // by the last layer: LayerContext::importance is filled
-  // In steps, where the last layer has added its hidden branch to x itself: the squares of x's
-  // rows. What the layer before left there is x_squares while a layer runs.
-  RowSquares added, x_squares;
-  DeviceMat<float> row_squares;  // what they point into
+  bool added = false;            // in steps: the last layer has added its hidden branch to x itself
   DeviceMat<float> normed;       // [rows, d_model]
   DeviceMat<float> out;          // [rows, d_model] rows that a caller asked for
   DeviceMat<float> gather;       // [rows, any width] copies of rows that lie apart
@@ -38,7 +35,7 @@ struct Workspace {
   // Room for a chunk of `rows`: x, h, normed and out. What was there is forgotten.
   void Reserve(const Exec& exec, int64_t d_model, int64_t rows) {
     compact = {};
-    added = x_squares = {};
+    added = false;
     for (DeviceMat<float>* m : {&x, &h, &normed, &out}) m->Resize(exec, rows, d_model);
   }
 };

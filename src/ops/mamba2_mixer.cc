@@ -19,11 +19,9 @@ void Mamba2Mixer(const Exec& exec, const Mamba2MixerArgs& args) {
   CheckMatrix(args.squares, rows, args.ssd.n_heads);
   PITH_CHECK(args.h.rows == rows || static_cast<int64_t>(args.wanted.size()) == args.h.rows);
   PITH_CHECK(args.compact == nullptr || (!args.step && args.h.rows == rows));
-  PITH_CHECK(args.step || (args.added == nullptr && args.x_squares.empty()));
-  PITH_CHECK(args.x_squares.empty() || (args.norm.add.empty() && args.add.empty()));
+  PITH_CHECK(args.step || args.added == nullptr);
   if (args.added != nullptr) {
     CheckMatrix(args.residual, rows, args.norm.x.cols);
-    CheckMatrix(args.row_squares, rows, kMostSquares);
     PITH_CHECK(args.residual.data == args.norm.x.data);
   }
   PITH_CHECK(args.add.empty() || args.norm.add.empty());

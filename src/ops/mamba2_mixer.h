@@ -18,17 +18,6 @@
 
 namespace pith {
 
-// Sums of squares of rows, each in some parts: all that an RMSNorm needs beside the rows.
-struct RowSquares {
-  const float* squares = nullptr;  // [rows, parts], `stride` floats apart; null: not known
-  int64_t parts = 0;
-  int64_t stride = 0;
-
-  bool empty() const { return squares == nullptr; }
-};
-
-inline constexpr int64_t kMostSquares = 256;  // parts of RowSquares
-
 struct Mamba2MixerArgs {
   AddNormArgs norm;    // out is scratch
   CompactRows add;     // in place of norm.add
@@ -45,13 +34,10 @@ struct Mamba2MixerArgs {
   MatView<float> squares;           // [rows, n_heads]: room that `compact` may point into
   CompactRows* compact = nullptr;   // where given, receives the hidden branch in place of h; not
                                     // in steps
-  // Steps only. The squares of norm.x's rows, where they are known. With `added`, the hidden branch
-  // may be added to `residual`, which are norm.x's rows, in place of written to h: then `added`
-  // gets their squares, and else stays empty.
-  RowSquares x_squares;
-  MatView<float> residual;     // [rows, d_model]
-  MatView<float> row_squares;  // [rows, kMostSquares]: room that `added` may point into
-  RowSquares* added = nullptr;
+  // Steps only. With `added`, the hidden branch may be added to `residual`, which are norm.x's
+  // rows, in place of written to h; `added` receives whether it was.
+  MatView<float> residual;  // [rows, d_model]
+  bool* added = nullptr;
   MatView<float> step_proj;  // [rows, in_proj.rows]: scratch of steps
   // What policies read afterwards, or empty. Steps take kept_gated as scratch.
   MatView<float> kept_conv;   // [rows, conv_channels]

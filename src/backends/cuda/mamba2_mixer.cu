@@ -81,31 +81,6 @@ void ProjectOut(const Exec& exec, const Mamba2MixerArgs& args, const Between<T>&
   args.compact->data = args.h.data;
 }
 
-// in_proj behind the norm. Where the squares of x's rows are known, both are one launch.
-template <class T>
-void StepIn(const Exec& exec, const Mamba2MixerArgs& args) {
-  ProductArgs product{.x = args.norm.out.data,
-                      .x_stride = args.norm.x.cols,
-                      .rows = args.norm.x.rows,
-                      .w = args.in_proj,
-                      .bias = {},
-                      .out = args.step_proj.data,
-                      .out_stride = args.step_proj.stride,
-                      .out_type = DType::kF32};
-  if (!args.x_squares.empty() && TakesStreamedProduct(exec, args.in_proj)) {
-    product.x = args.norm.x.data;
-    product.x_f32 = true;
-    product.x_stride = args.norm.x.stride;
-    StreamedProduct(exec, {.product = product,
-                           .norm = args.x_squares,
-                           .norm_weight = args.norm.weight,
-                           .norm_eps = args.norm.eps});
-    return;
-  }
-  AddNormRounded(exec, args.norm, args.add, reinterpret_cast<T*>(args.norm.out.data));
-  StepProduct(exec, product);
-}
-
 // out_proj, and where a product can do so the residual addition behind it.
 void StepOut(const Exec& exec, const Mamba2MixerArgs& args) {
   const CompactRows factors = GatedRows(args, args.h.data);
@@ -124,19 +99,24 @@ void StepOut(const Exec& exec, const Mamba2MixerArgs& args) {
   }
   product.out = args.residual.data;
   product.out_stride = args.residual.stride;
-  StreamedProduct(
-      exec,
-      {.product = product, .add = true, .factors = factors, .added_squares = args.row_squares});
-  *args.added = {.squares = args.row_squares.data,
-                 .parts = StreamedParts(exec, args.out_proj),
-                 .stride = args.row_squares.stride};
+  StreamedProduct(exec, {.product = product, .add = true, .factors = factors});
+  *args.added = true;
 }
 
 // One row a sequence. What passes between the launches lies in the caller's scratch, whose place
 // does not change from step to step.
 template <class T>
 void RunStep(const Exec& exec, const Mamba2MixerArgs& args) {
-  StepIn<T>(exec, args);
+  T* const normed = reinterpret_cast<T*>(args.norm.out.data);
+  AddNormRounded(exec, args.norm, args.add, normed);
+  StepProduct(exec, {.x = normed,
+                     .x_stride = args.norm.x.cols,
+                     .rows = args.norm.x.rows,
+                     .w = args.in_proj,
+                     .bias = {},
+                     .out = args.step_proj.data,
+                     .out_stride = args.step_proj.stride,
+                     .out_type = DType::kF32});
   Mamba2Step(exec, args, args.step_proj.data, args.step_proj.stride,
              reinterpret_cast<T*>(args.kept_gated.data));
   StepOut(exec, args);

@@ -27,7 +27,6 @@ __global__ void __launch_bounds__(kThreads, kTiles == 1 ? 2 : 1) StreamKernel(St
   const Stream<T> stream(task, share, dynamic + kBefore<kTiles>, shared.arrived);
   if (warp == kFiller) stream.Begin();
   Held<kTiles, T, X> held(share);
-  held.PrefetchWeight(task, share);
   if (task.split > 1) ArriveAtCluster();
   AwaitPrevious();
   const bool late = task.split > 1 || task.add;
@@ -56,12 +55,17 @@ __global__ void __launch_bounds__(kThreads, kTiles == 1 ? 2 : 1) StreamKernel(St
     }
     rest.Finish(task, share, shared, first);
   }
-  if (late) rest.StoreSquares(task, share);
 #endif
 }
 
 // Blocks that share a sum.
 int SplitOf(const WeightView& w) { return w.cols > kMostColumns ? kMostSplit : 1; }
+
+// Even shares of the weight's rows, each of a block or a cluster.
+int64_t GroupsOf(const Exec& exec, const WeightView& w) {
+  const int64_t blocks = GpuOf(exec).properties().multiProcessorCount / SplitOf(w);
+  return std::min(blocks, (w.rows + kRows - 1) / kRows);
+}
 
 template <class T, class X, int kTiles>
 void RunTiles(const Exec& exec, const StreamTask& task, int64_t groups) {
@@ -74,7 +78,7 @@ void RunTiles(const Exec& exec, const StreamTask& task, int64_t groups) {
 template <class T, class X>
 void Run(const Exec& exec, const StreamedProductArgs& args) {
   const ProductArgs& product = args.product;
-  const int64_t groups = StreamedParts(exec, product.w);
+  const int64_t groups = GroupsOf(exec, product.w);
   for (int64_t first = 0; first < product.rows; first += 8 * kMostTiles) {
     const int64_t rows = std::min<int64_t>(8 * kMostTiles, product.rows - first);
     StreamTask task{.x = static_cast<const X*>(product.x) + first * product.x_stride,
@@ -87,14 +91,8 @@ void Run(const Exec& exec, const StreamedProductArgs& args) {
                     .bias = product.bias.data,
                     .out = static_cast<float*>(product.out) + first * product.out_stride,
                     .out_stride = product.out_stride,
-                    .norm = args.norm,
-                    .norm_weight = args.norm.empty() ? nullptr : args.norm_weight.data,
-                    .norm_eps = args.norm_eps,
                     .add = args.add,
-                    .factors = args.factors,
-                    .added = args.added_squares.empty() ? nullptr : args.added_squares.Row(first),
-                    .added_stride = args.added_squares.stride};
-    if (!args.norm.empty()) task.norm.squares += first * args.norm.stride;
+                    .factors = args.factors};
     if (args.factors.squares != nullptr) task.factors.squares += first * args.factors.parts;
     if (rows <= 8) {
       RunTiles<T, X, 1>(exec, task, groups);
@@ -108,11 +106,6 @@ void Run(const Exec& exec, const StreamedProductArgs& args) {
 
 }  // namespace
 
-int64_t StreamedParts(const Exec& exec, const WeightView& w) {
-  const int64_t blocks = GpuOf(exec).properties().multiProcessorCount / SplitOf(w);
-  return std::min(blocks, (w.rows + kRows - 1) / kRows);
-}
-
 bool TakesStreamedProduct(const Exec& exec, const WeightView& w) {
   const int64_t split = SplitOf(w);
   return GpuOf(exec).properties().major >= 9 && w.dtype != DType::kF32 && w.cols > 0 &&
@@ -123,13 +116,10 @@ void StreamedProduct(const Exec& exec, const StreamedProductArgs& args) {
   const ProductArgs& product = args.product;
   PITH_CHECK(TakesStreamedProduct(exec, product.w) && product.out_type == DType::kF32);
   if (product.rows == 0 || product.w.rows == 0) return;
-  PITH_CHECK(args.added_squares.empty() ||
-             args.added_squares.cols >= StreamedParts(exec, product.w));
   const bool bf16 = product.w.dtype == DType::kBF16;
   if (product.x_f32) {
     (bf16 ? Run<__nv_bfloat16, float> : Run<__half, float>)(exec, args);
   } else {
-    PITH_CHECK(args.norm.empty());
     (bf16 ? Run<__nv_bfloat16, __nv_bfloat16> : Run<__half, __half>)(exec, args);
   }
 }

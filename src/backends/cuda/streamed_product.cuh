@@ -33,13 +33,8 @@ struct StreamTask {
   const float* bias;
   float* out;
   int64_t out_stride;
-  RowSquares norm;
-  const float* norm_weight;
-  float norm_eps;
   bool add;
   CompactRows factors;
-  float* added;  // or null
-  int64_t added_stride;
 };
 
 template <int kTiles>
@@ -69,26 +64,14 @@ __device__ inline uint4 Round8(const float4& a, const float4& b) {
   return {Pack<T>(a.x, a.y), Pack<T>(a.z, a.w), Pack<T>(b.x, b.y), Pack<T>(b.z, b.w)};
 }
 
-__device__ inline float4 Times(const float4& v, float factor, const float4& w) {
-  return {v.x * factor * w.x, v.y * factor * w.y, v.z * factor * w.z, v.w * factor * w.w};
-}
-
 // Eight columns of a row of x, rounded to T.
 template <class T>
-__device__ inline uint4 LoadX(const StreamTask&, const T* x, int, float) {
+__device__ inline uint4 LoadX(const T* x) {
   return *reinterpret_cast<const uint4*>(x);
 }
 template <class T>
-__device__ inline uint4 LoadX(const StreamTask& task, const float* x, int column, float scale) {
-  const float4 a = reinterpret_cast<const float4*>(x)[0];
-  const float4 b = reinterpret_cast<const float4*>(x)[1];
-  if (task.norm.squares == nullptr) return Round8<T>(a, b);
-  float4 v{1, 1, 1, 1}, w{1, 1, 1, 1};
-  if (task.norm_weight != nullptr) {
-    v = reinterpret_cast<const float4*>(task.norm_weight + column)[0];
-    w = reinterpret_cast<const float4*>(task.norm_weight + column)[1];
-  }
-  return Round8<T>(Times(a, scale, v), Times(b, scale, w));
+__device__ inline uint4 LoadX(const float* x) {
+  return Round8<T>(reinterpret_cast<const float4*>(x)[0], reinterpret_cast<const float4*>(x)[1]);
 }
 
 // A block's share of the product: `count` rows of the weight from `begin` on, and its columns.
@@ -112,16 +95,6 @@ struct Share {
 };
 
 #if PITH_HAS_BULK_COPY
-
-// What scales a row under the norm, made by the four lanes that share it.
-__device__ inline float NormScale(const StreamTask& task, int row) {
-  float sum = 0;
-  for (int i = threadIdx.x % 4; i < task.norm.parts; i += 4) {
-    sum += task.norm.squares[row * task.norm.stride + i];
-  }
-  for (const int offset : {1, 2}) sum += __shfl_xor_sync(~0u, sum, offset);
-  return rsqrtf(sum / static_cast<float>(task.cols) + task.norm_eps);
-}
 
 __device__ inline float FactorOf(const CompactRows& rows, int64_t row) {
   if (rows.squares == nullptr) return 1;
@@ -206,25 +179,18 @@ struct Held {
     first = warp * all / kWarps;
     steps = (warp + 1) * all / kWarps - first;
   }
-  // What no launch writes, into the L2.
-  __device__ void PrefetchWeight(const StreamTask& task, const Share& share) const {
-    const int step = threadIdx.x % 32;
-    if (task.norm_weight == nullptr || step >= steps) return;
-    Prefetch(task.norm_weight + share.column() + (first + step) * kColumns);
-  }
   __device__ int column() const { return first * kColumns + threadIdx.x % 4 * 8; }
   __device__ void Load(const StreamTask& task, const Share& share) {
 #pragma unroll
     for (int tile = 0; tile < kTiles; ++tile) {
       const int row = 8 * tile + threadIdx.x % 32 / 4;
       const bool there = row < task.rows;
-      const float scale = task.norm.squares == nullptr ? 1 : NormScale(task, there ? row : 0);
       const X* const from = static_cast<const X*>(task.x) + row * task.x_stride;
 #pragma unroll
       for (int s = 0; s < kSteps; ++s) {
         const int c = share.column() + column() + s * kColumns;
         x[tile][s] = make_uint4(0, 0, 0, 0);
-        if (there && s < steps) x[tile][s] = LoadX<T>(task, from + c, c, scale);
+        if (there && s < steps) x[tile][s] = LoadX<T>(from + c);
       }
     }
   }
@@ -268,7 +234,6 @@ struct Late {
   static constexpr int kRowsAWarp = 8 * kTiles / kWarps;
   static constexpr int kPieces = kLate / 32;
   float before[kRowsAWarp][kPieces];
-  float squares[kRowsAWarp] = {};
 
   // Calls f(i, j, row, at) for the lane's elements of a group with `count` rows of the weight.
   template <class F>
@@ -300,19 +265,7 @@ struct Late {
       if (task.bias != nullptr) v += task.bias[share.begin + first + at];
       if (task.add) v = fmaf(shared.factors[row], v, before[i][j]);
       task.out[row * task.out_stride + share.begin + first + at] = v;
-      squares[i] = fmaf(v, v, squares[i]);
     });
-  }
-  __device__ void StoreSquares(const StreamTask& task, const Share& share) const {
-    if (task.added == nullptr || share.rank != 0) return;
-#pragma unroll
-    for (int i = 0; i < kRowsAWarp; ++i) {
-      const int row = threadIdx.x / 32 + i * kWarps;
-      const float sum = WarpSum(squares[i]);
-      if (row < task.rows && threadIdx.x % 32 == 0) {
-        task.added[row * task.added_stride + share.block] = sum;
-      }
-    }
   }
 };
 

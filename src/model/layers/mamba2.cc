@@ -234,10 +234,7 @@ class Mamba2Layer : public Layer {
     args.h = ws.h.Rows(0, rows.wanted_rows());
     if (rows.wanted != nullptr) args.wanted = *rows.wanted;
     if (context.mode == LayerMode::kStep) {
-      ws.row_squares.Resize(context.exec, rows.rows, kMostSquares);
-      args.x_squares = ws.x_squares;
       args.residual = ws.x.Rows(0, rows.rows);
-      args.row_squares = ws.row_squares.view();
       args.added = &ws.added;
       args.step_proj = Scratch(context, kProj, rows.rows, config_.in_proj_rows());
       args.kept_gated = Scratch(context, kGated, rows.rows, config_.d_inner);
