@@ -92,6 +92,15 @@ TEST(Match, TakesTheLargestInRange) {
   }
 }
 
+// To the bit: a window only narrows which targets are looked at.
+TEST_F(MatchTest, AWindowThatCoversAllChangesNothing) {
+  for (const Exec& exec : ReferenceAndTested({1, 2})) {
+    const Problem problem(17, 301, 70);
+    EXPECT_EQ(problem.Run(exec, {.window = 300}), problem.Run(exec));
+    EXPECT_NE(problem.Run(exec, {.window = 20}), problem.Run(exec));
+  }
+}
+
 // Equal rows tie, whatever tile or panel they fall into, and the first one is taken.
 TEST(Match, TheFirstOfEqualsIsTaken) {
   for (const Exec& exec : ReferenceAndTested({1, 2})) {
