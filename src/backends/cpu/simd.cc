@@ -55,7 +55,7 @@ void ChooseSimd() {
     }
     expected += (expected.empty() ? "" : ", ") + level.name;
   }
-  Throw(ErrorCode::kInvalidArgument, "PITH_SIMD: got '", Printable(wanted), ", expected one of ",
+  Throw(ErrorCode::kInvalidArgument, "PITH_SIMD: got '", Printable(wanted), "', expected one of ",
         expected, ", which this build and processor have");
 }
 
