@@ -46,8 +46,9 @@ HWY_INLINE void ScanVector(Tag d, const SelectiveScanArgs& args, int64_t row, co
   float* cell = block.state + at;
   const float* log2_decay = block.log2_decay + at;
   auto y = kOutput ? hn::Mul(hn::LoadU(d, args.d.data + c), x) : hn::Zero(d);
+  const int64_t d_state = args.d_state;
 #pragma GCC unroll 4
-  for (int64_t n = 0; n < args.d_state; ++n) {
+  for (int64_t n = 0; n < d_state; ++n) {
     const auto decay = FastExp2OfNegative(d, hn::Mul(dt, hn::LoadU(d, log2_decay)));
     const auto in = hn::Mul(dt_x, hn::Set(d, b_row[n]));
     const auto next = hn::MulAdd(decay, hn::LoadU(d, cell), in);
