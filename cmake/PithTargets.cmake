@@ -65,9 +65,11 @@ function(pith_test_main)
   endif()
 endfunction()
 
-# pith_tests(DIR DEPENDS layer... [LINK library...]): one program from tests/DIR/*_test.cc.
+# pith_tests(DIR DEPENDS layer... [LINK library...] [SIMD level...]): one program from
+# tests/DIR/*_test.cc, run at the processor's best SIMD level and at those named; a processor that
+# lacks one of them skips it, and the error that ctest shows says which ones it has.
 function(pith_tests dir)
-  cmake_parse_arguments(ARG "" "" "DEPENDS;LINK" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "DEPENDS;LINK;SIMD" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${dir}/*.cc)
   if(NOT sources)
     return()
@@ -83,4 +85,11 @@ function(pith_tests dir)
     set(device --device ${PITH_TEST_DEVICE})
   endif()
   add_test(NAME ${dir} COMMAND ${dir}_test ${device})
+  if(PITH_CPU AND NOT device)
+    foreach(level ${ARG_SIMD})
+      add_test(NAME ${dir}_${level} COMMAND ${dir}_test)
+      set_tests_properties(${dir}_${level} PROPERTIES ENVIRONMENT PITH_SIMD=${level}
+                           SKIP_REGULAR_EXPRESSION "error: PITH_SIMD: got")
+    endforeach()
+  endif()
 endfunction()

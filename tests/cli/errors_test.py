@@ -66,6 +66,11 @@ class Errors(Case):
         self.fails(2, "eval", "--model", SMALL, "--tasks", "piqua", names=["did you mean 'piqa'?"])
         self.assertNotIn("did you mean", self.fails(2, *generate, "--frobnicate"))
 
+    def test_simd(self):
+        wrong = run("generate", "--model", SMALL, "--prompt", "a", env={**os.environ, "PITH_SIMD": "avx1"})
+        self.assertEqual(wrong.returncode, 2, wrong.stderr)
+        self.assertIn("PITH_SIMD: got 'avx1', expected one of ", wrong.stderr)
+
     def test_byte_order_marks(self):
         mark = b"\xef\xbb\xbf"
         item = json.dumps({"context": "The cat", "continuation": " sat"}).encode()

@@ -12,6 +12,7 @@ namespace {
 
 class Cpu : public HostBackend {
  public:
+  Cpu() { cpu::ChooseSimd(); }
   Device device() const override { return Device::kCpu; }
   const Kernels& kernels() const override { return cpu::Table(); }
 

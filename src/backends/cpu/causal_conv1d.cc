@@ -13,6 +13,7 @@ namespace pith::cpu::HWY_NAMESPACE {
 
 constexpr int64_t kBlockChannels = 256;
 constexpr int64_t kMaxTaps = 8;
+constexpr int64_t kRowsTogether = 4;  // which share what is loaded of the weights
 
 // The inputs before the row that would follow the segment's last, from the old ones and x.
 void ShiftState(const CausalConv1dArgs& args, Segment segment, int64_t c0, int64_t channels,
@@ -26,30 +27,50 @@ void ShiftState(const CausalConv1dArgs& args, Segment segment, int64_t c0, int64
   }
 }
 
+using Weights = float[kMaxTaps][kBlockChannels];
+
+// Rows [t, t + kRows) of the segment.
+template <int kRows>
+void ConvRows(const CausalConv1dArgs& args, Segment segment, const float* state,
+              const Weights& weights, int64_t c0, int64_t channels, int64_t t) {
+  const int64_t past = args.d_conv - 1;
+  const float* in[kRows + kMaxTaps];
+  for (int64_t k = 0; k < kRows + past; ++k) {
+    const int64_t row = t - past + k;
+    in[k] = (row < 0 ? state + (past + row) * args.x.cols : args.x.Row(segment.begin + row)) + c0;
+  }
+  float* const out = args.out.Row(segment.begin + t) + c0;
+  ForVectors(channels, [&](auto d, int64_t i) HWY_ATTR {
+    const auto bias = args.bias.data ? hn::LoadU(d, args.bias.data + c0 + i) : hn::Zero(d);
+    hn::Vec<decltype(d)> sums[kRows];
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) sums[r] = bias;
+    for (int64_t k = 0; k < args.d_conv; ++k) {
+      const auto weight = hn::LoadU(d, weights[k] + i);
+#pragma GCC unroll 4
+      for (int r = 0; r < kRows; ++r) {
+        sums[r] = hn::MulAdd(weight, hn::LoadU(d, in[r + k] + i), sums[r]);
+      }
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) hn::StoreU(Silu(d, sums[r]), d, out + r * args.out.stride + i);
+  });
+}
+
 void ConvBlock(const CausalConv1dArgs& args, Segment segment, int64_t c0, float* state) {
   const int64_t channels = std::min(kBlockChannels, args.x.cols - c0);
-  const int64_t past = args.d_conv - 1;
-  HWY_ALIGN float weights[kMaxTaps][kBlockChannels];
+  HWY_ALIGN Weights weights;
   for (int64_t c = 0; c < channels; ++c) {
     for (int64_t k = 0; k < args.d_conv; ++k) {
       weights[k][c] = args.weight.data[(c0 + c) * args.d_conv + k];
     }
   }
-  for (int64_t t = 0; t < segment.count; ++t) {
-    const float* taps[kMaxTaps];
-    for (int64_t k = 0; k < args.d_conv; ++k) {
-      const int64_t row = t - past + k;
-      taps[k] =
-          (row < 0 ? state + (past + row) * args.x.cols : args.x.Row(segment.begin + row)) + c0;
-    }
-    float* out = args.out.Row(segment.begin + t) + c0;
-    ForVectors(channels, [&](auto d, int64_t i) HWY_ATTR {
-      auto sum = args.bias.data ? hn::LoadU(d, args.bias.data + c0 + i) : hn::Zero(d);
-      for (int64_t k = 0; k < args.d_conv; ++k) {
-        sum = hn::MulAdd(hn::LoadU(d, weights[k] + i), hn::LoadU(d, taps[k] + i), sum);
-      }
-      hn::StoreU(Silu(d, sum), d, out + i);
-    });
+  int64_t t = 0;
+  for (; t + kRowsTogether <= segment.count; t += kRowsTogether) {
+    ConvRows<kRowsTogether>(args, segment, state, weights, c0, channels, t);
+  }
+  for (; t < segment.count; ++t) {
+    ConvRows<1>(args, segment, state, weights, c0, channels, t);
   }
   ShiftState(args, segment, c0, channels, state);
 }

@@ -12,7 +12,7 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
+#include <type_traits>
 
 #include "backends/cpu/math-inl.h"
 #include "core/tensor.h"
@@ -27,16 +27,13 @@ inline constexpr int64_t kTileCols = 2 * kLanes;
 inline constexpr int64_t kDepth = 256;
 inline constexpr int64_t kLeftStride = kDepth + 16;
 
-// store(r, j, sum) for rows r < kRows and vectors j < 2 of left · right. left [kRows, depth] with
-// stride kLeftStride; right [depth, kTileCols] with stride right_stride, readable to its full
-// width.
-template <int kRows, class T, class Store>
-HWY_INLINE void MultiplyTile(const float* HWY_RESTRICT left, const T* HWY_RESTRICT right,
-                             int64_t right_stride, int64_t depth, const Store& store) {
+// sums += left · right. left [kRows, depth] with stride kLeftStride; right [depth, kTileCols] with
+// stride right_stride, readable to its full width.
+template <int kRows, class T>
+HWY_INLINE void AddProducts(const float* HWY_RESTRICT left, const T* HWY_RESTRICT right,
+                            int64_t right_stride, int64_t depth, V (&sums)[kRows][2]) {
   const D d;
-  V sums[kRows][2];
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) sums[r][0] = sums[r][1] = hn::Zero(d);
+#pragma GCC unroll 2
   for (int64_t k = 0; k < depth; ++k) {
     const V right0 = LoadWide(d, right + k * right_stride);
     const V right1 = LoadWide(d, right + k * right_stride + kLanes);
@@ -47,6 +44,17 @@ HWY_INLINE void MultiplyTile(const float* HWY_RESTRICT left, const T* HWY_RESTRI
       sums[r][1] = hn::MulAdd(l, right1, sums[r][1]);
     }
   }
+}
+
+template <int kRows>
+HWY_INLINE void ClearSums(V (&sums)[kRows][2]) {
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) sums[r][0] = sums[r][1] = hn::Zero(D());
+}
+
+// store(r, j, sum) for rows r < kRows and vectors j < 2.
+template <int kRows, class Store>
+HWY_INLINE void StoreSums(const V (&sums)[kRows][2], const Store& store) {
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
     store(r, 0, sums[r][0]);
@@ -56,53 +64,23 @@ HWY_INLINE void MultiplyTile(const float* HWY_RESTRICT left, const T* HWY_RESTRI
 
 constexpr int SmallerTile(int rows) { return rows == 12 ? 8 : rows == 6 ? 4 : rows / 2; }
 
-// The same for any number of rows up to kTileRows.
-template <int kRows = kTileRows, class T, class Store>
-HWY_INLINE void MultiplyRows(int64_t rows, const float* left, const T* right, int64_t right_stride,
-                             int64_t depth, const Store& store, int64_t first = 0) {
-  for (; rows - first >= kRows; first += kRows) {
-    MultiplyTile<kRows>(left + first * kLeftStride, right, right_stride, depth,
-                        [&](int64_t r, int j, V sum) HWY_ATTR { store(first + r, j, sum); });
-  }
-  if constexpr (kRows > 1) {
-    MultiplyRows<SmallerTile(kRows)>(rows, left, right, right_stride, depth, store, first);
-  }
+// fn(count, first) for tiles that cover `rows` rows: `count`, an integral constant, of each.
+template <int kRows = kTileRows, class Fn>
+HWY_INLINE void ForTiles(int64_t rows, const Fn& fn, int64_t first = 0) {
+  for (; rows - first >= kRows; first += kRows) fn(std::integral_constant<int, kRows>(), first);
+  if constexpr (kRows > 1) ForTiles<SmallerTile(kRows)>(rows, fn, first);
 }
 
-// out (+)= left · right, for out and right whose width is padded to a multiple of kTileCols. With
-// `causal`, left is lower triangular and the terms above its diagonal are skipped by tiles.
-struct Product {
-  MatView<const float> left;  // [rows, depth]
-  const float* right = nullptr;
-  int64_t right_stride = 0;
-  MatView<float> out;  // [rows, width]
-  bool accumulate = false;
-  bool causal = false;
-};
-
-inline void Multiply(const Product& product) {
-  const D d;
-  HWY_ALIGN float tile[kTileRows * kLeftStride];
-  for (int64_t row = 0; row < product.left.rows; row += kTileRows) {
-    const int64_t rows = std::min<int64_t>(kTileRows, product.left.rows - row);
-    const int64_t all =
-        product.causal ? std::min(row + rows, product.left.cols) : product.left.cols;
-    for (int64_t k0 = 0; k0 < all; k0 += kDepth) {
-      const int64_t depth = std::min(kDepth, all - k0);
-      for (int64_t r = 0; r < rows; ++r) {
-        std::memcpy(tile + r * kLeftStride, product.left.Row(row + r) + k0, depth * sizeof(float));
-      }
-      const bool add = product.accumulate || k0 > 0;
-      for (int64_t col = 0; col < product.out.cols; col += kTileCols) {
-        float* const out = product.out.Row(row) + col;
-        MultiplyRows(rows, tile, product.right + k0 * product.right_stride + col,
-                     product.right_stride, depth, [&](int64_t r, int j, V sum) HWY_ATTR {
-                       float* const at = out + r * product.out.stride + j * kLanes;
-                       hn::Store(add ? hn::Add(hn::Load(d, at), sum) : sum, d, at);
-                     });
-      }
-    }
-  }
+// store(r, j, sum) for rows r < `rows` and vectors j < 2 of left · right.
+template <class T, class Store>
+HWY_INLINE void MultiplyRows(int64_t rows, const float* left, const T* right, int64_t right_stride,
+                             int64_t depth, const Store& store) {
+  ForTiles(rows, [&](auto count, int64_t first) HWY_ATTR {
+    V sums[count][2];
+    ClearSums(sums);
+    AddProducts(left + first * kLeftStride, right, right_stride, depth, sums);
+    StoreSums(sums, [&](int64_t r, int j, V sum) HWY_ATTR { store(first + r, j, sum); });
+  });
 }
 
 }  // namespace pith::cpu::HWY_NAMESPACE

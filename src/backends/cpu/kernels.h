@@ -3,12 +3,20 @@
 #define PITH_BACKENDS_CPU_KERNELS_H_
 
 #include <algorithm>
+#include <string>
+#include <vector>
 
 #include "ops/kernels.h"
 
 namespace pith::cpu {
 
 const Kernels& Table();
+
+// Holds all kernels at the SIMD level that the environment's PITH_SIMD names; without it they take
+// the best that the processor has. An error for a level that is not among SimdLevels().
+void ChooseSimd();
+// What this build has kernels for and this processor runs, the best first.
+std::vector<std::string> SimdLevels();
 
 void Embed(const Exec& exec, const WeightView& table, std::span<const int32_t> ids,
            MatView<float> out);

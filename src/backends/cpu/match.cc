@@ -9,6 +9,7 @@
 #include <hwy/foreach_target.h>
 // Highway wants its headers after foreach_target.h.
 #include <cmath>
+#include <cstring>
 
 #include "backends/cpu/gemm-inl.h"
 #include "backends/cpu/kernels.h"

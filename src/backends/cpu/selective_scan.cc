@@ -20,7 +20,18 @@ struct Block {
   int64_t channels;
   float* state;       // [d_state, kBlockChannels]
   float* log2_decay;  // [d_state, kBlockChannels]: A / ln 2
+  float* dt;          // [kBlockChannels]: a row's Δ
 };
+
+// Δ of a row. It is made for all channels before any is scanned: a softplus has a long chain of
+// operations, and only another vector's can fill the time that it waits.
+HWY_INLINE void StepSizes(const SelectiveScanArgs& args, int64_t row, const Block& block) {
+  const float* const dt = args.dt.Row(row) + block.first;
+  const float* const bias = args.dt_bias.data + block.first;
+  ForVectors(block.channels, [&](auto d, int64_t i) HWY_ATTR {
+    hn::StoreU(Softplus(d, hn::Add(hn::LoadU(d, dt + i), hn::LoadU(d, bias + i))), d, block.dt + i);
+  });
+}
 
 // One row of one vector of channels, `at` of the block. `kOutput`: y is wanted.
 template <bool kOutput, class Tag>
@@ -28,15 +39,16 @@ HWY_INLINE void ScanVector(Tag d, const SelectiveScanArgs& args, int64_t row, co
                            int64_t at) {
   const int64_t c = block.first + at;
   const auto x = hn::LoadU(d, args.x.Row(row) + c);
-  const auto dt =
-      Softplus(d, hn::Add(hn::LoadU(d, args.dt.Row(row) + c), hn::LoadU(d, args.dt_bias.data + c)));
+  const auto dt = hn::LoadU(d, block.dt + at);
   const auto dt_x = hn::Mul(dt, x);
   const float* b_row = args.b.Row(row);
   const float* c_row = kOutput ? args.c.Row(row) : nullptr;
   float* cell = block.state + at;
   const float* log2_decay = block.log2_decay + at;
   auto y = kOutput ? hn::Mul(hn::LoadU(d, args.d.data + c), x) : hn::Zero(d);
-  for (int64_t n = 0; n < args.d_state; ++n) {
+  const int64_t d_state = args.d_state;
+#pragma GCC unroll 4
+  for (int64_t n = 0; n < d_state; ++n) {
     const auto decay = FastExp2OfNegative(d, hn::Mul(dt, hn::LoadU(d, log2_decay)));
     const auto in = hn::Mul(dt_x, hn::Set(d, b_row[n]));
     const auto next = hn::MulAdd(decay, hn::LoadU(d, cell), in);
@@ -51,9 +63,10 @@ HWY_INLINE void ScanVector(Tag d, const SelectiveScanArgs& args, int64_t row, co
 template <bool kOutput>
 void ScanBlock(const SelectiveScanArgs& args, Segment segment, float* state, int64_t first) {
   thread_local BufferOwner<float> scratch;
-  scratch.Resize(2 * args.d_state * kBlockChannels);
+  scratch.Resize((2 * args.d_state + 1) * kBlockChannels);
   const Block block = {first, std::min(kBlockChannels, args.d_inner - first), scratch.data(),
-                       scratch.data() + args.d_state * kBlockChannels};
+                       scratch.data() + args.d_state * kBlockChannels,
+                       scratch.data() + 2 * args.d_state * kBlockChannels};
   const size_t bytes = block.channels * sizeof(float);
   for (int64_t n = 0; n < args.d_state; ++n) {
     const int64_t from = n * args.d_inner + first;
@@ -65,6 +78,7 @@ void ScanBlock(const SelectiveScanArgs& args, Segment segment, float* state, int
     });
   }
   for (int64_t t = segment.begin; t < segment.begin + segment.count; ++t) {
+    StepSizes(args, t, block);
     ForVectors(block.channels,
                [&](auto d, int64_t i) HWY_ATTR { ScanVector<kOutput>(d, args, t, block, i); });
   }

@@ -3,6 +3,9 @@
 #define HWY_TARGET_INCLUDE "backends/cpu/ssd.cc"
 #include <hwy/foreach_target.h>
 // Highway wants its headers after foreach_target.h.
+#include <cstring>
+#include <utility>
+
 #include "backends/cpu/gemm-inl.h"
 #include "backends/cpu/kernels.h"
 #include "core/parallel.h"
@@ -10,45 +13,57 @@
 HWY_BEFORE_NAMESPACE();
 namespace pith::cpu::HWY_NAMESPACE {
 
-// One task's scratch, carved from one allocation. Widths are padded to kTileCols with zeros, so
-// that products need no tails. Q: rows of a chunk, N: d_state, P: head_dim; Qp, Pp: padded.
+// A matrix whose blocks of kDepth columns stand one below the other, each with rows of kLeftStride:
+// a product's left side, or its right side by panels, wherever it lies in a row.
+struct Blocked {
+  float* data;
+  int64_t rows;
+  float* At(int64_t row, int64_t col) const {
+    return data + (col / kDepth * rows + row) * kLeftStride + col % kDepth;
+  }
+};
+
+// fn(k0, depth) for the blocks of [0, depth).
+template <class Fn>
+HWY_INLINE void ForDepth(int64_t depth, const Fn& fn) {
+  for (int64_t k0 = 0; k0 < depth; k0 += kDepth) fn(k0, std::min(kDepth, depth - k0));
+}
+
+// One task's scratch, carved from one allocation. Q: rows of a chunk, N: d_state, P: head_dim.
+// Widths are padded to kTileCols, so that products need no tails.
 class Scratch {
  public:
   Scratch(int64_t chunk, int64_t d_state, int64_t head_dim, int64_t heads)
-      : Q(chunk), N(d_state), Qp(Pad(chunk)), Pp(Pad(head_dim)) {
+      : Q(chunk), N(d_state), Qp(CeilDiv(chunk, kTileCols) * kTileCols), stride(Stride(head_dim)) {
+    const int64_t blocks = CeilDiv(Qp, kDepth);
+    const int64_t left = (N * blocks + Q * CeilDiv(N, kDepth) + Q * blocks) * kLeftStride;
     static thread_local BufferOwner<float> memory;
-    memory.Resize(N * Qp + 2 * Q * Qp + Q * Np() + 3 * Q * Pp + heads * N * Pp + 5 * Qp);
+    memory.Resize(left + Q * Qp + (2 * Q + heads * N) * stride + 5 * Qp);
     float* at = memory.data();
-    const auto take = [&at](int64_t rows, int64_t cols) {
-      const MatView<float> view(at, rows, cols);
-      at += rows * cols;
-      return view;
-    };
-    bt = take(N, Qp);
-    scores = take(Q, Qp);
-    mixed = take(Q, Qp);
-    c = take(Q, Np());
-    x_in = take(Q, Pp);
-    x_out = take(Q, Pp);
-    y = take(Q, Pp);
-    states = take(heads * N, Pp);
-    dt = take(1, Qp).data;
-    log_high = take(1, Qp).data;
-    log_low = take(1, Qp).data;
-    from_start = take(1, Qp).data;
-    to_end = take(1, Qp).data;
+    const auto take = [&at](int64_t size) { return std::exchange(at, at + size); };
+    bt = {take(N * blocks * kLeftStride), N};
+    c = {take(Q * CeilDiv(N, kDepth) * kLeftStride), Q};
+    mixed = {take(Q * blocks * kLeftStride), Q};
+    scores = take(Q * Qp);
+    x_in = take(Q * stride);
+    x_out = take(Q * stride);
+    states = {take(heads * N * stride), heads * N, head_dim, stride};
+    dt = take(Qp);
+    log_high = take(Qp);
+    log_low = take(Qp);
+    from_start = take(Qp);
+    to_end = take(Qp);
     std::fill(memory.data(), memory.data() + memory.size(), 0.0f);
   }
 
-  int64_t Q, N, Qp, Pp;
-  MatView<float> bt;      // [N, Qp] Bᵀ
-  MatView<float> scores;  // [Q, Qp] C Bᵀ
-  MatView<float> mixed;   // [Q, Qp] scores ∘ decays
-  MatView<float> c;       // [Q, Np] decayed C
-  MatView<float> x_in;    // [Q, Pp] Δ x
-  MatView<float> x_out;   // [Q, Pp] Δ x, decayed to the chunk's end
-  MatView<float> y;       // [Q, Pp]
-  MatView<float> states;  // [heads · N, Pp]
+  int64_t Q, N, Qp, stride;
+  Blocked bt;             // [N, Q] Bᵀ
+  Blocked c;              // [Q, N]
+  Blocked mixed;          // [Q, Q] scores ∘ decays
+  float* scores;          // [Q, Qp] C Bᵀ
+  float* x_in;            // [Q, P], by stride: Δ x
+  float* x_out;           // [Q, P], by stride: Δ x, decayed to the chunk's end
+  MatView<float> states;  // [heads · N, P], by stride
   float* dt;              // [Qp]
   // Σ_{s ≤ t} Δ_s a in two floats: differences of two such sums then err by their own rounding
   // only.
@@ -58,8 +73,11 @@ class Scratch {
   float* to_end;      // decay from row t to the chunk's end
 
  private:
-  static int64_t Pad(int64_t n) { return CeilDiv(n, kTileCols) * kTileCols; }
-  int64_t Np() const { return Pad(N); }
+  // An odd number of cache lines, so that a panel's rows do not share L1's sets.
+  static int64_t Stride(int64_t head_dim) {
+    constexpr int64_t kLine = 16;
+    return (CeilDiv(CeilDiv(head_dim, kTileCols) * kTileCols, kLine) | 1) * kLine;
+  }
 };
 
 // The heads [head, head + heads) of one group, over one segment.
@@ -112,10 +130,10 @@ void MaskScores(int64_t rows, Scratch& s) {
   for (int64_t t = 0; t < rows; ++t) {
     const V high = hn::Set(d, s.log_high[t]);
     const V low = hn::Set(d, s.log_low[t]);
-    float* const to = s.mixed.Row(t);
     for (int64_t i = 0; i < s.Qp; i += kLanes) {
+      float* const to = s.mixed.At(t, i);
       if (i > t) {
-        hn::Store(hn::Zero(d), d, to + i);
+        hn::Store(hn::Zero(d), d, to);
         continue;
       }
       const V log = hn::Add(hn::Sub(high, hn::Load(d, s.log_high + i)),
@@ -123,52 +141,107 @@ void MaskScores(int64_t rows, Scratch& s) {
       const V decay = FastExp(d, hn::Min(log, hn::Zero(d)));
       const auto past =
           hn::Le(hn::Iota(d, static_cast<float>(i)), hn::Set(d, static_cast<float>(t)));
-      const V mixed = hn::Mul(hn::Load(d, s.scores.Row(t) + i), decay);
-      hn::Store(hn::IfThenElseZero(past, mixed), d, to + i);
+      const V mixed = hn::Mul(hn::Load(d, s.scores + t * s.Qp + i), decay);
+      hn::Store(hn::IfThenElseZero(past, mixed), d, to);
     }
   }
 }
 
-// Bᵀ, and C Bᵀ where outputs are wanted: shared by the group's heads.
+// Bᵀ, and where outputs are wanted C and C Bᵀ: shared by the group's heads.
 void Scores(const Task& task, int64_t begin, int64_t rows, bool wanted, Scratch& s) {
   const int64_t first = task.group * s.N;
-  for (int64_t t = 0; t < rows; ++t) {
-    const float* b = task.args.b.Row(begin + t) + first;
-    for (int64_t n = 0; n < s.N; ++n) s.bt.Row(n)[t] = b[n];
+  constexpr int64_t kRun = 8;  // of rows, so that what is written lies in few lines
+  for (int64_t t0 = 0; t0 < rows; t0 += kRun) {
+    for (int64_t n = 0; n < s.N; ++n) {
+      float* const to = s.bt.At(n, t0);
+      for (int64_t t = t0; t < std::min(t0 + kRun, rows); ++t) {
+        to[t - t0] = task.args.b.Row(begin + t)[first + n];
+      }
+    }
   }
   if (!wanted) return;
-  const auto c = task.args.c.Rows(begin, rows).Cols(first, s.N);
-  Multiply({.left = c, .right = s.bt.data, .right_stride = s.Qp, .out = s.scores.Rows(0, rows)});
+  ForDepth(s.N, [&](int64_t k0, int64_t depth) {
+    for (int64_t t = 0; t < rows; ++t) {
+      std::copy_n(task.args.c.Row(begin + t) + first + k0, depth, s.c.At(t, k0));
+    }
+  });
+  const D d;
+  for (int64_t col = 0; col < rows; col += kTileCols) {
+    ForTiles(rows, [&](auto count, int64_t row) HWY_ATTR {
+      if (row + count <= col) return;  // above the diagonal
+      V sums[count][2];
+      ClearSums(sums);
+      ForDepth(s.N, [&](int64_t k0, int64_t depth) HWY_ATTR {
+        AddProducts(s.c.At(row, k0), s.bt.At(k0, col), kLeftStride, depth, sums);
+      });
+      StoreSums(sums, [&](int64_t r, int j, V sum) HWY_ATTR {
+        hn::Store(sum, d, s.scores + (row + r) * s.Qp + col + j * kLanes);
+      });
+    });
+  }
 }
 
-// y = C S, decayed from the chunk's start, plus the chunk's own rows, plus the skip.
+// y = C S, decayed from the chunk's start, plus the chunk's own rows, plus the skip: one chain of
+// sums for each element.
 void Outputs(const Task& task, int64_t h, int64_t begin, int64_t rows, const MatView<float>& state,
              Scratch& s) {
   const SsdArgs& args = task.args;
   const int64_t P = args.head_dim;
-  ForBlock(rows, s.N, [&](auto d, int64_t t, int64_t i) HWY_ATTR {
-    const auto c = hn::LoadU(d, args.c.Row(begin + t) + task.group * s.N + i);
-    hn::StoreU(hn::Mul(c, hn::Set(d, s.from_start[t])), d, s.c.Row(t) + i);
-  });
-  const auto y = s.y.Rows(0, rows);
-  Multiply({.left = s.c.Rows(0, rows).Cols(0, s.N),
-            .right = state.data,
-            .right_stride = s.Pp,
-            .out = y});
-  MaskScores(rows, s);
-  Multiply({.left = s.mixed.Rows(0, rows).Cols(0, rows),
-            .right = s.x_in.data,
-            .right_stride = s.Pp,
-            .out = y,
-            .accumulate = true,
-            .causal = true});
-  ForBlock(rows, P, [&](auto d, int64_t t, int64_t i) HWY_ATTR {
+  const auto store = [&](auto d, int64_t t, int64_t i, auto sum) HWY_ATTR {
     const auto skip =
         args.d_has_hdim ? hn::LoadU(d, args.d.data + h * P + i) : hn::Set(d, args.d.data[h]);
     const auto x = hn::LoadU(d, args.x.Row(begin + t) + h * P + i);
-    const auto sum = hn::MulAdd(skip, x, hn::LoadU(d, y.Row(t) + i));
-    hn::StoreU(sum, d, args.y.Row(begin + t) + h * P + i);
-  });
+    hn::StoreU(hn::MulAdd(skip, x, sum), d, args.y.Row(begin + t) + h * P + i);
+  };
+  MaskScores(rows, s);
+  for (int64_t col = 0; col < P; col += kTileCols) {
+    ForTiles(rows, [&](auto count, int64_t row) HWY_ATTR {
+      const D d;
+      V sums[count][2];
+      ClearSums(sums);
+      ForDepth(s.N, [&](int64_t k0, int64_t depth) HWY_ATTR {
+        AddProducts(s.c.At(row, k0), state.Row(k0) + col, s.stride, depth, sums);
+      });
+#pragma GCC unroll 16
+      for (int r = 0; r < count; ++r) {
+        const V decay = hn::Set(d, s.from_start[row + r]);
+        sums[r][0] = hn::Mul(sums[r][0], decay);
+        sums[r][1] = hn::Mul(sums[r][1], decay);
+      }
+      ForDepth(row + count, [&](int64_t k0, int64_t depth) HWY_ATTR {
+        AddProducts(s.mixed.At(row, k0), s.x_in + k0 * s.stride + col, s.stride, depth, sums);
+      });
+      StoreSums(sums, [&](int64_t r, int j, V sum) HWY_ATTR {
+        const int64_t i = col + j * kLanes;
+        if (i + kLanes <= P) {
+          store(d, row + r, i, sum);
+          return;
+        }
+        HWY_ALIGN float rest[kLanes];
+        hn::Store(sum, d, rest);
+        const hn::CappedTag<float, 1> one;
+        for (int64_t l = 0; i + l < P; ++l) store(one, row + r, i + l, hn::Load(one, rest + l));
+      });
+    });
+  }
+}
+
+// The state after the chunk: decayed over it, plus what its rows write.
+void Write(int64_t rows, float decay, const MatView<float>& state, Scratch& s) {
+  const D d;
+  for (int64_t col = 0; col < state.cols; col += kTileCols) {
+    ForTiles(s.N, [&](auto count, int64_t row) HWY_ATTR {
+      V sums[count][2];
+      ClearSums(sums);
+      ForDepth(rows, [&](int64_t k0, int64_t depth) HWY_ATTR {
+        AddProducts(s.bt.At(row, k0), s.x_out + k0 * s.stride + col, s.stride, depth, sums);
+      });
+      StoreSums(sums, [&](int64_t r, int j, V sum) HWY_ATTR {
+        float* const at = state.Row(row + r) + col + j * kLanes;
+        hn::Store(hn::MulAdd(hn::Load(d, at), hn::Set(d, decay), sum), d, at);
+      });
+    });
+  }
 }
 
 void HeadChunk(const Task& task, int64_t h, int64_t begin, int64_t rows, bool wanted, Scratch& s) {
@@ -179,20 +252,11 @@ void HeadChunk(const Task& task, int64_t h, int64_t begin, int64_t rows, bool wa
   ForBlock(rows, P, [&](auto d, int64_t t, int64_t i) HWY_ATTR {
     const auto x = hn::LoadU(d, args.x.Row(begin + t) + h * P + i);
     const auto in = hn::Mul(x, hn::Set(d, s.dt[t]));
-    hn::StoreU(in, d, s.x_in.Row(t) + i);
-    hn::StoreU(hn::Mul(in, hn::Set(d, s.to_end[t])), d, s.x_out.Row(t) + i);
+    hn::StoreU(in, d, s.x_in + t * s.stride + i);
+    hn::StoreU(hn::Mul(in, hn::Set(d, s.to_end[t])), d, s.x_out + t * s.stride + i);
   });
   if (wanted) Outputs(task, h, begin, rows, state, s);
-  const float decay = s.from_start[rows - 1];
-  ForBlock(s.N, s.Pp, [&](auto d, int64_t n, int64_t i) HWY_ATTR {
-    float* const at = state.Row(n) + i;
-    hn::StoreU(hn::Mul(hn::LoadU(d, at), hn::Set(d, decay)), d, at);
-  });
-  Multiply({.left = s.bt.Cols(0, rows),
-            .right = s.x_out.data,
-            .right_stride = s.Pp,
-            .out = state,
-            .accumulate = true});
+  Write(rows, s.from_start[rows - 1], state, s);
 }
 
 void RunTask(const Task& task) {
@@ -219,13 +283,17 @@ void RunTask(const Task& task) {
   }
 }
 
-// A task computes C Bᵀ anew for its heads, so it takes as many of a group as threads leave it.
+// A task computes Bᵀ and C Bᵀ anew for its heads. So a thread gets two tasks, which even out, only
+// where each still has some heads.
 void RunSsd(const Exec& exec, const SsdArgs& args) {
   const int64_t per_group = args.n_heads / args.n_groups;
   const int64_t groups = args.n_groups * static_cast<int64_t>(args.segments.size());
   if (groups == 0) return;
   const int threads = ThreadsFor(exec, args.x.rows * args.n_heads * args.head_dim * args.d_state);
-  const int64_t splits = std::clamp<int64_t>(CeilDiv(2 * threads, groups), 1, per_group);
+  constexpr int64_t kSomeHeads = 6;
+  const int64_t one = CeilDiv(threads, groups), two = CeilDiv(2 * threads, groups);
+  const int64_t splits =
+      std::clamp<int64_t>(per_group >= two * kSomeHeads ? two : one, 1, per_group);
   const int64_t heads = CeilDiv(per_group, splits);
   const int64_t blocks = CeilDiv(per_group, heads);
   ParallelFor(threads, groups * blocks, [&](int64_t i) {
