@@ -103,7 +103,7 @@ class Peers:
         a = self.args
         rows = json.loads(run([a.llama / "llama-bench", "-m", self.models.gguf(model, dtype), "-p",
                                a.prompt, "-n", a.decode, "-t", threads, "-r", 1, "-o", "json"]))
-        self.versions["llama.cpp"] = f"{rows[0]['build_commit']} ({rows[0]['build_number']})"
+        self.versions["llama.cpp"] = a.llama_version or rows[0]["build_commit"]
         return {"prefill": next(r["avg_ts"] for r in rows if r["n_prompt"]),
                 "decode": next(r["avg_ts"] for r in rows if r["n_gen"])}
 
@@ -171,7 +171,7 @@ def limits(cases):
         share = median(case, "pith", "products")
         lines.append(f"| {pathlib.Path(case['model']).name} | {case['weights']} | {case['threads']} "
                      f"| {cell(median(case, 'pith', 'gflop'), 0)} "
-                     f"| {cell(share and 100 * share, 0)} % "
+                     f"| {cell(share and 100 * share, 0)}{'' if share is None else ' %'} "
                      f"| {cell(median(case, 'pith', 'copies_gb'), 1)} "
                      f"| {cell(median(case, 'pith', 'decode_gb'), 1)} |")
     return lines
@@ -201,6 +201,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--llama", type=pathlib.Path, required=True,
                         help="folder with llama-bench and llama-quantize")
+    parser.add_argument("--llama-version", help="for the table, where the build does not know it")
     parser.add_argument("--pith", default="build/cpu/pith")
     parser.add_argument("--transformers", help="a Python that has torch and transformers")
     parser.add_argument("--out", default="out/peers")
