@@ -3,12 +3,13 @@ PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 DEMO_ARGS ?=
 BENCH_ARGS ?=
+GROWTH_ARGS ?=
 # CMake takes the directory's name from PWD. Reached by a symbolic link the checkout would have
 # another name, with which everything would be compiled again.
 export PWD := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench bench-ops lint install asan ubsan tsan build deps models clean
+.PHONY: help demo test bench bench-ops growth lint install asan ubsan tsan build deps models clean
 
 help:                  ## what each target does
 	@sed -n 's/^\([a-z -]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 24
@@ -26,6 +27,9 @@ bench-ops: deps models ## measure operators, prefill and tokenizer one by one
 	cmake --preset cpu -DPITH_BENCHMARKS=ON
 	cmake --build --preset cpu -j $(JOBS)
 	scripts/bench-ops.sh build/cpu
+
+growth: build models   ## measure time and memory against length (GROWTH_ARGS="--to 16384")
+	benchmarks/growth/growth.py $(GROWTH_ARGS)
 
 lint:                  ## formatting, clang-tidy on changed files, include direction, sizes
 	scripts/install-deps.sh --with-lint

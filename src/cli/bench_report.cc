@@ -4,11 +4,11 @@
 #include <fstream>
 #include <functional>
 #include <set>
-#include <thread>
 #include <vector>
 
 #include "cli/text.h"
 #include "core/error.h"
+#include "core/processors.h"
 #include "pith/version.h"
 
 namespace pith::cli {
@@ -193,7 +193,7 @@ OrderedJson BenchJson(const BenchSubject& subject, const BenchReport& report) {
           {"command", subject.command},
           {"build", BuildDescription()},
           {"processor", Processor()},
-          {"processors", std::thread::hardware_concurrency()},
+          {"processors", UsableProcessors()},
           {"device", subject.engine.device},
           {"dtype", subject.engine.dtype},
           {"state_dtype", subject.engine.state_dtype},

@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/nearest.h"
 #include "core/notes.h"
+#include "core/processors.h"
 #include "pith/reduction_spec.h"
 
 namespace pith::cli {
@@ -72,6 +73,8 @@ void DeclareEngine(CLI::App& verb, EngineOptions& engine, bool all) {
       ->check(CLI::Range(0, 1024))
       ->type_name("N")
       ->capture_default_str()
+      ->group("Model");
+  verb.add_flag_callback("--pin", PinThreads, "Bind each thread to a processor (Linux)")
       ->group("Model");
 }
 

@@ -11,6 +11,10 @@
 // are left, so that nobody sits down any more, and waits for those who sit.
 #include "core/parallel.h"
 
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -19,6 +23,10 @@
 #include <mutex>
 #include <system_error>
 #include <thread>
+#include <vector>
+
+#include "core/error.h"
+#include "core/processors.h"
 
 namespace pith {
 namespace {
@@ -56,6 +64,30 @@ void Pause() {
 #endif
 }
 
+// Numbers of the processors that the process may use; none where the system does not tell.
+std::vector<int> Processors() {
+  std::vector<int> all;
+#if defined(__linux__)
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof(set), &set) != 0) return all;
+  for (int i = 0; i < CPU_SETSIZE; ++i) {
+    if (CPU_ISSET(i, &set)) all.push_back(i);
+  }
+#endif
+  return all;
+}
+
+bool BindThisThread([[maybe_unused]] int processor) {
+#if defined(__linux__)
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(processor, &set);
+  return sched_setaffinity(0, sizeof(set), &set) == 0;
+#else
+  return false;
+#endif
+}
+
 // Waits until `value` is no longer `old`: for a short time awake, then asleep.
 void AwaitChange(const std::atomic<uint32_t>& value, uint32_t old) {
   const auto until = std::chrono::steady_clock::now() + kSpin;
@@ -89,6 +121,14 @@ class Pool {
   static Pool& Get() {
     static Pool& pool = *new Pool;
     return pool;
+  }
+
+  // The caller has the first processor, threads started later those after it.
+  void Pin() {
+    const std::lock_guard lock(starting_);
+    if (processors_.empty()) processors_ = Processors();
+    Require(!processors_.empty() && BindThisThread(processors_[0]), ErrorCode::kUnsupported,
+            "pin: this system binds no thread to a processor");
   }
 
   void Run(Loop& loop, int helpers) {
@@ -131,7 +171,12 @@ class Pool {
     const std::lock_guard lock(starting_);
     try {
       for (int n = started_; n < wanted; ++n) {
-        std::thread([this] { Help(); }).detach();
+        const int processor =
+            processors_.empty() ? -1 : processors_[static_cast<size_t>(n + 1) % processors_.size()];
+        std::thread([this, processor] {
+          if (processor >= 0) BindThisThread(processor);
+          Help();
+        }).detach();
         started_ = n + 1;
       }
     } catch (const std::system_error&) {
@@ -162,9 +207,20 @@ class Pool {
   std::atomic<uint32_t> calls_{0};  // grows with each loop that wants help
   std::atomic<int> started_{0};
   std::mutex starting_;
+  std::vector<int> processors_;  // empty: threads are not bound; guarded by starting_
 };
 
 }  // namespace
+
+int UsableProcessors() {
+  static const int count = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  return count;
+}
+
+void PinThreads() {
+  UsableProcessors();  // before there is but one
+  Pool::Get().Pin();
+}
 
 void RunOnThreads(int threads, int64_t n, void* context, void (*call)(void*, int64_t)) {
   Loop loop{.n = n, .context = context, .call = call};

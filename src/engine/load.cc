@@ -5,10 +5,10 @@
 #include <string>
 #include <string_view>
 #include <system_error>
-#include <thread>
 #include <utility>
 
 #include "core/error.h"
+#include "core/processors.h"
 #include "engine/impl.h"
 #include "load/published_shapes.h"
 #include "model/facts.h"
@@ -86,9 +86,7 @@ Exec MakeExec(const EngineOptions& options) {
   Require(exec.state == DType::kF32 || device.device == Device::kCuda, ErrorCode::kUnsupported,
           "state-dtype: got ", options.state_dtype, ", expected f32 on the device ",
           options.device);
-  exec.threads = options.threads > 0
-                     ? options.threads
-                     : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  exec.threads = options.threads > 0 ? options.threads : UsableProcessors();
   return exec;
 }
 

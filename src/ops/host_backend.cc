@@ -3,6 +3,8 @@
 #include <cstring>
 #include <new>
 
+#include "core/large_pages.h"
+
 namespace pith {
 namespace {
 
@@ -30,7 +32,12 @@ void HostBackend::Clear(const Queue& /*queue*/, void* data, int64_t bytes) {
   if (bytes > 0) std::memset(data, 0, bytes);
 }
 
-void* HostBackend::Acquire(int64_t bytes) { return ::operator new(bytes, kAlignment); }
+void* HostBackend::Acquire(int64_t bytes) {
+  constexpr int64_t kLarge = int64_t{4} << 20;
+  void* const data = ::operator new(bytes, kAlignment);
+  if (bytes >= kLarge) WantLargePages(data, bytes);
+  return data;
+}
 
 void HostBackend::Release(void* data) { ::operator delete(data, kAlignment); }
 

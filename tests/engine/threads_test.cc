@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <string>
 #include <thread>
 #include <vector>
@@ -91,6 +92,30 @@ TEST(Threads, NumberOfThreadsChangesNoBit) {
   const Engine one = testing::LoadTiny({}, testing::TinyOptions(1));
   const Engine three = testing::LoadTiny({}, testing::TinyOptions(3));
   EXPECT_EQ(Do(one, 5), Do(three, 5));
+}
+
+// Large enough that operators do share out their work, of which the tiny models have too little:
+// prompts that are reduced and steps of a shipped model of each kind.
+TEST(Threads, NumberOfThreadsChangesNoBitOfShippedModels) {
+  if (testing::DeviceUnderTest() == Device::kReference) GTEST_SKIP() << "has one thread";
+  for (const char* model : {"pith-13m-mamba1", "pith-27m-mamba2"}) {
+    const auto path = std::filesystem::path(PITH_SOURCE_DIR) / "models" / model;
+    const std::vector<int32_t> prompt = RandomIds(300, 1);
+    const auto read = [&](int threads) {
+      const Engine engine = Engine::Load(path, testing::TinyOptions(threads));
+      std::vector<double> results;
+      for (const char* reduce : {"none", "utrc@30%", "skim"}) {
+        const Reduction reduction = engine.Compile(reduce);
+        const std::vector<ScoreItem> items = {{prompt, {1, 2, 3, 4}}};
+        results.push_back(engine.Score(items, {.reduction = reduction})[0].logprob);
+        GenerateOptions options{.max_tokens = 6, .reduction = reduction};
+        for (const int32_t id : engine.Generate(prompt, options).ids) results.push_back(id);
+      }
+      return results;
+    };
+    const std::vector<double> one = read(1);
+    for (const int threads : {2, 3}) EXPECT_EQ(read(threads), one) << model << ", " << threads;
+  }
 }
 
 }  // namespace

@@ -34,6 +34,8 @@ void LinearBF16(const Exec& exec, MatView<const float> x, const WeightView& w,
 void RoundToRows(const Exec& exec, const StoredMatrix& from, BF16* to);
 void LinearStep(const Exec& exec, MatView<const float> x, const WeightView& w,
                 VecView<const float> bias, MatView<float> out);
+void LinearStepPanels(const Exec& exec, MatView<const float> x, const WeightView& w,
+                      VecView<const float> bias, MatView<float> out);
 void AddNorm(const Exec& exec, const AddNormArgs& args);
 void Gate(const Exec& exec, const GateArgs& args);
 void CausalConv1d(const Exec& exec, const CausalConv1dArgs& args);
@@ -64,6 +66,12 @@ inline int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 inline int ThreadsFor(const Exec& exec, int64_t operations) {
   constexpr int64_t kWorthOneThread = 100'000;
   return static_cast<int>(std::clamp<int64_t>(operations / kWorthOneThread, 1, exec.threads));
+}
+
+// The same for a kernel whose cost is to bring `bytes` from memory: 20 µs are some 200 kB.
+inline int ThreadsForBytes(const Exec& exec, int64_t bytes) {
+  constexpr int64_t kWorthOneThread = 100'000;
+  return static_cast<int>(std::clamp<int64_t>(bytes / kWorthOneThread, 1, exec.threads));
 }
 
 }  // namespace pith::cpu

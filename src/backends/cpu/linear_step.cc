@@ -1,5 +1,5 @@
-// LinearStep. Packed weights go to Linear, whose tiles read them once from memory. Rows, which
-// oneDNN's products want: dot products, each row read once, with a few input rows.
+// LinearStep. Packed weights are another file's. Rows, which oneDNN's products want: dot products,
+// each row read once, with a few input rows.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "backends/cpu/linear_step.cc"
 #include <hwy/foreach_target.h>
@@ -61,7 +61,9 @@ void RunLinearStep(const Exec& exec, MatView<const float> x, const WeightView& w
                    VecView<const float> bias, MatView<float> out) {
   const bool bf16 = exec.precision == Precision::kBF16;
   const int64_t padded = CeilDiv(x.cols, kStep) * kStep;
-  BufferOwner<float> inputs(x.rows * padded);
+  thread_local BufferOwner<float> inputs;
+  inputs.Resize(x.rows * padded);
+  const float* const copied = inputs.data();  // this thread's, for all
   for (int64_t r = 0; r < x.rows; ++r) {
     float* to = inputs.data() + r * padded;
     ForVectors(x.cols, [&](auto d, int64_t i) HWY_ATTR {
@@ -70,7 +72,8 @@ void RunLinearStep(const Exec& exec, MatView<const float> x, const WeightView& w
     });
     std::fill(to + x.cols, to + padded, 0.0f);
   }
-  const int threads = ThreadsFor(exec, x.rows * w.rows * w.cols / 16);
+  const int threads =
+      ThreadsForBytes(exec, w.rows * w.cols * static_cast<int64_t>(SizeOf(w.dtype)));
   const int64_t block = std::max<int64_t>(8, CeilDiv(w.rows, 8 * threads));
   ParallelFor(threads, CeilDiv(w.rows, block), [&](int64_t i) {
     VisitFloat(w.dtype, [&]<class T>() HWY_ATTR {
@@ -80,7 +83,7 @@ void RunLinearStep(const Exec& exec, MatView<const float> x, const WeightView& w
         const float start = bias.empty() ? 0.0f : bias.data[j];
         for (int64_t r = 0; r < x.rows; r += 2) {
           float sums[2];
-          const float* in = inputs.data() + r * padded;
+          const float* in = copied + r * padded;
           if (r + 1 < x.rows) {
             Dot<2>(row, in, padded, w.cols, round, sums);
             out.Row(r + 1)[j] = start + sums[1];
@@ -105,7 +108,7 @@ HWY_EXPORT(RunLinearStep);
 void LinearStep(const Exec& exec, MatView<const float> x, const WeightView& w,
                 VecView<const float> bias, MatView<float> out) {
   if (w.format == WeightFormat::kPanels) {
-    Linear(exec, x, w, bias, out);
+    LinearStepPanels(exec, x, w, bias, out);
     return;
   }
   HWY_DYNAMIC_DISPATCH(RunLinearStep)(exec, x, w, bias, out);

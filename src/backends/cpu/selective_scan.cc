@@ -89,7 +89,10 @@ void ScanBlock(const SelectiveScanArgs& args, Segment segment, float* state, int
 
 void RunSelectiveScan(const Exec& exec, const SelectiveScanArgs& args) {
   const int64_t blocks = CeilDiv(args.d_inner, kBlockChannels);
-  const int threads = ThreadsFor(exec, args.x.rows * args.d_inner * args.d_state);
+  // Few rows are bound by the state and by A, of which each segment reads its own copy.
+  const int64_t floats = 3 * std::ssize(args.segments) * args.d_inner * args.d_state;
+  const int threads = std::max(ThreadsFor(exec, args.x.rows * args.d_inner * args.d_state),
+                               ThreadsForBytes(exec, floats * static_cast<int64_t>(sizeof(float))));
   ParallelFor(threads, blocks * args.segments.size(), [&](int64_t i) {
     const auto scan = args.y.empty() ? ScanBlock<false> : ScanBlock<true>;
     scan(args, args.segments[i / blocks], args.states[i / blocks], i % blocks * kBlockChannels);
