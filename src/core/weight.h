@@ -11,7 +11,8 @@
 
 namespace pith {
 
-// [rows, cols] = [out, in] in host memory, contiguous, in the dtype of its file.
+// [rows, cols] = [out, in] in host memory, contiguous, in the dtype of its file. Where that is one
+// of blocks, a row is whole blocks.
 struct StoredMatrix {
   DType dtype = DType::kF32;
   const void* data = nullptr;
@@ -19,7 +20,7 @@ struct StoredMatrix {
   int64_t cols = 0;
 
   bool empty() const { return data == nullptr; }
-  int64_t bytes() const { return rows * cols * static_cast<int64_t>(SizeOf(dtype)); }
+  int64_t bytes() const { return rows * BytesOf(dtype, cols); }
 };
 
 // How a prepared matrix lies in its backend's memory.

@@ -1,9 +1,12 @@
 #include "load/checkpoint.h"
 
+#include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstring>
 #include <utility>
 
+#include "core/blocks.h"
 #include "core/error.h"
 #include "core/parallel.h"
 #include "core/tensor.h"
@@ -31,6 +34,17 @@ fs::path ExistingDirectory(const fs::path& directory) {
   return directory;
 }
 
+int64_t CountInBlocks(DType dtype, std::span<const std::byte> bytes) {
+  const BlockShape block = BlockOf(dtype);
+  std::vector<float> values(static_cast<size_t>(block.values));
+  int64_t count = 0;
+  for (; !bytes.empty(); bytes = bytes.subspan(static_cast<size_t>(block.bytes))) {
+    Widen(dtype, bytes.data(), values);
+    count += std::ranges::count_if(values, [](float v) { return !std::isfinite(v); });
+  }
+  return count;
+}
+
 // Bits of the exponent, all ones in NaN and infinity.
 template <class Bits>
 int64_t CountAllOnes(std::span<const std::byte> bytes, Bits exponent) {
@@ -44,13 +58,17 @@ int64_t CountAllOnes(std::span<const std::byte> bytes, Bits exponent) {
 }
 
 int64_t CountNonFinite(const StoredTensor& tensor, int threads) {
-  constexpr size_t kPiece = size_t{1} << 20;
-  const size_t pieces = (tensor.bytes.size() + kPiece - 1) / kPiece;
+  // A MB or a little less, in whole blocks.
+  const auto block = static_cast<size_t>(BlockOf(*tensor.dtype).bytes);
+  const size_t piece = (size_t{1} << 20) / block * block;
+  const size_t pieces = (tensor.bytes.size() + piece - 1) / piece;
   std::atomic<int64_t> count = 0;
   ParallelFor(threads, static_cast<int64_t>(pieces), [&](int64_t i) {
     const auto bytes = tensor.bytes.subspan(
-        i * kPiece, std::min(kPiece, tensor.bytes.size() - static_cast<size_t>(i) * kPiece));
-    if (*tensor.dtype == DType::kF32) {
+        i * piece, std::min(piece, tensor.bytes.size() - static_cast<size_t>(i) * piece));
+    if (IsBlocked(*tensor.dtype)) {
+      count += CountInBlocks(*tensor.dtype, bytes);
+    } else if (*tensor.dtype == DType::kF32) {
       count += CountAllOnes<uint32_t>(bytes, 0x7f800000u);
     } else {
       count += CountAllOnes<uint16_t>(bytes, *tensor.dtype == DType::kF16 ? 0x7c00u : 0x7f80u);
@@ -105,7 +123,7 @@ const StoredTensor& Checkpoint::Find(std::string_view name, const std::vector<in
 
 // The shape has been checked against the config, which bounds the copy.
 void Checkpoint::MakeContiguous(StoredTensor& tensor) {
-  const int64_t size = *ElementCount(tensor.shape) * static_cast<int64_t>(SizeOf(*tensor.dtype));
+  const int64_t size = BytesOf(*tensor.dtype, *ElementCount(tensor.shape));
   BufferOwner<std::byte>& copy = storage_->copies.emplace_back(size);
   const std::span<std::byte> bytes(copy.data(), size);
   CopyStrided(tensor, bytes);
@@ -137,7 +155,9 @@ void Checkpoint::CheckFinite(std::string_view name, const StoredTensor& tensor) 
 StoredMatrix Checkpoint::Matrix(std::string_view name, int64_t rows, int64_t cols) {
   const StoredTensor& tensor = Find(name, {rows, cols});
   const void* data = tensor.bytes.data();
-  if (reinterpret_cast<uintptr_t>(data) % SizeOf(*tensor.dtype) != 0) {
+  // Blocks are read byte by byte.
+  const size_t alignment = IsBlocked(*tensor.dtype) ? 1 : SizeOf(*tensor.dtype);
+  if (reinterpret_cast<uintptr_t>(data) % alignment != 0) {
     const int64_t size = std::ssize(tensor.bytes);
     BufferOwner<std::byte>& copy = storage_->copies.emplace_back(size);
     std::memcpy(copy.data(), data, size);
@@ -149,14 +169,8 @@ StoredMatrix Checkpoint::Matrix(std::string_view name, int64_t rows, int64_t col
 
 std::vector<float> Checkpoint::Vector(std::string_view name, const std::vector<int64_t>& shape) {
   const StoredTensor& tensor = Find(name, shape);
-  std::vector<float> values(tensor.bytes.size() / SizeOf(*tensor.dtype));
-  VisitFloat(*tensor.dtype, [&]<class T>() {
-    for (size_t i = 0; i < values.size(); ++i) {
-      T value;
-      std::memcpy(&value, tensor.bytes.data() + i * sizeof(T), sizeof(T));
-      values[i] = ToFloat(value);
-    }
-  });
+  std::vector<float> values(static_cast<size_t>(*ElementCount(shape)));
+  Widen(*tensor.dtype, tensor.bytes.data(), values);
   return values;
 }
 

@@ -50,8 +50,7 @@ Model::Model(const Exec& exec, ModelConfig config, TensorSource& tensors)
 int64_t Model::step_weight_bytes() const {
   if (config_.tie_embeddings) return weight_bytes_.prepared;
   const WeightView& table = embedding_.view();
-  return weight_bytes_.prepared -
-         table.rows * table.cols * static_cast<int64_t>(SizeOf(table.dtype));
+  return weight_bytes_.prepared - table.rows * BytesOf(table.dtype, table.cols);
 }
 
 void Model::Embed(const Exec& exec, std::span<const int32_t> ids, MatView<float> out) const {

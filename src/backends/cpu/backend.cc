@@ -16,6 +16,7 @@ class Cpu : public HostBackend {
   const Kernels& kernels() const override { return cpu::Table(); }
 
   Weight Prepare(const Exec& exec, const StoredMatrix& stored, WeightUse use) override {
+    if (IsBlocked(stored.dtype)) return PrepareWidened(exec, stored, use);
     if (use == WeightUse::kTable || stored.rows == 0) return {RowsOf(stored), nullptr};
     const bool bf16 = exec.precision == Precision::kBF16;
     const bool round = bf16 && use != WeightUse::kBoth && stored.dtype != DType::kBF16;

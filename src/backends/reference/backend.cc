@@ -10,7 +10,8 @@ class Reference : public HostBackend {
  public:
   Device device() const override { return Device::kReference; }
   const Kernels& kernels() const override { return reference::Table(); }
-  Weight Prepare(const Exec& /*exec*/, const StoredMatrix& stored, WeightUse /*use*/) override {
+  Weight Prepare(const Exec& exec, const StoredMatrix& stored, WeightUse use) override {
+    if (IsBlocked(stored.dtype)) return PrepareWidened(exec, stored, use);
     return {RowsOf(stored), nullptr};
   }
 };

@@ -1,0 +1,126 @@
+#include "core/blocks.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "core/error.h"
+
+namespace pith {
+namespace {
+
+uint8_t ByteAt(const std::byte* from, int64_t i) { return static_cast<uint8_t>(from[i]); }
+
+float ScaleAt(const std::byte* from, int64_t i) {
+  return ToFloat(F16{static_cast<uint16_t>(ByteAt(from, i) | ByteAt(from, i + 1) << 8)});
+}
+
+void WidenQ8_0(const std::byte* block, float* to) {
+  const float d = ScaleAt(block, 0);
+  for (int i = 0; i < 32; ++i) to[i] = d * static_cast<int8_t>(ByteAt(block, 2 + i));
+}
+
+void WidenQ4_0(const std::byte* block, float* to) {
+  const float d = ScaleAt(block, 0);
+  for (int i = 0; i < 16; ++i) {
+    const int pair = ByteAt(block, 2 + i);
+    to[i] = d * static_cast<float>((pair & 15) - 8);
+    to[16 + i] = d * static_cast<float>((pair >> 4) - 8);
+  }
+}
+
+// Pairs 0 to 3 lie in the low six bits of bytes i and 4 + i. Pairs 4 to 7 have their low four bits
+// in the halves of byte 4 + i, and their upper two above those of pair i − 4.
+struct ScaleAndMin {
+  int scale, min;
+};
+ScaleAndMin PairQ4_K(const std::byte* pairs, int i) {
+  if (i < 4) return {ByteAt(pairs, i) & 63, ByteAt(pairs, i + 4) & 63};
+  const int low = ByteAt(pairs, i + 4);
+  return {(low & 15) | (ByteAt(pairs, i - 4) >> 6) << 4, (low >> 4) | (ByteAt(pairs, i) >> 6) << 4};
+}
+
+void WidenQ4_K(const std::byte* block, float* to) {
+  const float d = ScaleAt(block, 0);
+  const float dmin = ScaleAt(block, 2);
+  for (int i = 0; i < 8; ++i) {
+    const ScaleAndMin pair = PairQ4_K(block + 4, i);
+    const float scale = d * static_cast<float>(pair.scale);
+    const float min = dmin * static_cast<float>(pair.min);
+    const std::byte* const q = block + 16 + i / 2 * 32;
+    const int shift = i % 2 * 4;
+    for (int j = 0; j < 32; ++j) {
+      to[i * 32 + j] = scale * static_cast<float>(ByteAt(q, j) >> shift & 15) - min;
+    }
+  }
+}
+
+void WidenQ6_K(const std::byte* block, float* to) {
+  const float d = ScaleAt(block, 208);
+  for (int half = 0; half < 2; ++half) {
+    const std::byte* const low = block + half * 64;
+    const std::byte* const upper = block + 128 + half * 32;
+    const std::byte* const scales = block + 192 + half * 8;
+    for (int i = 0; i < 4; ++i) {
+      for (int j = 0; j < 32; ++j) {
+        const int bits =
+            (ByteAt(low, i % 2 * 32 + j) >> i / 2 * 4 & 15) | (ByteAt(upper, j) >> i * 2 & 3) << 4;
+        const float scale = d * static_cast<int8_t>(ByteAt(scales, i * 2 + j / 16));
+        to[half * 128 + i * 32 + j] = scale * static_cast<float>(bits - 32);
+      }
+    }
+  }
+}
+
+template <class WidenBlock>
+void WidenEach(DType dtype, const std::byte* from, std::span<float> to, WidenBlock widen) {
+  const BlockShape block = BlockOf(dtype);
+  for (size_t i = 0; i < to.size(); i += block.values) {
+    widen(from, to.data() + i);
+    from += block.bytes;
+  }
+}
+
+}  // namespace
+
+void Widen(DType dtype, const std::byte* from, std::span<float> to) {
+  PITH_CHECK(std::ssize(to) % BlockOf(dtype).values == 0);
+  switch (dtype) {
+    case DType::kQ8_0:
+      return WidenEach(dtype, from, to, WidenQ8_0);
+    case DType::kQ4_0:
+      return WidenEach(dtype, from, to, WidenQ4_0);
+    case DType::kQ4_K:
+      return WidenEach(dtype, from, to, WidenQ4_K);
+    case DType::kQ6_K:
+      return WidenEach(dtype, from, to, WidenQ6_K);
+    default:
+      break;
+  }
+  VisitFloat(dtype, [&]<class T>() {
+    for (size_t i = 0; i < to.size(); ++i) {
+      T value;
+      std::memcpy(&value, from + i * sizeof(T), sizeof(T));
+      to[i] = ToFloat(value);
+    }
+  });
+}
+
+void EncodeQ8_0(std::span<const float> from, std::byte* to) {
+  constexpr int64_t kValues = BlockOf(DType::kQ8_0).values;
+  PITH_CHECK(std::ssize(from) % kValues == 0);
+  for (; !from.empty(); from = from.subspan(kValues)) {
+    float most = 0;
+    for (const float w : from.first(kValues)) most = std::max(most, std::abs(w));
+    const float d = most / 127.0f;
+    const float inverse = d != 0 ? 1.0f / d : 0.0f;
+    const uint16_t scale = ToF16(d).bits;
+    *to++ = static_cast<std::byte>(scale & 0xff);
+    *to++ = static_cast<std::byte>(scale >> 8);
+    for (const float w : from.first(kValues)) {
+      *to++ = static_cast<std::byte>(static_cast<int8_t>(std::round(w * inverse)));
+    }
+  }
+}
+
+}  // namespace pith
