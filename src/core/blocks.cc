@@ -15,18 +15,22 @@ float ScaleAt(const std::byte* from, int64_t i) {
   return ToFloat(F16{static_cast<uint16_t>(ByteAt(from, i) | ByteAt(from, i + 1) << 8)});
 }
 
-void WidenQ8_0(const std::byte* block, float* to) {
-  const float d = ScaleAt(block, 0);
-  for (int i = 0; i < 32; ++i) to[i] = d * static_cast<int8_t>(ByteAt(block, 2 + i));
+BlockParts PartsQ8_0(const std::byte* block) {
+  BlockParts parts;
+  parts.d = ScaleAt(block, 0);
+  for (int i = 0; i < 32; ++i) parts.q[i] = static_cast<int8_t>(ByteAt(block, 2 + i));
+  return parts;
 }
 
-void WidenQ4_0(const std::byte* block, float* to) {
-  const float d = ScaleAt(block, 0);
+BlockParts PartsQ4_0(const std::byte* block) {
+  BlockParts parts;
+  parts.d = ScaleAt(block, 0);
   for (int i = 0; i < 16; ++i) {
     const int pair = ByteAt(block, 2 + i);
-    to[i] = d * static_cast<float>((pair & 15) - 8);
-    to[16 + i] = d * static_cast<float>((pair >> 4) - 8);
+    parts.q[i] = static_cast<int8_t>((pair & 15) - 8);
+    parts.q[16 + i] = static_cast<int8_t>((pair >> 4) - 8);
   }
+  return parts;
 }
 
 // Pairs 0 to 3 lie in the low six bits of bytes i and 4 + i. Pairs 4 to 7 have their low four bits
@@ -40,62 +44,68 @@ ScaleAndMin PairQ4_K(const std::byte* pairs, int i) {
   return {(low & 15) | (ByteAt(pairs, i - 4) >> 6) << 4, (low >> 4) | (ByteAt(pairs, i) >> 6) << 4};
 }
 
-void WidenQ4_K(const std::byte* block, float* to) {
-  const float d = ScaleAt(block, 0);
-  const float dmin = ScaleAt(block, 2);
+BlockParts PartsQ4_K(const std::byte* block) {
+  BlockParts parts;
+  parts.d = ScaleAt(block, 0);
+  parts.dmin = ScaleAt(block, 2);
   for (int i = 0; i < 8; ++i) {
     const ScaleAndMin pair = PairQ4_K(block + 4, i);
-    const float scale = d * static_cast<float>(pair.scale);
-    const float min = dmin * static_cast<float>(pair.min);
+    parts.scale[i] = static_cast<int8_t>(pair.scale);
+    parts.min[i] = static_cast<int8_t>(pair.min);
     const std::byte* const q = block + 16 + i / 2 * 32;
     const int shift = i % 2 * 4;
     for (int j = 0; j < 32; ++j) {
-      to[i * 32 + j] = scale * static_cast<float>(ByteAt(q, j) >> shift & 15) - min;
+      parts.q[i * 32 + j] = static_cast<int8_t>(ByteAt(q, j) >> shift & 15);
     }
   }
+  return parts;
 }
 
-void WidenQ6_K(const std::byte* block, float* to) {
-  const float d = ScaleAt(block, 208);
+BlockParts PartsQ6_K(const std::byte* block) {
+  BlockParts parts;
+  parts.d = ScaleAt(block, 208);
+  for (int i = 0; i < 16; ++i) parts.scale[i] = static_cast<int8_t>(ByteAt(block, 192 + i));
   for (int half = 0; half < 2; ++half) {
     const std::byte* const low = block + half * 64;
     const std::byte* const upper = block + 128 + half * 32;
-    const std::byte* const scales = block + 192 + half * 8;
     for (int i = 0; i < 4; ++i) {
       for (int j = 0; j < 32; ++j) {
         const int bits =
             (ByteAt(low, i % 2 * 32 + j) >> i / 2 * 4 & 15) | (ByteAt(upper, j) >> i * 2 & 3) << 4;
-        const float scale = d * static_cast<int8_t>(ByteAt(scales, i * 2 + j / 16));
-        to[half * 128 + i * 32 + j] = scale * static_cast<float>(bits - 32);
+        parts.q[half * 128 + i * 32 + j] = static_cast<int8_t>(bits - 32);
       }
     }
   }
-}
-
-template <class WidenBlock>
-void WidenEach(DType dtype, const std::byte* from, std::span<float> to, WidenBlock widen) {
-  const BlockShape block = BlockOf(dtype);
-  for (size_t i = 0; i < to.size(); i += block.values) {
-    widen(from, to.data() + i);
-    from += block.bytes;
-  }
+  return parts;
 }
 
 }  // namespace
 
-void Widen(DType dtype, const std::byte* from, std::span<float> to) {
-  PITH_CHECK(std::ssize(to) % BlockOf(dtype).values == 0);
+BlockParts PartsOf(DType dtype, const std::byte* block) {
   switch (dtype) {
     case DType::kQ8_0:
-      return WidenEach(dtype, from, to, WidenQ8_0);
+      return PartsQ8_0(block);
     case DType::kQ4_0:
-      return WidenEach(dtype, from, to, WidenQ4_0);
+      return PartsQ4_0(block);
     case DType::kQ4_K:
-      return WidenEach(dtype, from, to, WidenQ4_K);
+      return PartsQ4_K(block);
     case DType::kQ6_K:
-      return WidenEach(dtype, from, to, WidenQ6_K);
+      return PartsQ6_K(block);
     default:
-      break;
+      Throw(ErrorCode::kInternal, "dtype: got ", Name(dtype), ", expected one of blocks");
+  }
+}
+
+void Widen(DType dtype, const std::byte* from, std::span<float> to) {
+  PITH_CHECK(std::ssize(to) % BlockOf(dtype).values == 0);
+  if (IsBlocked(dtype)) {
+    const QuantForm form = QuantFormOf(dtype);
+    const BlockShape block = BlockOf(dtype);
+    for (size_t i = 0; i < to.size(); i += block.values, from += block.bytes) {
+      const BlockParts parts = PartsOf(dtype, from);
+      for (int j = 0; j < block.values; ++j) to[i + j] = parts.Value(form, j);
+    }
+    return;
   }
   VisitFloat(dtype, [&]<class T>() {
     for (size_t i = 0; i < to.size(); ++i) {
@@ -104,6 +114,16 @@ void Widen(DType dtype, const std::byte* from, std::span<float> to) {
       to[i] = ToFloat(value);
     }
   });
+}
+
+void WidenRow(const StoredMatrix& matrix, int64_t r, std::span<float> to) {
+  PITH_CHECK(std::ssize(to) == matrix.cols);
+  const auto* const row =
+      static_cast<const std::byte*>(matrix.data) + r * BytesOf(matrix.dtype, matrix.cols);
+  if (matrix.dtype != DType::kI8) return Widen(matrix.dtype, row, to);
+  for (size_t k = 0; k < to.size(); ++k) {
+    to[k] = matrix.scales[r] * static_cast<float>(static_cast<int8_t>(row[k]));
+  }
 }
 
 void EncodeQ8_0(std::span<const float> from, std::byte* to) {

@@ -16,16 +16,64 @@
 #define PITH_CORE_BLOCKS_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 #include "core/dtype.h"
+#include "core/weight.h"
 
 namespace pith {
 
-// Widens values of any type, blocks or not, from bytes of any alignment. Products of scales are
-// exact in f32, so the values are those of ggml's dequantize_row_*, to the bit. `from` holds
+// What the numbers of a quantised type are: w = scale · q − min.
+struct QuantForm {
+  int bits = 8;         // of q: 8 signed, or 4, which are q + `zero` from 0 to 15
+  int zero = 0;         // what is added to q of 4 bits
+  int group = 0;        // values that share a scale; 0: a row
+  bool nested = false;  // scales are whole numbers times one f16 a block, else f16; of a row, f32
+  bool minimums = false;
+};
+
+constexpr QuantForm QuantFormOf(DType dtype) {
+  switch (dtype) {
+    case DType::kI8:
+      return {};
+    case DType::kQ8_0:
+      return {.bits = 8, .group = 32};
+    case DType::kQ4_0:
+      return {.bits = 4, .zero = 8, .group = 32};
+    case DType::kQ4_K:
+      return {.bits = 4, .group = 32, .nested = true, .minimums = true};
+    case DType::kQ6_K:
+      return {.bits = 8, .group = 16, .nested = true};
+    default:
+      Throw(ErrorCode::kInternal, "dtype: got ", Name(dtype), ", expected a quantised one");
+  }
+}
+
+// A block taken apart, whatever its type.
+struct BlockParts {
+  float d = 0, dmin = 0;
+  int8_t scale[16] = {};  // nested ones, one a group
+  int8_t min[8] = {};
+  int8_t q[256] = {};
+
+  float Value(const QuantForm& form, int i) const {
+    if (!form.nested) return d * static_cast<float>(q[i]);
+    const float s = d * static_cast<float>(scale[i / form.group]);
+    if (!form.minimums) return s * static_cast<float>(q[i]);
+    return s * static_cast<float>(q[i]) - dmin * static_cast<float>(min[i / form.group]);
+  }
+};
+
+BlockParts PartsOf(DType dtype, const std::byte* block);
+
+// Widens values of any type but kI8, blocks or not, from bytes of any alignment. Products of scales
+// are exact in f32, so the values are those of ggml's dequantize_row_*, to the bit. `from` holds
 // BytesOf(dtype, to.size()).
 void Widen(DType dtype, const std::byte* from, std::span<float> to);
+
+// Row r of a matrix of any type, quantised or not.
+void WidenRow(const StoredMatrix& matrix, int64_t r, std::span<float> to);
 
 // Rounds as ggml's quantize_row_q8_0_ref does: d = max |w| / 127, q = w / d to nearest, halves away
 // from zero. Values are finite; `to` has room for BytesOf(kQ8_0, from.size()).

@@ -11,8 +11,9 @@
 
 namespace pith {
 
-// The last four are GGUF's: they hold blocks of values that share scales (core/blocks.h).
-enum class DType : uint8_t { kF32, kF16, kBF16, kQ8_0, kQ4_0, kQ4_K, kQ6_K };
+// The last four are GGUF's: they hold blocks of values that share scales (core/blocks.h). kI8 holds
+// whole numbers, of which each row has a scale that lies apart (StoredMatrix::scales).
+enum class DType : uint8_t { kF32, kF16, kBF16, kI8, kQ8_0, kQ4_0, kQ4_K, kQ6_K };
 
 struct BlockShape {
   int64_t values = 1;  // of one row, side by side
@@ -26,6 +27,8 @@ constexpr BlockShape BlockOf(DType dtype) {
     case DType::kF16:
     case DType::kBF16:
       return {1, 2};
+    case DType::kI8:
+      return {1, 1};
     case DType::kQ8_0:
       return {32, 34};
     case DType::kQ4_0:
@@ -39,6 +42,9 @@ constexpr BlockShape BlockOf(DType dtype) {
 }
 
 constexpr bool IsBlocked(DType dtype) { return BlockOf(dtype).values > 1; }
+
+// Whether values are whole numbers times a scale, which products read as such (ops/linear.h).
+constexpr bool IsQuantised(DType dtype) { return IsBlocked(dtype) || dtype == DType::kI8; }
 
 // Bytes of `count` values, whole blocks of them.
 constexpr int64_t BytesOf(DType dtype, int64_t count) {
@@ -60,6 +66,8 @@ constexpr std::string_view Name(DType dtype) {
       return "f16";
     case DType::kBF16:
       return "bf16";
+    case DType::kI8:
+      return "int8";
     case DType::kQ8_0:
       return "q8_0";
     case DType::kQ4_0:

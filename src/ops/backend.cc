@@ -86,11 +86,8 @@ DeviceVector::DeviceVector(const Exec& exec, std::span<const float> values)
 }
 
 void WidenRows(const Exec& exec, const StoredMatrix& stored, float* to) {
-  const auto* const data = static_cast<const std::byte*>(stored.data);
-  const int64_t row_bytes = BytesOf(stored.dtype, stored.cols);
   ParallelFor(exec.threads, stored.rows, [&](int64_t r) {
-    Widen(stored.dtype, data + r * row_bytes,
-          std::span(to + r * stored.cols, static_cast<size_t>(stored.cols)));
+    WidenRow(stored, r, std::span(to + r * stored.cols, static_cast<size_t>(stored.cols)));
   });
 }
 

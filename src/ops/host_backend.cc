@@ -1,9 +1,7 @@
 #include "ops/host_backend.h"
 
 #include <cstring>
-#include <memory>
 #include <new>
-#include <utility>
 
 namespace pith {
 namespace {
@@ -30,14 +28,6 @@ void HostBackend::Copy(const Queue& /*queue*/, const void* from, void* to, int64
 
 void HostBackend::Clear(const Queue& /*queue*/, void* data, int64_t bytes) {
   if (bytes > 0) std::memset(data, 0, bytes);
-}
-
-Weight HostBackend::PrepareWidened(const Exec& exec, const StoredMatrix& stored, WeightUse use) {
-  const int64_t bytes = stored.rows * BytesOf(DType::kF32, stored.cols);
-  auto rows = std::make_shared<DeviceBuffer>(Allocate(bytes, MemoryUse::kWeights));
-  WidenRows(exec, stored, static_cast<float*>(rows->data()));
-  Weight weight = Prepare(exec, {DType::kF32, rows->data(), stored.rows, stored.cols}, use);
-  return weight.owns() ? weight : Weight(weight.view(), std::move(rows));
 }
 
 void* HostBackend::Acquire(int64_t bytes) { return ::operator new(bytes, kAlignment); }

@@ -15,8 +15,6 @@ class HostBackend : public Backend {
   void Synchronize(const Queue& /*queue*/) override {}
 
  protected:
-  // Prepare of a matrix of blocks: of its rows in f32.
-  Weight PrepareWidened(const Exec& exec, const StoredMatrix& stored, WeightUse use);
   void* Acquire(int64_t bytes) override;
   void Release(void* data) override;
 };

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "backends/cpu/kernels.h"
+#include "backends/cpu/quant_panels.h"
 #include "ops/backends.h"
 #include "ops/host_backend.h"
 
@@ -16,8 +17,13 @@ class Cpu : public HostBackend {
   const Kernels& kernels() const override { return cpu::Table(); }
 
   Weight Prepare(const Exec& exec, const StoredMatrix& stored, WeightUse use) override {
-    if (IsBlocked(stored.dtype)) return PrepareWidened(exec, stored, use);
     if (use == WeightUse::kTable || stored.rows == 0) return {RowsOf(stored), nullptr};
+    if (IsQuantised(stored.dtype)) {
+      auto storage = std::make_shared<DeviceBuffer>(
+          Allocate(cpu::QuantPanelsBytes(stored, cpu::PanelRows()), MemoryUse::kWeights));
+      const WeightView view = cpu::PackQuantPanels(exec, stored, cpu::PanelRows(), storage->data());
+      return {view, std::move(storage)};
+    }
     const bool bf16 = exec.precision == Precision::kBF16;
     const bool round = bf16 && use != WeightUse::kBoth && stored.dtype != DType::kBF16;
     WeightView view = RowsOf(stored);

@@ -104,7 +104,7 @@ HWY_EXPORT(RunLinearStep);
 
 void LinearStep(const Exec& exec, MatView<const float> x, const WeightView& w,
                 VecView<const float> bias, MatView<float> out) {
-  if (w.format == WeightFormat::kPanels) {
+  if (w.format != WeightFormat::kRows) {
     Linear(exec, x, w, bias, out);
     return;
   }

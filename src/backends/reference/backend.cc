@@ -10,8 +10,7 @@ class Reference : public HostBackend {
  public:
   Device device() const override { return Device::kReference; }
   const Kernels& kernels() const override { return reference::Table(); }
-  Weight Prepare(const Exec& exec, const StoredMatrix& stored, WeightUse use) override {
-    if (IsBlocked(stored.dtype)) return PrepareWidened(exec, stored, use);
+  Weight Prepare(const Exec& /*exec*/, const StoredMatrix& stored, WeightUse /*use*/) override {
     return {RowsOf(stored), nullptr};
   }
 };
