@@ -47,6 +47,16 @@ void ModelFlags::Declare(CLI::App& verb, bool required, bool all_devices) {
       ->type_name("FILE")
       ->group("Model");
   DeclareEngine(verb, engine, all_devices);
+  DeclareWeights(verb, engine);
+}
+
+void DeclareWeights(CLI::App& verb, EngineOptions& engine) {
+  verb.add_option("--weights", engine.weights,
+                  "What the matrices of products are rounded to as they are loaded")
+      ->check(OneOf({"stored", "int8", "int4"}))
+      ->type_name("")
+      ->capture_default_str()
+      ->group("Model");
 }
 
 void DeclareEngine(CLI::App& verb, EngineOptions& engine, bool all) {

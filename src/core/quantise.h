@@ -13,9 +13,10 @@ namespace pith {
 // scale 0.
 float QuantiseRow(std::span<const float> row, int8_t* q);
 
-// Rows of weights to Q4_0 (core/blocks.h), 32 values a scale. Among scales that put the largest
-// value near −8 or 8 the one is kept, refitted to its q by least squares and rounded to f16, whose
-// squared error is least; ties go to the first. Values are finite and at most 4·10⁵ in magnitude.
+// Rows of weights to Q4_0 (core/blocks.h), 32 values a scale. Of 26 scales that put the largest
+// value between 6.8 and 9.2 steps, of either sign, the one is kept whose squared error is least
+// once it is refitted to its q by least squares; then it is rounded to f16. Ties go to the first.
+// Values are finite and at most 6 · 65504 in magnitude.
 void QuantiseQ4_0(std::span<const float> from, std::byte* to);
 
 // Activations are quantised as products with quantised weights need them, 32 side by side.

@@ -92,6 +92,16 @@ Exec MakeExec(const EngineOptions& options) {
   return exec;
 }
 
+WeightsAs ParseWeights(const EngineOptions& options) {
+  const auto as = Choose<WeightsAs>(
+      "weights", options.weights,
+      {{"stored", WeightsAs::kStored}, {"int8", WeightsAs::kInt8}, {"int4", WeightsAs::kInt4}});
+  Require(as == WeightsAs::kStored || !options.device.starts_with("cuda"), ErrorCode::kUnsupported,
+          "weights: got ", options.weights, ", expected stored on the device ", options.device,
+          ", which computes with no quantised weights");
+  return as;
+}
+
 // A processor wants a chunk's rows to stay in its cache, a GPU enough of them to fill it.
 int64_t RowsPerChunk(const Exec& exec, const EngineOptions& options) {
   if (options.rows_per_chunk > 0) return options.rows_per_chunk;
@@ -158,7 +168,7 @@ ModelShape ReadModelShape(const std::filesystem::path& directory) {
 Engine Engine::Load(const std::filesystem::path& directory, const EngineOptions& options,
                     const std::filesystem::path& tokenizer) {
   const Exec exec = MakeExec(options);
-  LoadedModel model = LoadModel(directory, exec, options.verify_weights);
+  LoadedModel model = LoadModel(directory, exec, options.verify_weights, ParseWeights(options));
   ModelInfo info = DescribeModel(model);
   const std::filesystem::path path = tokenizer.empty() ? directory / "tokenizer.json" : tokenizer;
   std::optional<Tokenizer> loaded;
@@ -183,7 +193,7 @@ Engine Engine::FromShape(std::string_view name, const EngineOptions& options,
   const auto dtype = Choose<DType>("weights", std::string(weights),
                                    {{"f32", DType::kF32}, {"bf16", DType::kBF16}});
   const Exec exec = MakeExec(options);
-  LoadedModel model = DrawModel(config, exec, dtype);
+  LoadedModel model = DrawModel(config, exec, dtype, ParseWeights(options));
   ModelInfo info = DescribeModel(model);
   std::vector<int32_t> end_of_text = FindEndOfText(config, std::nullopt, &info);
   return Engine(std::make_shared<Impl>(Impl{.model = std::move(model.model),

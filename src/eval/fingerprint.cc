@@ -52,6 +52,7 @@ OrderedJson Fingerprint(const Engine& engine, const EngineOptions& engine_option
   // Which GPU, and how many, changes no score.
   out["device"] = engine_options.device.substr(0, engine_options.device.find(':'));
   out["dtype"] = engine_options.dtype;
+  if (engine_options.weights != "stored") out["weights"] = engine_options.weights;
   if (engine_options.state_dtype != "f32") out["state_dtype"] = engine_options.state_dtype;
   out["ssd_chunk"] = engine_options.ssd_chunk;
   out["scoring"] = ScoringModeName(mode);

@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "core/tensor.h"
+#include "load/quantised_files.h"
 #include "load/tensor_names.h"
 
 namespace pith {
@@ -58,6 +59,7 @@ int64_t CountAllOnes(std::span<const std::byte> bytes, Bits exponent) {
 }
 
 int64_t CountNonFinite(const StoredTensor& tensor, int threads) {
+  if (*tensor.dtype == DType::kI8) return 0;
   // A MB or a little less, in whole blocks.
   const auto block = static_cast<size_t>(BlockOf(*tensor.dtype).bytes);
   const size_t piece = (size_t{1} << 20) / block * block;
@@ -88,6 +90,7 @@ bool SameBytes(const StoredTensor& a, const StoredTensor& b) {
 struct Checkpoint::Storage {
   std::vector<std::shared_ptr<const MappedFile>> files;
   std::vector<BufferOwner<std::byte>> copies;  // of tensors misaligned or with strides
+  std::vector<std::unique_ptr<std::vector<float>>> scales;
 };
 
 Checkpoint::Checkpoint(const fs::path& directory, const LoadOptions& options)
@@ -97,6 +100,7 @@ Checkpoint::Checkpoint(const fs::path& directory, const LoadOptions& options)
       storage_(std::make_shared<Storage>()) {
   CheckpointFiles files = OpenCheckpoint(directory);
   tensors_ = std::move(files.tensors);
+  if (config_.quantised) TypeQuantisedTensors(tensors_);
   NormalizeTensorNames(config_, tensors_);
   storage_->files = std::move(files.files);
 }
@@ -164,11 +168,30 @@ StoredMatrix Checkpoint::Matrix(std::string_view name, int64_t rows, int64_t col
     data = copy.data();
     copied_bytes_ += size;
   }
-  return {*tensor.dtype, data, rows, cols};
+  StoredMatrix matrix{*tensor.dtype, data, rows, cols};
+  if (matrix.dtype == DType::kI8) matrix.scales = RowScales(name, rows);
+  return matrix;
+}
+
+// Kept apart from the file, where they may lie at any address. Without a finite scale a whole row
+// means nothing, so here it is an error.
+const float* Checkpoint::RowScales(std::string_view name, int64_t rows) {
+  const std::string scale_name = StrCat(NameInFile(config_, name), kScaleSuffix);
+  std::vector<float> scales = Vector(scale_name, {rows});
+  parameters_ -= rows;
+  for (int64_t r = 0; r < rows; ++r) {
+    Require(std::isfinite(scales[r]) && scales[r] >= 0, ErrorCode::kCorruptData,
+            directory_.string(), ": ", Quoted(scale_name), ": row ", r, ": got ", scales[r],
+            ", expected a finite scale of at least 0");
+  }
+  storage_->scales.push_back(std::make_unique<std::vector<float>>(std::move(scales)));
+  return storage_->scales.back()->data();
 }
 
 std::vector<float> Checkpoint::Vector(std::string_view name, const std::vector<int64_t>& shape) {
   const StoredTensor& tensor = Find(name, shape);
+  Require(!IsQuantised(*tensor.dtype), ErrorCode::kUnsupported, tensor.file, ": ", Quoted(name),
+          ": got dtype ", Quoted(tensor.dtype_name), ", expected F32, F16 or BF16");
   std::vector<float> values(static_cast<size_t>(*ElementCount(shape)));
   Widen(*tensor.dtype, tensor.bytes.data(), values);
   return values;
@@ -183,6 +206,12 @@ void Checkpoint::Drop(const StoredMatrix& matrix) {
     copied_bytes_ -= copy.size();
     copy = {};
   }
+}
+
+void Checkpoint::DropPart(const StoredMatrix& rows) {
+  const std::span<const std::byte> bytes(static_cast<const std::byte*>(rows.data),
+                                         static_cast<size_t>(rows.bytes()));
+  for (const auto& file : storage_->files) file->GiveBack(bytes);
 }
 
 void Checkpoint::Finish() {

@@ -25,8 +25,9 @@ struct LoadOptions {
 };
 
 // Matrices stay where they lie in the mapped files, in the files' dtypes (F32, F16 or BF16, mixed
-// at will); the mappings are private, and nobody may truncate the files meanwhile. Messages name
-// file, tensor, what it is and what it should be: kNotFound, kIo, kCorruptData, kUnsupported.
+// at will, and what pith quantised); the mappings are private, and nobody may truncate the files
+// meanwhile. Messages name file, tensor, what it is and what it should be: kNotFound, kIo,
+// kCorruptData, kUnsupported.
 class Checkpoint : public TensorSource {
  public:
   // Reads config.json and opens the weights beside it.
@@ -37,6 +38,7 @@ class Checkpoint : public TensorSource {
   StoredMatrix Matrix(std::string_view name, int64_t rows, int64_t cols) override;
   std::vector<float> Vector(std::string_view name, const std::vector<int64_t>& shape) override;
   void Drop(const StoredMatrix& matrix) override;
+  void DropPart(const StoredMatrix& rows) override;
   std::shared_ptr<const void> storage() const override { return storage_; }
 
   // Throws where a tensor of the files was not asked for. A tied model may store its head as well,
@@ -53,6 +55,7 @@ class Checkpoint : public TensorSource {
   struct Storage;
 
   void MakeContiguous(StoredTensor& tensor);
+  const float* RowScales(std::string_view name, int64_t rows);
   const StoredTensor& Find(std::string_view name, const std::vector<int64_t>& shape);
   void CheckTiedHead();
   void CheckFinite(std::string_view name, const StoredTensor& tensor);

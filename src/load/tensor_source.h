@@ -21,6 +21,8 @@ class TensorSource {
   virtual std::vector<float> Vector(std::string_view name, const std::vector<int64_t>& shape) = 0;
   // The matrix will not be read again: the memory behind it may be given back.
   virtual void Drop(const StoredMatrix& matrix) = 0;
+  // The same of some rows of a matrix that is still to be dropped: pages of a file may go.
+  virtual void DropPart(const StoredMatrix& /*rows*/) {}
   // Keeps every matrix that was not dropped readable.
   virtual std::shared_ptr<const void> storage() const = 0;
 };

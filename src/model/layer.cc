@@ -17,7 +17,8 @@ void LayerRows::Clear() {
 Weight LayerBuilder::Prepare(const StoredMatrix& stored, WeightUse use) {
   Weight weight = exec_.backend->Prepare(exec_, stored, use);
   const WeightView& view = weight.view();
-  const int64_t bytes = view.rows * BytesOf(view.dtype, view.cols);
+  const int64_t scales = view.dtype == DType::kI8 ? view.rows * int64_t{sizeof(float)} : 0;
+  const int64_t bytes = view.rows * BytesOf(view.dtype, view.cols) + scales;
   bytes_.prepared += bytes;
   if (weight.owns()) {
     tensors_.Drop(stored);

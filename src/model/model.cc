@@ -69,20 +69,22 @@ void Model::StepLogits(const Exec& exec, MatView<const float> normed, MatView<fl
   LinearStep(exec, normed, head_.view(), {}, logits);
 }
 
-LoadedModel LoadModel(const std::filesystem::path& directory, const Exec& exec,
-                      bool verify_finite) {
+LoadedModel LoadModel(const std::filesystem::path& directory, const Exec& exec, bool verify_finite,
+                      WeightsAs as) {
   Checkpoint checkpoint(directory, {.verify_finite = verify_finite, .threads = exec.threads});
-  Model model(exec, checkpoint.config(), checkpoint);
+  QuantisedTensors tensors(checkpoint, as, checkpoint.config().tie_embeddings, exec.threads);
+  Model model(exec, checkpoint.config(), tensors);
   checkpoint.Finish();
   return {.model = std::move(model),
           .parameters = checkpoint.parameters(),
           .warnings = checkpoint.warnings()};
 }
 
-LoadedModel DrawModel(const ModelConfig& config, const Exec& exec, DType dtype) {
-  DrawnTensors tensors(dtype, exec.threads);
+LoadedModel DrawModel(const ModelConfig& config, const Exec& exec, DType dtype, WeightsAs as) {
+  DrawnTensors drawn(dtype, exec.threads);
+  QuantisedTensors tensors(drawn, as, config.tie_embeddings, exec.threads);
   Model model(exec, config, tensors);
-  return {.model = std::move(model), .parameters = tensors.parameters(), .warnings = {}};
+  return {.model = std::move(model), .parameters = drawn.parameters(), .warnings = {}};
 }
 
 }  // namespace pith
