@@ -28,10 +28,9 @@ struct QuantWeights {
     for (float& scale : scales) scale = 0x1p-10f * static_cast<float>(engine() % 1000 + 1);
     // Halves between 2⁻⁷ and 2, of either sign.
     for (int64_t at = 0; IsBlocked(dtype) && at < std::ssize(bytes); at += BlockOf(dtype).bytes) {
-      const std::initializer_list<int64_t> halves =
-          dtype == DType::kQ6_K   ? std::initializer_list<int64_t>{209}
-          : dtype == DType::kQ4_K ? std::initializer_list<int64_t>{1, 3}
-                                  : std::initializer_list<int64_t>{1};
+      std::vector<int64_t> halves = {1};
+      if (dtype == DType::kQ4_K) halves = {1, 3};
+      if (dtype == DType::kQ6_K) halves = {209};
       for (const int64_t half : halves) {
         bytes[at + half] = (bytes[at + half] & std::byte{0x9f}) | std::byte{0x20};
       }
