@@ -69,20 +69,23 @@ void Model::StepLogits(const Exec& exec, MatView<const float> normed, MatView<fl
   LinearStep(exec, normed, head_.view(), {}, logits);
 }
 
-LoadedModel LoadModel(const std::filesystem::path& directory, const Exec& exec,
-                      bool verify_finite) {
-  Checkpoint checkpoint(directory, {.verify_finite = verify_finite, .threads = exec.threads});
+LoadedModel LoadModel(const std::filesystem::path& path, const Exec& exec, bool verify_finite) {
+  Checkpoint checkpoint(path, {.verify_finite = verify_finite, .threads = exec.threads});
   Model model(exec, checkpoint.config(), checkpoint);
   checkpoint.Finish();
   return {.model = std::move(model),
           .parameters = checkpoint.parameters(),
+          .stored_types = checkpoint.stored_types(),
           .warnings = checkpoint.warnings()};
 }
 
 LoadedModel DrawModel(const ModelConfig& config, const Exec& exec, DType dtype) {
   DrawnTensors tensors(dtype, exec.threads);
   Model model(exec, config, tensors);
-  return {.model = std::move(model), .parameters = tensors.parameters(), .warnings = {}};
+  return {.model = std::move(model),
+          .parameters = tensors.parameters(),
+          .stored_types = {},
+          .warnings = {}};
 }
 
 }  // namespace pith
