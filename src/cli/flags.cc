@@ -39,9 +39,10 @@ CLI::Validator DeviceNames() {
 }  // namespace
 
 void ModelFlags::Declare(CLI::App& verb, bool required, bool all_devices) {
-  verb.add_option("--model", model, "Directory with config.json, weights and tokenizer.json")
+  verb.add_option("--model", model,
+                  "Directory with config.json, weights and tokenizer.json, or a GGUF file")
       ->required(required)
-      ->type_name("DIR")
+      ->type_name("PATH")
       ->group("Model");
   verb.add_option("--tokenizer", tokenizer, "tokenizer.json to use instead of the model's")
       ->type_name("FILE")

@@ -193,10 +193,10 @@ void DeclareGrid(CLI::App& verb, BenchFlags& flags) {
 }
 
 void Declare(CLI::App& verb, BenchFlags& flags) {
-  CLI::Option* model =
-      verb.add_option("--model", flags.model, "Directory with config.json and weights")
-          ->type_name("DIR")
-          ->group("Model");
+  CLI::Option* model = verb.add_option("--model", flags.model,
+                                       "Directory with config.json and weights, or a GGUF file")
+                           ->type_name("PATH")
+                           ->group("Model");
   verb.add_option("--shape", flags.shape, "A published model's shape, with random weights")
       ->check(OneOf(ListShapes()))
       ->type_name("NAME")

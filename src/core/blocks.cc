@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <type_traits>
 
 #include "core/error.h"
 
@@ -79,6 +80,13 @@ BlockParts PartsQ6_K(const std::byte* block) {
   return parts;
 }
 
+template <class T>
+T NarrowOne(float value) {
+  if constexpr (std::is_same_v<T, F16>) return ToF16(value);
+  if constexpr (std::is_same_v<T, BF16>) return ToBF16(value);
+  if constexpr (std::is_same_v<T, float>) return value;
+}
+
 }  // namespace
 
 BlockParts PartsOf(DType dtype, const std::byte* block) {
@@ -141,6 +149,27 @@ void EncodeQ8_0(std::span<const float> from, std::byte* to) {
       *to++ = static_cast<std::byte>(static_cast<int8_t>(std::round(w * inverse)));
     }
   }
+}
+
+bool Narrow(DType dtype, std::span<const float> from, std::byte* to) {
+  if (dtype == DType::kQ8_0) {
+    constexpr float kMost = 127 * 65504.0f;  // of the largest f16 as a scale
+    for (const float value : from) {
+      if (!(std::abs(value) <= kMost)) return false;
+    }
+    EncodeQ8_0(from, to);
+    return true;
+  }
+  bool kept = true;
+  VisitFloat(dtype, [&]<class T>() {
+    for (const float value : from) {
+      const T narrow = NarrowOne<T>(value);
+      kept &= std::isfinite(ToFloat(narrow)) || !std::isfinite(value);
+      std::memcpy(to, &narrow, sizeof(T));
+      to += sizeof(T);
+    }
+  });
+  return kept;
 }
 
 }  // namespace pith

@@ -79,6 +79,10 @@ void WidenRow(const StoredMatrix& matrix, int64_t r, std::span<float> to);
 // from zero. Values are finite; `to` has room for BytesOf(kQ8_0, from.size()).
 void EncodeQ8_0(std::span<const float> from, std::byte* to);
 
+// The other way, of f32, f16, bf16 (to nearest, ties to even) and Q8_0. False where a finite value
+// is beyond the type, or Q8_0 would have to hold NaN or infinity.
+bool Narrow(DType dtype, std::span<const float> from, std::byte* to);
+
 }  // namespace pith
 
 #endif  // PITH_CORE_BLOCKS_H_

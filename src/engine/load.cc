@@ -9,13 +9,18 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/file.h"
+#include "core/gguf.h"
 #include "engine/impl.h"
+#include "load/config_gguf.h"
+#include "load/gguf_names.h"
 #include "load/published_shapes.h"
 #include "model/facts.h"
 #include "model/model.h"
 #include "ops/backend.h"
 #include "ops/backends.h"
 #include "pith/engine.h"
+#include "tokenize/tokenizer_gguf.h"
 
 namespace pith {
 namespace {
@@ -114,6 +119,7 @@ ModelInfo DescribeModel(const LoadedModel& loaded) {
           .kind = loaded.model.facts().kind,
           .format = config.format,
           .parameters = loaded.parameters,
+          .stored_types = loaded.stored_types,
           .n_layer = config.n_layer(),
           .d_model = config.d_model,
           .vocab_size = config.vocab_size,
@@ -141,10 +147,11 @@ std::vector<int32_t> FindEndOfText(const ModelConfig& config,
   std::vector<int32_t> ids = config.eos_token_ids;
   if (!ids.empty()) {
     CheckTokenIds(config, ids);
-    info->end_of_text_source = "config.json";
+    info->end_of_text_source =
+        config.format == kGgufFormat ? "tokenizer.ggml.eos_token_id" : "config.json";
   } else if (tokenizer && tokenizer->end_of_text()) {
     ids.push_back(*tokenizer->end_of_text());
-    info->end_of_text_source = "tokenizer.json";
+    info->end_of_text_source = config.format == kGgufFormat ? "its tokens" : "tokenizer.json";
   }
   if (!ids.empty()) info->end_of_text = ids[0];
   return ids;
@@ -160,22 +167,31 @@ std::vector<std::string> DevicesOf(const std::string& device) {
   return devices;
 }
 
-ModelShape ReadModelShape(const std::filesystem::path& directory) {
-  const ModelConfig config = LoadModelConfig(directory / "config.json");
+std::filesystem::path TokenizerOf(const std::filesystem::path& model) {
+  if (IsModelFile(model)) {
+    const MappedFile file(model);
+    return HasVocabulary(Gguf(file.bytes(), model.string())) ? model : std::filesystem::path();
+  }
+  std::error_code ignored;
+  std::filesystem::path path = model / "tokenizer.json";
+  return std::filesystem::exists(path, ignored) ? path : std::filesystem::path();
+}
+
+ModelShape ReadModelShape(const std::filesystem::path& model) {
+  const ModelConfig config = ReadConfigOf(model);
   return {.kind = FactsOf(config).kind, .n_layer = config.n_layer()};
 }
 
-Engine Engine::Load(const std::filesystem::path& directory, const EngineOptions& options,
+Engine Engine::Load(const std::filesystem::path& path, const EngineOptions& options,
                     const std::filesystem::path& tokenizer) {
   const Exec exec = MakeExec(options);
-  LoadedModel model = LoadModel(directory, exec, options.verify_weights, ParseWeights(options));
+  LoadedModel model = LoadModel(path, exec, options.verify_weights, ParseWeights(options));
   ModelInfo info = DescribeModel(model);
-  const std::filesystem::path path = tokenizer.empty() ? directory / "tokenizer.json" : tokenizer;
+  const std::filesystem::path file = tokenizer.empty() ? TokenizerOf(path) : tokenizer;
   std::optional<Tokenizer> loaded;
-  std::error_code ignored;
-  if (!tokenizer.empty() || std::filesystem::exists(path, ignored)) {
-    loaded = Tokenizer::FromFile(path);
-    CheckVocabulary(*loaded, path.string(), &info);
+  if (!file.empty()) {
+    loaded = Tokenizer::FromFile(file);
+    CheckVocabulary(*loaded, file.string(), &info);
   }
   std::vector<int32_t> end_of_text = FindEndOfText(model.model.config(), loaded, &info);
   return Engine(std::make_shared<Impl>(Impl{.model = std::move(model.model),

@@ -10,6 +10,8 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "core/tensor.h"
+#include "load/config_gguf.h"
+#include "load/gguf_names.h"
 #include "load/quantised_files.h"
 #include "load/tensor_names.h"
 
@@ -24,15 +26,32 @@ constexpr std::string_view kHead = "lm_head.weight";
 // The name of a tensor in files of the config's format. Within layers transformers kept mamba_ssm's
 // names.
 std::string NameInFile(const ModelConfig& config, std::string_view name) {
+  if (config.format == kGgufFormat) return GgufTensorName(name);
   if (name == kEmbedding && config.format != "mamba_ssm") return "backbone.embeddings.weight";
   return std::string(name);
 }
 
-fs::path ExistingDirectory(const fs::path& directory) {
-  std::error_code error;
-  Require(fs::is_directory(directory, error), ErrorCode::kNotFound, directory.string(),
-          ": expected a directory with config.json and weights");
-  return directory;
+std::vector<int64_t> ShapeInFile(const ModelConfig& config, std::string_view name,
+                                 const std::vector<int64_t>& shape) {
+  return config.format == kGgufFormat ? GgufTensorShape(config, name, shape) : shape;
+}
+
+TensorTable TableOf(const Gguf& file) {
+  TensorTable table;
+  for (const GgufTensor& tensor : file.tensors()) {
+    StoredTensor stored{.file = file.source(),
+                        .dtype_name = std::string(GgufName(tensor.dtype)),
+                        .dtype = tensor.dtype,
+                        .shape = tensor.shape,
+                        .bytes = tensor.bytes,
+                        .strides = {}};
+    // Some writers keep sizes of 1 around the others, and some do not.
+    while (stored.shape.size() > 1 && stored.shape.front() == 1) {
+      stored.shape.erase(stored.shape.begin());
+    }
+    table.emplace(tensor.name, std::move(stored));
+  }
+  return table;
 }
 
 int64_t CountInBlocks(DType dtype, std::span<const std::byte> bytes) {
@@ -93,32 +112,51 @@ struct Checkpoint::Storage {
   std::vector<std::unique_ptr<std::vector<float>>> scales;
 };
 
-Checkpoint::Checkpoint(const fs::path& directory, const LoadOptions& options)
-    : directory_(ExistingDirectory(directory)),
-      options_(options),
-      config_(LoadModelConfig(directory / "config.json")),
-      storage_(std::make_shared<Storage>()) {
-  CheckpointFiles files = OpenCheckpoint(directory);
+Checkpoint::Checkpoint(const fs::path& path, const LoadOptions& options)
+    : path_(path), options_(options), storage_(std::make_shared<Storage>()) {
+  IsModelFile(path) ? OpenFile() : OpenDirectory();
+}
+
+void Checkpoint::OpenFile() {
+  const auto file = std::make_shared<const MappedFile>(path_);
+  const Gguf gguf(file->bytes(), path_.string());
+  config_ = ReadGgufConfig(gguf);
+  tensors_ = TableOf(gguf);
+  storage_->files.push_back(file);
+}
+
+void Checkpoint::OpenDirectory() {
+  std::error_code error;
+  Require(fs::is_directory(path_, error), ErrorCode::kNotFound, path_.string(),
+          ": expected a directory with config.json and weights, or a GGUF file");
+  config_ = LoadModelConfig(path_ / "config.json");
+  CheckpointFiles files = OpenCheckpoint(path_);
   tensors_ = std::move(files.tensors);
   if (config_.quantised) TypeQuantisedTensors(tensors_);
   NormalizeTensorNames(config_, tensors_);
   storage_->files = std::move(files.files);
 }
 
+std::string_view Checkpoint::config_name() const {
+  return config_.format == kGgufFormat ? "the file's keys" : "config.json";
+}
+
 const StoredTensor& Checkpoint::Find(std::string_view name, const std::vector<int64_t>& shape) {
   const std::string in_file = NameInFile(config_, name);
+  const std::vector<int64_t> stored_shape = ShapeInFile(config_, name, shape);
   const auto it = tensors_.find(in_file);
-  Require(it != tensors_.end(), ErrorCode::kNotFound, directory_.string(), ": tensor ",
-          Quoted(in_file), " is missing; expected one of shape ", ShapeText(shape));
+  Require(it != tensors_.end(), ErrorCode::kNotFound, path_.string(), ": tensor ", Quoted(in_file),
+          " is missing; expected one of shape ", ShapeText(stored_shape));
   StoredTensor& tensor = it->second;
   Require(tensor.dtype.has_value(), ErrorCode::kUnsupported, tensor.file, ": ", Quoted(in_file),
           ": got dtype ", Quoted(tensor.dtype_name), ", expected F32, F16 or BF16");
-  Require(tensor.shape == shape, ErrorCode::kCorruptData, tensor.file, ": ", Quoted(in_file),
-          ": got shape ", ShapeText(tensor.shape), ", expected ", ShapeText(shape),
-          " from config.json");
+  Require(tensor.shape == stored_shape, ErrorCode::kCorruptData, tensor.file, ": ", Quoted(in_file),
+          ": got shape ", ShapeText(tensor.shape), ", expected ", ShapeText(stored_shape), " from ",
+          config_name());
   if (!tensor.strides.empty()) MakeContiguous(tensor);
   if (used_.insert(in_file).second) {
-    parameters_ += *ElementCount(shape);
+    if (!name.ends_with(kScaleSuffix)) parameters_ += *ElementCount(shape);
+    ++stored_types_[tensor.dtype_name];
     if (name == kEmbedding) CheckTiedHead();
     if (options_.verify_finite) CheckFinite(in_file, tensor);
   }
@@ -178,10 +216,9 @@ StoredMatrix Checkpoint::Matrix(std::string_view name, int64_t rows, int64_t col
 const float* Checkpoint::RowScales(std::string_view name, int64_t rows) {
   const std::string scale_name = StrCat(NameInFile(config_, name), kScaleSuffix);
   std::vector<float> scales = Vector(scale_name, {rows});
-  parameters_ -= rows;
   for (int64_t r = 0; r < rows; ++r) {
-    Require(std::isfinite(scales[r]) && scales[r] >= 0, ErrorCode::kCorruptData,
-            directory_.string(), ": ", Quoted(scale_name), ": row ", r, ": got ", scales[r],
+    Require(std::isfinite(scales[r]) && scales[r] >= 0, ErrorCode::kCorruptData, path_.string(),
+            ": ", Quoted(scale_name), ": row ", r, ": got ", scales[r],
             ", expected a finite scale of at least 0");
   }
   storage_->scales.push_back(std::make_unique<std::vector<float>>(std::move(scales)));
@@ -190,11 +227,15 @@ const float* Checkpoint::RowScales(std::string_view name, int64_t rows) {
 
 std::vector<float> Checkpoint::Vector(std::string_view name, const std::vector<int64_t>& shape) {
   const StoredTensor& tensor = Find(name, shape);
-  Require(!IsQuantised(*tensor.dtype), ErrorCode::kUnsupported, tensor.file, ": ", Quoted(name),
+  Require(*tensor.dtype != DType::kI8, ErrorCode::kUnsupported, tensor.file, ": ", Quoted(name),
           ": got dtype ", Quoted(tensor.dtype_name), ", expected F32, F16 or BF16");
   std::vector<float> values(static_cast<size_t>(*ElementCount(shape)));
   Widen(*tensor.dtype, tensor.bytes.data(), values);
   return values;
+}
+
+std::vector<float> Checkpoint::Decay(std::string_view name, const std::vector<int64_t>& shape) {
+  return config_.format == kGgufFormat ? Vector(name, shape) : TensorSource::Decay(name, shape);
 }
 
 void Checkpoint::Drop(const StoredMatrix& matrix) {
@@ -217,7 +258,8 @@ void Checkpoint::DropPart(const StoredMatrix& rows) {
 void Checkpoint::Finish() {
   for (const auto& [name, tensor] : tensors_) {
     Require(used_.contains(name), ErrorCode::kCorruptData, tensor.file, ": ", Quoted(name),
-            ": a model of this config.json has no such tensor");
+            ": a model of this ", config_.format == kGgufFormat ? "architecture" : "config.json",
+            " has no such tensor");
   }
 }
 

@@ -29,6 +29,9 @@ class QuantisedTensors : public TensorSource {
   std::vector<float> Vector(std::string_view name, const std::vector<int64_t>& shape) override {
     return inner_.Vector(name, shape);
   }
+  std::vector<float> Decay(std::string_view name, const std::vector<int64_t>& shape) override {
+    return inner_.Decay(name, shape);
+  }
   void Drop(const StoredMatrix& matrix) override;
   void DropPart(const StoredMatrix& rows) override;
   std::shared_ptr<const void> storage() const override { return storage_; }

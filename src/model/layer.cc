@@ -43,6 +43,10 @@ std::vector<float> LayerBuilder::Values(std::string_view name, const std::vector
   return tensors_.Vector(StrCat(prefix_, name), shape);
 }
 
+std::vector<float> LayerBuilder::Decay(std::string_view name, const std::vector<int64_t>& shape) {
+  return tensors_.Decay(StrCat(prefix_, name), shape);
+}
+
 DeviceVector LayerBuilder::Vector(std::string_view name, const std::vector<int64_t>& shape) {
   return Place(Values(name, shape));
 }

@@ -69,14 +69,15 @@ void Model::StepLogits(const Exec& exec, MatView<const float> normed, MatView<fl
   LinearStep(exec, normed, head_.view(), {}, logits);
 }
 
-LoadedModel LoadModel(const std::filesystem::path& directory, const Exec& exec, bool verify_finite,
+LoadedModel LoadModel(const std::filesystem::path& path, const Exec& exec, bool verify_finite,
                       WeightsAs as) {
-  Checkpoint checkpoint(directory, {.verify_finite = verify_finite, .threads = exec.threads});
+  Checkpoint checkpoint(path, {.verify_finite = verify_finite, .threads = exec.threads});
   QuantisedTensors tensors(checkpoint, as, checkpoint.config().tie_embeddings, exec.threads);
   Model model(exec, checkpoint.config(), tensors);
   checkpoint.Finish();
   return {.model = std::move(model),
           .parameters = checkpoint.parameters(),
+          .stored_types = checkpoint.stored_types(),
           .warnings = checkpoint.warnings()};
 }
 
@@ -84,7 +85,10 @@ LoadedModel DrawModel(const ModelConfig& config, const Exec& exec, DType dtype, 
   DrawnTensors drawn(dtype, exec.threads);
   QuantisedTensors tensors(drawn, as, config.tie_embeddings, exec.threads);
   Model model(exec, config, tensors);
-  return {.model = std::move(model), .parameters = drawn.parameters(), .warnings = {}};
+  return {.model = std::move(model),
+          .parameters = drawn.parameters(),
+          .stored_types = {},
+          .warnings = {}};
 }
 
 }  // namespace pith

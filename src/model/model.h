@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -68,13 +69,14 @@ class Model {
 struct LoadedModel {
   Model model;
   int64_t parameters = 0;
+  std::map<std::string, int64_t> stored_types;  // as the files hold them, with counts of tensors
   std::vector<std::string> warnings;  // one a tensor that holds NaN or infinity, with their number
 };
 
-// Reads config.json and the weights beside it and prepares them for exec's backend, tensor by
-// tensor, giving back what was read: the most that is resident is little more than the weights as
-// they stay. Throws as Checkpoint and QuantisedTensors do.
-LoadedModel LoadModel(const std::filesystem::path& directory, const Exec& exec,
+// Reads config.json and the weights beside it, or a GGUF file, and prepares them for exec's
+// backend, tensor by tensor, giving back what was read: the most that is resident is little more
+// than the weights as they stay. Throws as Checkpoint and QuantisedTensors do.
+LoadedModel LoadModel(const std::filesystem::path& path, const Exec& exec,
                       bool verify_finite = true, WeightsAs as = WeightsAs::kStored);
 
 // A model with random weights that are stored as `dtype`, for measuring (load/drawn_tensors.h).

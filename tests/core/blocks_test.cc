@@ -5,8 +5,10 @@
 #include <gtest/gtest.h>
 
 #include <bit>
+#include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -82,6 +84,30 @@ TEST(Blocks, OtherTypesWidenByTheirOwnDefinition) {
   const F16 halves[] = {ToF16(1.5f), ToF16(-0.25f), ToF16(3e-8f)};
   Widen(DType::kF16, reinterpret_cast<const std::byte*>(halves), wide);
   EXPECT_EQ(wide, (std::vector<float>{1.5f, -0.25f, 0x1p-24f}));
+}
+
+TEST(Blocks, NarrowingTellsWhatATypeCannotHold) {
+  constexpr float kInf = std::numeric_limits<float>::infinity();
+  std::vector<std::byte> to(32 * 4);
+  const auto kept = [&](DType dtype, float value) {
+    const std::vector<float> row(32, value);
+    return Narrow(dtype, row, to.data());
+  };
+  EXPECT_TRUE(kept(DType::kF32, 3e38f) && kept(DType::kF32, kInf));
+  EXPECT_TRUE(kept(DType::kF16, 65519) && kept(DType::kF16, -kInf));
+  EXPECT_FALSE(kept(DType::kF16, 65520));
+  EXPECT_TRUE(kept(DType::kBF16, 3.38e38f));
+  EXPECT_FALSE(kept(DType::kBF16, -3.4e38f));
+  EXPECT_TRUE(kept(DType::kQ8_0, -127 * 65504.0f));
+  for (const float value : {127 * 65520.0f, kInf, std::nanf("")}) {
+    EXPECT_FALSE(kept(DType::kQ8_0, value)) << value;
+  }
+  std::vector<float> back(32);
+  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0}) {
+    ASSERT_TRUE(kept(dtype, 127.0f));  // exact in each
+    Widen(dtype, to.data(), back);
+    EXPECT_EQ(back, std::vector<float>(32, 127.0f)) << Name(dtype);
+  }
 }
 
 TEST(Blocks, SizesAreThoseOfWholeBlocks) {
