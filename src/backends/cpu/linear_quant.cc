@@ -1,5 +1,5 @@
-// Linear with quantised weights (ops/linear.h gives the rule for activations). Numbers meet in
-// pairs of 16 bits with 32-bit sums, which are exact; each group's sum becomes f32 and is scaled
+// Linear with quantised weights (ops/linear.h gives the rule for activations). Sums of whole
+// numbers are exact (quant-inl.h); each group's becomes f32 and is scaled
 // and added in ascending order, a multiplication and an addition apart. So every SIMD target gives
 // the same bits, and a row's depend on nothing but the row and the weights.
 #undef HWY_TARGET_INCLUDE
@@ -7,138 +7,15 @@
 #include <hwy/foreach_target.h>
 // Highway wants its headers after foreach_target.h.
 #include <algorithm>
-#include <cstring>
 
 #include "backends/cpu/gemm-inl.h"
 #include "backends/cpu/kernels.h"
+#include "backends/cpu/quant-inl.h"
 #include "backends/cpu/quant_panels.h"
 #include "core/parallel.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace pith::cpu::HWY_NAMESPACE {
-
-using DI = hn::RebindToSigned<D>;
-using VI = hn::Vec<DI>;
-
-// Rows of activations, quantised by groups of 32 columns; the last group is filled up with 0.
-struct QuantRows {
-  int64_t groups = 0;
-  int16_t* q = nullptr;     // [rows, groups · 32]
-  float* scales = nullptr;  // [rows, groups]
-  int32_t* sums = nullptr;  // [rows, groups]: of q
-
-  int64_t stride() const { return groups * kActivationGroup; }
-};
-
-// Whole groups as QuantiseActivations does, to the bit.
-void QuantiseGroup(const float* x, int16_t* q, float& scale, int32_t& sum) {
-  const D d;
-  const hn::Rebind<int16_t, D> d16;
-  const V zero = hn::Zero(d);
-  V most = zero, spoilt = zero;
-  for (int64_t i = 0; i < kActivationGroup; i += kLanes) {
-    const V v = hn::LoadU(d, x + i);
-    most = hn::Max(most, hn::Abs(v));
-    spoilt = hn::Add(spoilt, hn::Sub(v, v));  // NaN where v is not finite
-  }
-  const float largest = hn::GetLane(hn::MaxOfLanes(d, most));
-  const float nothing = hn::GetLane(hn::SumOfLanes(d, spoilt));
-  const bool some = nothing == 0.0f && largest >= 0x1p-100f;
-  scale = nothing != 0.0f || nothing != nothing ? nothing : some ? largest / 127.0f : 0.0f;
-  const V inverse = hn::Set(d, some ? 127.0f / largest : 0.0f);
-  VI total = hn::Zero(DI());
-  for (int64_t i = 0; i < kActivationGroup; i += kLanes) {
-    const V v = some ? hn::LoadU(d, x + i) : zero;
-    const VI rounded = hn::NearestInt(hn::Mul(v, inverse));
-    total = hn::Add(total, rounded);
-    hn::StoreU(hn::DemoteTo(d16, rounded), d16, q + i);
-  }
-  sum = hn::GetLane(hn::SumOfLanes(DI(), total));
-}
-
-void QuantiseRows(MatView<const float> x, int64_t row, const QuantRows& to) {
-  for (int64_t g = 0; g < to.groups; ++g) {
-    const float* from = x.Row(row) + g * kActivationGroup;
-    const int64_t count = std::min(kActivationGroup, x.cols - g * kActivationGroup);
-    HWY_ALIGN float rest[kActivationGroup] = {};
-    if (count < kActivationGroup) {
-      std::memcpy(rest, from, count * sizeof(float));
-      from = rest;
-    }
-    const int64_t at = row * to.groups + g;
-    QuantiseGroup(from, to.q + at * kActivationGroup, to.scales[at], to.sums[at]);
-  }
-}
-
-// sum + the products of both 16-bit halves of each lane.
-HWY_INLINE VI AddPairs(VI sum, VI a, VI b) {
-#if HWY_ARCH_X86 && HWY_TARGET != HWY_SCALAR
-  const DI di;
-  // There the instruction's pairs are neighbours, and it has one sum.
-  const hn::Repartition<int16_t, DI> d16;
-  VI unused = hn::Zero(di);
-  return hn::ReorderWidenMulAccumulate(di, hn::BitCast(d16, a), hn::BitCast(d16, b), sum, unused);
-#else
-  const auto low = [](VI v) HWY_ATTR { return hn::ShiftRight<16>(hn::ShiftLeft<16>(v)); };
-  const VI upper = hn::Mul(hn::ShiftRight<16>(a), hn::ShiftRight<16>(b));
-  return hn::Add(hn::Add(sum, hn::Mul(low(a), low(b))), upper);
-#endif
-}
-
-// Pair `kPair` of a word's columns, in 16 bits each.
-template <int kBits, int kPair>
-HWY_INLINE VI PairOf(VI word) {
-  const DI di;
-  if constexpr (kBits == 4) {
-    return hn::And(hn::ShiftRight<4 * kPair>(word), hn::Set(di, 0x000f000f));
-  } else {
-    const VI upper_bytes = kPair == 0 ? hn::ShiftLeft<8>(word) : word;
-#if HWY_TARGET != HWY_SCALAR  // whose vectors have no halves
-    const hn::Repartition<int16_t, DI> d16;
-    return hn::BitCast(di, hn::ShiftRight<8>(hn::BitCast(d16, upper_bytes)));
-#else
-    const VI lower = hn::ShiftRight<24>(hn::ShiftLeft<16>(upper_bytes));
-    const VI upper = hn::ShiftLeft<16>(hn::ShiftRight<24>(upper_bytes));
-    return hn::Or(upper, hn::And(lower, hn::Set(di, 0xffff)));
-#endif
-  }
-}
-
-template <int kBits, int kRows, int kPair>
-HWY_INLINE void AddPairOfStep(const VI (&words)[2], const int16_t* x, int64_t x_stride,
-                              VI (&sums)[kRows][2]) {
-  const DI di;
-  const VI w0 = PairOf<kBits, kPair>(words[0]);
-  const VI w1 = PairOf<kBits, kPair>(words[1]);
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) {
-    int32_t pair;
-    std::memcpy(&pair, x + r * x_stride + 2 * kPair, sizeof(pair));
-    const VI in = hn::Set(di, pair);
-    sums[r][0] = AddPairs(sums[r][0], w0, in);
-    sums[r][1] = AddPairs(sums[r][1], w1, in);
-  }
-}
-
-// sums = the products of `columns` columns of numbers with kRows rows.
-template <int kBits, int kRows>
-HWY_INLINE void MultiplyNumbers(const std::byte* numbers, int64_t columns, const int16_t* x,
-                                int64_t x_stride, VI (&sums)[kRows][2]) {
-  const DI di;
-  constexpr int64_t kColumns = 32 / kBits;
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) sums[r][0] = sums[r][1] = hn::Zero(di);
-  const auto* from = reinterpret_cast<const int32_t*>(numbers);
-  for (int64_t k = 0; k < columns; k += kColumns, from += kTileCols) {
-    const VI words[2] = {hn::Load(di, from), hn::Load(di, from + kLanes)};
-    AddPairOfStep<kBits, kRows, 0>(words, x + k, x_stride, sums);
-    AddPairOfStep<kBits, kRows, 1>(words, x + k, x_stride, sums);
-    if constexpr (kBits == 4) {
-      AddPairOfStep<kBits, kRows, 2>(words, x + k, x_stride, sums);
-      AddPairOfStep<kBits, kRows, 3>(words, x + k, x_stride, sums);
-    }
-  }
-}
 
 // A vector of scales: whole numbers, or f16.
 HWY_INLINE V LoadNested(const std::byte* from) {
@@ -182,7 +59,7 @@ HWY_INLINE void MultiplyPanel(const QuantRows& x, int64_t row, const std::byte* 
   const DI di;
   using P = Panel<kType>;
   constexpr QuantForm kForm = P::kForm;
-  constexpr int64_t kColumns = kForm.group == 0 ? kActivationGroup : kForm.group;
+  constexpr int kColumns = kForm.group == 0 ? kActivationGroup : kForm.group;
   const P panel{data};
   V total[kRows][2];
 #pragma GCC unroll 16
@@ -191,9 +68,9 @@ HWY_INLINE void MultiplyPanel(const QuantRows& x, int64_t row, const std::byte* 
     const std::byte* numbers = data + P::kLayout.PartAt(part);
     for (int64_t g = 0; g < kActivationGroup / kColumns; ++g) {
       VI sums[kRows][2];
-      MultiplyNumbers<kForm.bits, kRows>(
-          numbers, kColumns, x.q + row * x.stride() + part * kActivationGroup + g * kColumns,
-          x.stride(), sums);
+      MultiplyNumbers<kForm.bits, kColumns, kRows>(
+          numbers, x.q + row * x.stride() + part * kActivationGroup + g * kColumns, x.stride(),
+          sums);
       numbers += kColumns * kForm.bits / 8 * kTileCols;
 #pragma GCC unroll 16
       for (int j = 0; j < 2; ++j) {
@@ -261,11 +138,11 @@ void StoreColumns(const QuantTask& task, int64_t row, int64_t rows, int64_t col,
   const int64_t end = std::min(col + kTileCols, task.grid());
   const int64_t first = task.w.first - task.shift();  // of the matrix's rows, at grid column 0
   for (int64_t r = 0; r < rows; ++r) {
-    float* const to = task.out.Row(row + r) - task.shift();
+    float* const to = task.out.Row(row + r);
     for (int64_t j = begin; j < end; ++j) {
       float sum = sums[r * kTileCols + j - col];
       if (task.w.dtype == DType::kI8) sum *= task.w.scales[first + j];
-      to[j] = task.bias ? sum + task.bias[j - task.shift()] : sum;
+      to[j - task.shift()] = task.bias ? sum + task.bias[j - task.shift()] : sum;
     }
   }
 }
@@ -306,7 +183,7 @@ void VisitQuantised(DType dtype, Fn&& fn) {
 
 // Scratch of the calling thread, which its helpers read.
 QuantRows Quantise(int threads, MatView<const float> x) {
-  thread_local BufferOwner<int16_t> q;
+  thread_local BufferOwner<int8_t> q;
   thread_local BufferOwner<float> scales;
   thread_local BufferOwner<int32_t> sums;
   const int64_t groups = CeilDiv(x.cols, kActivationGroup);

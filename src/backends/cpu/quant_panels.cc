@@ -18,9 +18,7 @@ Place PlaceOf(const QuantLayout& layout, int64_t lane, int64_t column) {
   const int64_t step = column / layout.step_columns();
   const int64_t at = column % layout.step_columns();
   const int64_t word = (step * layout.lanes + lane) * 4;
-  if (layout.form.bits == 8) return {word + (at == 1 ? 2 : at == 2 ? 1 : at), 0};
-  const int64_t bit = at / 2 * 4 + at % 2 * 16;
-  return {word + bit / 8, static_cast<int>(bit % 8)};
+  return {word + at % 4, static_cast<int>(at / 4 * 4)};
 }
 
 void PutNumber(const QuantLayout& layout, std::byte* numbers, int64_t lane, int64_t column, int q) {

@@ -6,9 +6,8 @@
 //   [nested: d, f16 × lanes; with minimums also dmin, f16 × lanes]
 //   for each 32 columns: numbers; then scales: none (kI8), d, f16 × lanes, or, nested, int8 × lanes
 //   for each group; then, with minimums, int8 × lanes.
-// Numbers are 32-bit words, one a lane and step. A step is 4 columns of 8 bits: bytes 0, 2, 1, 3
-// hold columns 0, 1, 2, 3; or 8 columns of 4 bits: bits 4·i of the low half hold column 2·i, of the
-// high half column 2·i + 1. Either way a few shifts give pairs of neighbouring columns in 16 bits.
+// Numbers are 32-bit words, one a lane and step. A step is 4 columns of 8 bits, one a byte, or 8
+// columns of 4 bits: the low halves of the bytes hold columns 0 to 3, the high halves 4 to 7.
 #ifndef PITH_BACKENDS_CPU_QUANT_PANELS_H_
 #define PITH_BACKENDS_CPU_QUANT_PANELS_H_
 
