@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -18,29 +19,34 @@
 
 namespace pith {
 
-// What a model directory holds, for people and for JSON.
+// What a model's files hold, for people and for JSON.
 struct ModelInfo {
   std::string description;  // several lines
   std::string kind;         // "mamba1" or "mamba2"
-  std::string format;       // "mamba_ssm", "mamba", "mamba2" or "falcon_mamba"
+  std::string format;       // "mamba_ssm", "mamba", "mamba2", "falcon_mamba" or "gguf"
   int64_t parameters = 0;
+  std::map<std::string, int64_t> stored_types;  // as the files hold them, with counts of tensors
   int64_t n_layer = 0;
   int64_t d_model = 0;
   int64_t vocab_size = 0;              // rows of the embedding
   int64_t state_bytes = 0;             // of one sequence
   std::optional<int32_t> end_of_text;  // the token that ends generation
-  std::string end_of_text_source;      // where it was found: "config.json" or "tokenizer.json"
+  std::string end_of_text_source;      // where it was found: "config.json", "tokenizer.json", ...
   std::vector<std::string> warnings;   // about weights and vocabulary
   bool has_horizon = false;            // skim can leave far writes out in some layer
 };
 
-// What config.json alone tells of a model.
+// What the configuration alone tells of a model.
 struct ModelShape {
   std::string kind;  // "mamba1" or "mamba2"
   int64_t n_layer = 0;
 };
 // Reads no weights. Throws pith::Error.
-ModelShape ReadModelShape(const std::filesystem::path& directory);
+ModelShape ReadModelShape(const std::filesystem::path& model);
+
+// Where a model's tokenizer is: the tokenizer.json of a directory, or the GGUF file itself. Empty
+// where it has none.
+std::filesystem::path TokenizerOf(const std::filesystem::path& model);
 
 // The devices that an EngineOptions::device stands for, each for an engine of its own: every GPU of
 // the machine for "cuda:all" ("cuda" where there is none: loading says so), else the one it names.
@@ -54,9 +60,9 @@ struct BenchReport;
 // Const after loading and shared by threads; each call brings its own scratch.
 class Engine {
  public:
-  // Loads config.json, the weights and, where it exists, tokenizer.json (or `tokenizer`).
-  // Throws pith::Error.
-  static Engine Load(const std::filesystem::path& directory, const EngineOptions& options = {},
+  // Loads a directory's config.json, weights and, where it exists, tokenizer.json (or `tokenizer`),
+  // or all of these from one GGUF file. Throws pith::Error.
+  static Engine Load(const std::filesystem::path& model, const EngineOptions& options = {},
                      const std::filesystem::path& tokenizer = {});
   // A model of a published shape (ListShapes, pith/bench.h) with random weights and no tokenizer:
   // for measuring, never for what it says. `weights`: how they are stored, "f32" or "bf16".

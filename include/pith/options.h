@@ -23,6 +23,10 @@ struct EngineOptions {
   // capability 9.0 alone: "bf16", but that prefill's products with in_proj and out_proj read 8
   // bits.
   std::string dtype = "f32";
+  // "stored", or "int8" or "int4", on the CPU and the reference: the matrices of products are
+  // rounded to it as they are loaded, whatever the file holds, and products read them and their
+  // activations as whole numbers with scales (docs/quantization.md), whatever `dtype` is.
+  std::string weights = "stored";
   // "f32", or "bf16" or "f16": what Mamba-2's states are held as between the pieces of a prompt and
   // between steps. The latter two on a GPU, with a 16-bit dtype: half of the states' memory, and of
   // what a step moves of it, for a rounding a piece and step. Not under skim.

@@ -1,5 +1,5 @@
-// Text to token ids and back, as tokenizer.json says: normalizer, pre-tokenizer, model (byte-pair
-// encoding), and on the way back the decoder.
+// Text to token ids and back, as tokenizer.json or a GGUF file says: normalizer, pre-tokenizer,
+// model (byte-pair encoding), and on the way back the decoder.
 #ifndef PITH_TOKENIZER_H_
 #define PITH_TOKENIZER_H_
 
@@ -22,7 +22,8 @@ class Tokenizer {
  public:
   // Throw kNotFound or kIo for the file; kCorruptData for what no tokenizer.json can be;
   // kUnsupported for fields or values that pith does not implement. Messages name file, field and
-  // value. A file may be packed (.xz). At most 256 MiB. Ids: at most 2^22 - 1.
+  // value. A file may be packed (.xz), or a model's GGUF file. At most 256 MiB. Ids: at most 2^22
+  // - 1.
   static Tokenizer FromFile(const std::filesystem::path& path);
   static Tokenizer FromJson(std::string_view text, std::string source);
 

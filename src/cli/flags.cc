@@ -40,14 +40,25 @@ CLI::Validator DeviceNames() {
 }  // namespace
 
 void ModelFlags::Declare(CLI::App& verb, bool required, bool all_devices) {
-  verb.add_option("--model", model, "Directory with config.json, weights and tokenizer.json")
+  verb.add_option("--model", model,
+                  "Directory with config.json, weights and tokenizer.json, or a GGUF file")
       ->required(required)
-      ->type_name("DIR")
+      ->type_name("PATH")
       ->group("Model");
   verb.add_option("--tokenizer", tokenizer, "tokenizer.json to use instead of the model's")
       ->type_name("FILE")
       ->group("Model");
   DeclareEngine(verb, engine, all_devices);
+  DeclareWeights(verb, engine);
+}
+
+void DeclareWeights(CLI::App& verb, EngineOptions& engine) {
+  verb.add_option("--weights", engine.weights,
+                  "What the matrices of products are rounded to as they are loaded")
+      ->check(OneOf({"stored", "int8", "int4"}))
+      ->type_name("")
+      ->capture_default_str()
+      ->group("Model");
 }
 
 void DeclareEngine(CLI::App& verb, EngineOptions& engine, bool all) {

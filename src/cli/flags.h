@@ -21,6 +21,9 @@ CLI::Validator OneOf(const std::vector<std::string>& names);
 // --device --dtype --threads. `all`: the verb takes every GPU of the machine, too.
 void DeclareEngine(CLI::App& verb, EngineOptions& engine, bool all = false);
 
+// --weights
+void DeclareWeights(CLI::App& verb, EngineOptions& engine);
+
 // Shows the model's warnings on standard error.
 void ShowWarnings(const Engine& engine);
 
@@ -34,7 +37,7 @@ std::vector<Engine> OnEachDevice(EngineOptions options,
 std::vector<Engine> LoadEngines(const std::string& model, const EngineOptions& options,
                                 const std::string& tokenizer);
 
-// --model --tokenizer --device --dtype --threads
+// --model --tokenizer --device --dtype --weights --threads
 struct ModelFlags {
   std::string model;
   std::string tokenizer;

@@ -123,8 +123,9 @@ int Run(int argc, char** argv) {
   Context context;
   context.cancel = CatchInterrupts();
   context.command = CommandLine(argc, argv);
-  for (const auto add : {AddGenerate, AddScore, AddPerplexity, AddPlan, AddInspect, AddTokenize,
-                         AddInfo, AddDemo, AddEval, AddCalibrate, AddReproduce, AddBench}) {
+  for (const auto add :
+       {AddGenerate, AddScore, AddPerplexity, AddPlan, AddInspect, AddTokenize, AddInfo, AddDemo,
+        AddEval, AddCalibrate, AddReproduce, AddBench, AddConvert}) {
     add(app, context);
   }
   try {

@@ -61,4 +61,13 @@ std::string TextOf(const ReportTable& table) {
   return text.ToString();
 }
 
+std::string StoredText(const std::map<std::string, int64_t>& types) {
+  std::string text;
+  for (const auto& [type, count] : types) {
+    text += text.empty() ? StrCat(type, " (", count, count == 1 ? " tensor)" : " tensors)")
+                         : StrCat(", ", type, " (", count, ")");
+  }
+  return text;
+}
+
 }  // namespace pith::cli

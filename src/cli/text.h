@@ -3,6 +3,7 @@
 #define PITH_CLI_TEXT_H_
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -49,6 +50,9 @@ class Fields {
  private:
   Table table_{{{"", Align::kLeft}, {"", Align::kLeft}}};
 };
+
+// How many tensors files hold of each type: "F32 (241 tensors), Q8_0 (97)".
+std::string StoredText(const std::map<std::string, int64_t>& types);
 
 }  // namespace pith::cli
 

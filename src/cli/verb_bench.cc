@@ -26,7 +26,7 @@ constexpr int64_t kMostTexts = 4096;
 struct BenchFlags {
   std::string model;
   std::string shape;
-  std::string weights = "bf16";
+  std::string weights;
   EngineOptions engine;
   OutputFlags output;
   std::string html;
@@ -95,18 +95,33 @@ struct BenchGrid {
   }
 };
 
+// How the weights of --shape are drawn; int8 and int4 are rounded from bf16.
+std::string DrawnAs(const BenchFlags& flags) { return flags.weights == "f32" ? "f32" : "bf16"; }
+
+// One option says how weights are drawn and what they are rounded to.
+void ResolveWeights(BenchFlags& flags) {
+  const bool drawn = flags.weights == "f32" || flags.weights == "bf16";
+  if (flags.weights.empty()) flags.weights = flags.shape.empty() ? "stored" : "bf16";
+  Require(flags.shape.empty() ? !drawn : flags.weights != "stored", ErrorCode::kInvalidArgument,
+          "--weights: got ", flags.weights, ", expected ",
+          flags.shape.empty() ? "stored, int8 or int4 with --model"
+                              : "f32, bf16, int8 or int4 with --shape");
+  if (flags.weights.starts_with("int")) flags.engine.weights = flags.weights;
+}
+
 std::vector<Engine> MakeEngines(const BenchFlags& flags) {
   EngineOptions options = flags.engine;
   options.verify_weights = false;
   if (flags.shape.empty()) return LoadEngines(flags.model, options, "");
   return OnEachDevice(options, [&](const EngineOptions& one) {
-    return Engine::FromShape(flags.shape, one, flags.weights);
+    return Engine::FromShape(flags.shape, one, DrawnAs(flags));
   });
 }
 
-int RunBench(const BenchFlags& flags, const Context& context) {
+int RunBench(BenchFlags flags, const Context& context) {
   Require(flags.model.empty() != flags.shape.empty(), ErrorCode::kInvalidArgument,
           "bench: --model DIR or --shape NAME is required");
+  ResolveWeights(flags);
   const BenchGrid grid(flags);
   Output output(flags.output.output);
   if (!flags.html.empty()) PrepareFile(flags.html);
@@ -121,7 +136,7 @@ int RunBench(const BenchFlags& flags, const Context& context) {
   const BenchSubject subject{.command = context.command,
                              .model = flags.model,
                              .shape = flags.shape,
-                             .weights = flags.shape.empty() ? "" : flags.weights,
+                             .weights = flags.weights == "stored" ? "" : flags.weights,
                              .engine = flags.engine,
                              .info = engine.info(),
                              .options = flags.options};
@@ -178,21 +193,20 @@ void DeclareGrid(CLI::App& verb, BenchFlags& flags) {
 }
 
 void Declare(CLI::App& verb, BenchFlags& flags) {
-  CLI::Option* model =
-      verb.add_option("--model", flags.model, "Directory with config.json and weights")
-          ->type_name("DIR")
-          ->group("Model");
-  CLI::Option* shape =
-      verb.add_option("--shape", flags.shape, "A published model's shape, with random weights")
-          ->check(OneOf(ListShapes()))
-          ->type_name("NAME")
-          ->excludes(model)
-          ->group("Model");
-  verb.add_option("--weights", flags.weights, "How the weights of --shape are stored")
-      ->check(OneOf({"f32", "bf16"}))
+  CLI::Option* model = verb.add_option("--model", flags.model,
+                                       "Directory with config.json and weights, or a GGUF file")
+                           ->type_name("PATH")
+                           ->group("Model");
+  verb.add_option("--shape", flags.shape, "A published model's shape, with random weights")
+      ->check(OneOf(ListShapes()))
+      ->type_name("NAME")
+      ->excludes(model)
+      ->group("Model");
+  verb.add_option("--weights", flags.weights,
+                  "What weights are: with --shape f32 or bf16 (its default), and with --model "
+                  "stored (its default); with either int8 or int4")
+      ->check(OneOf({"stored", "f32", "bf16", "int8", "int4"}))
       ->type_name("")
-      ->capture_default_str()
-      ->needs(shape)
       ->group("Model");
   DeclareEngine(verb, flags.engine, true);
   DeclareGrid(verb, flags);
@@ -209,7 +223,8 @@ void AddBench(CLI::App& app, Context& context) {
       app, context, "bench", "Speed of prefill and decode, and memory, over a grid",
       "  pith bench --model models/pith-27m-mamba2 --prompt 512,2048 --reduce none,utrc@30%,skim\n"
       "  pith bench --shape mamba2-2.7b --batch 1,16 --decode 64 --html out/bench.html\n"
-      "  pith bench --shape mamba-130m --weights f32 --prompt 512 --decode 0 --json\n",
+      "  pith bench --shape mamba-130m --weights f32 --prompt 512 --decode 0 --json\n"
+      "  pith bench --shape mamba2-130m --weights int8 --prompt 512 --decode 64\n",
       Declare, RunBench);
 }
 

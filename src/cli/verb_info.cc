@@ -1,4 +1,6 @@
-// pith info: what a model directory holds.
+// pith info: what a model's files hold.
+#include <string>
+
 #include "cli/flags.h"
 #include "cli/io.h"
 #include "cli/text.h"
@@ -16,6 +18,7 @@ OrderedJson ToJson(const ModelInfo& info) {
   OrderedJson json = {{"kind", info.kind},
                       {"format", info.format},
                       {"parameters", info.parameters},
+                      {"stored", info.stored_types},
                       {"n_layer", info.n_layer},
                       {"d_model", info.d_model},
                       {"vocab_size", info.vocab_size},
@@ -35,6 +38,7 @@ std::string ToText(const ModelInfo& info) {
   Fields fields;
   fields.Add("kind", info.kind + ", written as " + info.format);
   fields.Add("parameters", Grouped(info.parameters));
+  fields.Add("stored as", StoredText(info.stored_types));
   fields.Add("layers", Grouped(info.n_layer) + " of width " + Grouped(info.d_model));
   fields.Add("vocabulary", Grouped(info.vocab_size));
   fields.Add("state", Grouped(info.state_bytes) + " bytes a sequence, of any length");

@@ -24,9 +24,11 @@ struct TokenizeFlags {
 Tokenizer LoadTokenizer(const TokenizeFlags& flags) {
   Require(!flags.tokenizer.empty() || !flags.model.empty(), ErrorCode::kInvalidArgument,
           "tokenize: --tokenizer FILE or --model DIR is required");
-  return Tokenizer::FromFile(flags.tokenizer.empty()
-                                 ? std::filesystem::path(flags.model) / "tokenizer.json"
-                                 : std::filesystem::path(flags.tokenizer));
+  if (!flags.tokenizer.empty()) return Tokenizer::FromFile(flags.tokenizer);
+  const std::filesystem::path found = TokenizerOf(flags.model);
+  // Where there is none, the message is about the file that a directory should have.
+  return Tokenizer::FromFile(found.empty() ? std::filesystem::path(flags.model) / "tokenizer.json"
+                                           : found);
 }
 
 // Decimal ids between blanks, commas, brackets: what tokenize prints, and JSON arrays.
@@ -98,8 +100,8 @@ void AddTokenize(CLI::App& app, Context& context) {
       [](CLI::App& verb, TokenizeFlags& flags) {
         flags.text.Declare(verb, "text", "file", "Text (ids with --decode)");
         verb.add_option("--tokenizer", flags.tokenizer, "A tokenizer.json")->type_name("FILE");
-        verb.add_option("--model", flags.model, "Use the tokenizer.json of this directory")
-            ->type_name("DIR");
+        verb.add_option("--model", flags.model, "Use the tokenizer of this directory or GGUF file")
+            ->type_name("PATH");
         verb.add_flag("--bos", flags.bos, "Put the end-of-text token first (off by default)");
         verb.add_flag("--decode", flags.decode, "Turn ids into text");
         flags.output.Declare(verb);

@@ -43,6 +43,7 @@ void AddEval(CLI::App& app, Context& context);
 void AddCalibrate(CLI::App& app, Context& context);
 void AddReproduce(CLI::App& app, Context& context);
 void AddBench(CLI::App& app, Context& context);
+void AddConvert(CLI::App& app, Context& context);
 
 // --verbose: notes of the library (core/notes.h) on standard error.
 void DeclareVerbose(CLI::App& verb);

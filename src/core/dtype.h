@@ -11,9 +11,52 @@
 
 namespace pith {
 
-enum class DType : uint8_t { kF32, kF16, kBF16 };
+// The last four are GGUF's: they hold blocks of values that share scales (core/blocks.h). kI8 holds
+// whole numbers, of which each row has a scale that lies apart (StoredMatrix::scales).
+enum class DType : uint8_t { kF32, kF16, kBF16, kI8, kQ8_0, kQ4_0, kQ4_K, kQ6_K };
 
-constexpr size_t SizeOf(DType dtype) { return dtype == DType::kF32 ? 4 : 2; }
+struct BlockShape {
+  int64_t values = 1;  // of one row, side by side
+  int64_t bytes = 0;
+};
+
+constexpr BlockShape BlockOf(DType dtype) {
+  switch (dtype) {
+    case DType::kF32:
+      return {1, 4};
+    case DType::kF16:
+    case DType::kBF16:
+      return {1, 2};
+    case DType::kI8:
+      return {1, 1};
+    case DType::kQ8_0:
+      return {32, 34};
+    case DType::kQ4_0:
+      return {32, 18};
+    case DType::kQ4_K:
+      return {256, 144};
+    case DType::kQ6_K:
+      return {256, 210};
+  }
+  return {};
+}
+
+constexpr bool IsBlocked(DType dtype) { return BlockOf(dtype).values > 1; }
+
+// Whether values are whole numbers times a scale, which products read as such (ops/linear.h).
+constexpr bool IsQuantised(DType dtype) { return IsBlocked(dtype) || dtype == DType::kI8; }
+
+// Bytes of `count` values, whole blocks of them.
+constexpr int64_t BytesOf(DType dtype, int64_t count) {
+  const BlockShape block = BlockOf(dtype);
+  if (count % block.values != 0) {
+    Throw(ErrorCode::kInternal, "got ", count, " values, expected whole blocks of ", block.values);
+  }
+  return count / block.values * block.bytes;
+}
+
+// Bytes of one value, of a type that has no blocks.
+constexpr size_t SizeOf(DType dtype) { return static_cast<size_t>(BytesOf(dtype, 1)); }
 
 constexpr std::string_view Name(DType dtype) {
   switch (dtype) {
@@ -23,6 +66,16 @@ constexpr std::string_view Name(DType dtype) {
       return "f16";
     case DType::kBF16:
       return "bf16";
+    case DType::kI8:
+      return "int8";
+    case DType::kQ8_0:
+      return "q8_0";
+    case DType::kQ4_0:
+      return "q4_0";
+    case DType::kQ4_K:
+      return "q4_k";
+    case DType::kQ6_K:
+      return "q6_k";
   }
   return "?";
 }
@@ -73,7 +126,8 @@ inline F16 ToF16(float v) {
   return {static_cast<uint16_t>(sign | ((rounded - 0x38000000u) >> 13))};
 }
 
-// Calls fn.template operator()<T>() with T = float, F16 or BF16 as `dtype` says.
+// Calls fn.template operator()<T>() with T = float, F16 or BF16 as `dtype` says. Blocks have no
+// type of their own: whoever may meet them asks IsBlocked first.
 template <class Fn>
 decltype(auto) VisitFloat(DType dtype, Fn&& fn) {
   switch (dtype) {
@@ -82,9 +136,10 @@ decltype(auto) VisitFloat(DType dtype, Fn&& fn) {
     case DType::kBF16:
       return fn.template operator()<BF16>();
     case DType::kF32:
-      break;
+      return fn.template operator()<float>();
+    default:
+      Throw(ErrorCode::kInternal, "dtype: got ", Name(dtype), ", expected f32, f16 or bf16");
   }
-  return fn.template operator()<float>();
 }
 
 }  // namespace pith

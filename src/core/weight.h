@@ -11,21 +11,26 @@
 
 namespace pith {
 
-// [rows, cols] = [out, in] in host memory, contiguous, in the dtype of its file.
+// [rows, cols] = [out, in] in host memory, contiguous, in the dtype of its file. Where that is one
+// of blocks, a row is whole blocks.
 struct StoredMatrix {
   DType dtype = DType::kF32;
   const void* data = nullptr;
   int64_t rows = 0;
   int64_t cols = 0;
+  const float* scales = nullptr;  // kI8: [rows]
 
   bool empty() const { return data == nullptr; }
-  int64_t bytes() const { return rows * cols * static_cast<int64_t>(SizeOf(dtype)); }
+  int64_t bytes() const { return rows * BytesOf(dtype, cols); }  // of `data`
 };
 
 // How a prepared matrix lies in its backend's memory.
 enum class WeightFormat : uint8_t {
   kRows,    // row after row, [rows, cols]
   kPanels,  // [rows / panel, cols, panel]: `panel` rows side by side, the last panel filled with 0
+  // The same of a quantised dtype: each panel is whole groups of 32 columns, the last one filled
+  // with 0, and a group's scales lie behind its numbers (backends/cpu/quant_panels.h).
+  kQuantPanels,
 };
 
 // Rows of a prepared matrix. Only the backend that prepared it reads `data`.
@@ -35,11 +40,11 @@ struct WeightView {
   const void* data = nullptr;   // of the whole matrix
   const void* exact = nullptr;  // where products read rounded values: rows as stored, for Embed
   DType exact_dtype = DType::kF32;
-  // Where products of many rows read 8 bits: the whole matrix in e4m3, and its rows' scales [rows].
+  // Where products of many rows read 8 bits: the whole matrix in e4m3, and its rows' scales.
   const void* e4m3 = nullptr;
-  const float* scales = nullptr;
-  int64_t panel = 0;  // kPanels: rows a panel
-  int64_t first = 0;  // of the whole matrix's rows, the first one in view
+  const float* scales = nullptr;  // [rows] of the whole matrix, of e4m3 or of kI8
+  int64_t panel = 0;              // kPanels: rows a panel
+  int64_t first = 0;              // of the whole matrix's rows, the first one in view
   int64_t rows = 0;
   int64_t cols = 0;
 
@@ -58,6 +63,7 @@ inline WeightView RowsOf(const StoredMatrix& stored) {
   return {.format = WeightFormat::kRows,
           .dtype = stored.dtype,
           .data = stored.data,
+          .scales = stored.scales,
           .rows = stored.rows,
           .cols = stored.cols};
 }

@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "load/drawn_tensors.h"
+#include "load/quantised_tensors.h"
 #include "ops/backend.h"
 #include "ops/linear.h"
 
@@ -44,10 +45,15 @@ double Shortest(const Exec& exec, const std::atomic<bool>* cancel,
 class Products {
  public:
   Products(const Exec& exec, DType weights, int64_t size) : exec_(exec), size_(size) {
-    DrawnTensors tensors(weights, exec.threads);
+    const bool quantised =
+        IsQuantised(weights);  // in 8 bits, as heads are, whatever the layers are
+    DrawnTensors drawn(quantised ? DType::kBF16 : weights, exec.threads);
+    QuantisedTensors tensors(drawn, quantised ? WeightsAs::kInt8 : WeightsAs::kStored, true,
+                             exec.threads);
     DrawnTensors rows(DType::kF32, exec.threads);
     storage_ = tensors.storage();
-    weight_ = exec.backend->Prepare(exec, tensors.Matrix("w", size, size), WeightUse::kProduct);
+    weight_ = exec.backend->Prepare(exec, tensors.Matrix("lm_head.weight", size, size),
+                                    WeightUse::kProduct);
     x_.Resize(exec, size, size);
     out_.Resize(exec, size, size);
     const StoredMatrix x = rows.Matrix("x", size, size);

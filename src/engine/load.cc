@@ -8,14 +8,19 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/file.h"
+#include "core/gguf.h"
 #include "core/processors.h"
 #include "engine/impl.h"
+#include "load/config_gguf.h"
+#include "load/gguf_names.h"
 #include "load/published_shapes.h"
 #include "model/facts.h"
 #include "model/model.h"
 #include "ops/backend.h"
 #include "ops/backends.h"
 #include "pith/engine.h"
+#include "tokenize/tokenizer_gguf.h"
 
 namespace pith {
 namespace {
@@ -90,6 +95,16 @@ Exec MakeExec(const EngineOptions& options) {
   return exec;
 }
 
+WeightsAs ParseWeights(const EngineOptions& options) {
+  const auto as = Choose<WeightsAs>(
+      "weights", options.weights,
+      {{"stored", WeightsAs::kStored}, {"int8", WeightsAs::kInt8}, {"int4", WeightsAs::kInt4}});
+  Require(as == WeightsAs::kStored || !options.device.starts_with("cuda"), ErrorCode::kUnsupported,
+          "weights: got ", options.weights, ", expected stored on the device ", options.device,
+          ", which computes with no quantised weights");
+  return as;
+}
+
 // A processor wants a chunk's rows to stay in its cache, a GPU enough of them to fill it.
 int64_t RowsPerChunk(const Exec& exec, const EngineOptions& options) {
   if (options.rows_per_chunk > 0) return options.rows_per_chunk;
@@ -102,6 +117,7 @@ ModelInfo DescribeModel(const LoadedModel& loaded) {
           .kind = loaded.model.facts().kind,
           .format = config.format,
           .parameters = loaded.parameters,
+          .stored_types = loaded.stored_types,
           .n_layer = config.n_layer(),
           .d_model = config.d_model,
           .vocab_size = config.vocab_size,
@@ -129,10 +145,11 @@ std::vector<int32_t> FindEndOfText(const ModelConfig& config,
   std::vector<int32_t> ids = config.eos_token_ids;
   if (!ids.empty()) {
     CheckTokenIds(config, ids);
-    info->end_of_text_source = "config.json";
+    info->end_of_text_source =
+        config.format == kGgufFormat ? "tokenizer.ggml.eos_token_id" : "config.json";
   } else if (tokenizer && tokenizer->end_of_text()) {
     ids.push_back(*tokenizer->end_of_text());
-    info->end_of_text_source = "tokenizer.json";
+    info->end_of_text_source = config.format == kGgufFormat ? "its tokens" : "tokenizer.json";
   }
   if (!ids.empty()) info->end_of_text = ids[0];
   return ids;
@@ -148,22 +165,31 @@ std::vector<std::string> DevicesOf(const std::string& device) {
   return devices;
 }
 
-ModelShape ReadModelShape(const std::filesystem::path& directory) {
-  const ModelConfig config = LoadModelConfig(directory / "config.json");
+std::filesystem::path TokenizerOf(const std::filesystem::path& model) {
+  if (IsModelFile(model)) {
+    const MappedFile file(model);
+    return HasVocabulary(Gguf(file.bytes(), model.string())) ? model : std::filesystem::path();
+  }
+  std::error_code ignored;
+  std::filesystem::path path = model / "tokenizer.json";
+  return std::filesystem::exists(path, ignored) ? path : std::filesystem::path();
+}
+
+ModelShape ReadModelShape(const std::filesystem::path& model) {
+  const ModelConfig config = ReadConfigOf(model);
   return {.kind = FactsOf(config).kind, .n_layer = config.n_layer()};
 }
 
-Engine Engine::Load(const std::filesystem::path& directory, const EngineOptions& options,
+Engine Engine::Load(const std::filesystem::path& path, const EngineOptions& options,
                     const std::filesystem::path& tokenizer) {
   const Exec exec = MakeExec(options);
-  LoadedModel model = LoadModel(directory, exec, options.verify_weights);
+  LoadedModel model = LoadModel(path, exec, options.verify_weights, ParseWeights(options));
   ModelInfo info = DescribeModel(model);
-  const std::filesystem::path path = tokenizer.empty() ? directory / "tokenizer.json" : tokenizer;
+  const std::filesystem::path file = tokenizer.empty() ? TokenizerOf(path) : tokenizer;
   std::optional<Tokenizer> loaded;
-  std::error_code ignored;
-  if (!tokenizer.empty() || std::filesystem::exists(path, ignored)) {
-    loaded = Tokenizer::FromFile(path);
-    CheckVocabulary(*loaded, path.string(), &info);
+  if (!file.empty()) {
+    loaded = Tokenizer::FromFile(file);
+    CheckVocabulary(*loaded, file.string(), &info);
   }
   std::vector<int32_t> end_of_text = FindEndOfText(model.model.config(), loaded, &info);
   return Engine(std::make_shared<Impl>(Impl{.model = std::move(model.model),
@@ -181,7 +207,7 @@ Engine Engine::FromShape(std::string_view name, const EngineOptions& options,
   const auto dtype = Choose<DType>("weights", std::string(weights),
                                    {{"f32", DType::kF32}, {"bf16", DType::kBF16}});
   const Exec exec = MakeExec(options);
-  LoadedModel model = DrawModel(config, exec, dtype);
+  LoadedModel model = DrawModel(config, exec, dtype, ParseWeights(options));
   ModelInfo info = DescribeModel(model);
   std::vector<int32_t> end_of_text = FindEndOfText(config, std::nullopt, &info);
   return Engine(std::make_shared<Impl>(Impl{.model = std::move(model.model),

@@ -28,6 +28,7 @@ std::string FileMark(const std::filesystem::path& path) {
 }
 
 std::vector<std::filesystem::path> WeightFiles(const std::filesystem::path& model) {
+  if (!std::filesystem::is_directory(model)) return {model};
   std::vector<std::filesystem::path> files;
   for (const auto& entry : std::filesystem::directory_iterator(model)) {
     const std::string extension = entry.path().extension().string();
@@ -43,15 +44,15 @@ OrderedJson Fingerprint(const Engine& engine, const EngineOptions& engine_option
                         const std::filesystem::path& model, const std::filesystem::path& tokenizer,
                         const TaskOptions& task, ScoringMode mode) {
   const ModelInfo& info = engine.info();
-  OrderedJson out = {{"build", BuildDescription()},
-                     {"model", info.description},
-                     {"parameters", info.parameters},
-                     {"config", FileMark(model / "config.json")}};
+  OrderedJson out = {
+      {"build", BuildDescription()}, {"model", info.description}, {"parameters", info.parameters}};
+  if (std::filesystem::is_directory(model)) out["config"] = FileMark(model / "config.json");
   for (const auto& file : WeightFiles(model)) out[file.filename().string()] = FileMark(file);
-  out["tokenizer"] = FileMark(tokenizer.empty() ? model / "tokenizer.json" : tokenizer);
+  out["tokenizer"] = FileMark(tokenizer.empty() ? TokenizerOf(model) : tokenizer);
   // Which GPU, and how many, changes no score.
   out["device"] = engine_options.device.substr(0, engine_options.device.find(':'));
   out["dtype"] = engine_options.dtype;
+  if (engine_options.weights != "stored") out["weights"] = engine_options.weights;
   if (engine_options.state_dtype != "f32") out["state_dtype"] = engine_options.state_dtype;
   out["ssd_chunk"] = engine_options.ssd_chunk;
   out["scoring"] = ScoringModeName(mode);

@@ -1,12 +1,18 @@
 #include "load/checkpoint.h"
 
+#include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstring>
 #include <utility>
 
+#include "core/blocks.h"
 #include "core/error.h"
 #include "core/parallel.h"
 #include "core/tensor.h"
+#include "load/config_gguf.h"
+#include "load/gguf_names.h"
+#include "load/quantised_files.h"
 #include "load/tensor_names.h"
 
 namespace pith {
@@ -20,15 +26,43 @@ constexpr std::string_view kHead = "lm_head.weight";
 // The name of a tensor in files of the config's format. Within layers transformers kept mamba_ssm's
 // names.
 std::string NameInFile(const ModelConfig& config, std::string_view name) {
+  if (config.format == kGgufFormat) return GgufTensorName(name);
   if (name == kEmbedding && config.format != "mamba_ssm") return "backbone.embeddings.weight";
   return std::string(name);
 }
 
-fs::path ExistingDirectory(const fs::path& directory) {
-  std::error_code error;
-  Require(fs::is_directory(directory, error), ErrorCode::kNotFound, directory.string(),
-          ": expected a directory with config.json and weights");
-  return directory;
+std::vector<int64_t> ShapeInFile(const ModelConfig& config, std::string_view name,
+                                 const std::vector<int64_t>& shape) {
+  return config.format == kGgufFormat ? GgufTensorShape(config, name, shape) : shape;
+}
+
+TensorTable TableOf(const Gguf& file) {
+  TensorTable table;
+  for (const GgufTensor& tensor : file.tensors()) {
+    StoredTensor stored{.file = file.source(),
+                        .dtype_name = std::string(GgufName(tensor.dtype)),
+                        .dtype = tensor.dtype,
+                        .shape = tensor.shape,
+                        .bytes = tensor.bytes,
+                        .strides = {}};
+    // Some writers keep sizes of 1 around the others, and some do not.
+    while (stored.shape.size() > 1 && stored.shape.front() == 1) {
+      stored.shape.erase(stored.shape.begin());
+    }
+    table.emplace(tensor.name, std::move(stored));
+  }
+  return table;
+}
+
+int64_t CountInBlocks(DType dtype, std::span<const std::byte> bytes) {
+  const BlockShape block = BlockOf(dtype);
+  std::vector<float> values(static_cast<size_t>(block.values));
+  int64_t count = 0;
+  for (; !bytes.empty(); bytes = bytes.subspan(static_cast<size_t>(block.bytes))) {
+    Widen(dtype, bytes.data(), values);
+    count += std::ranges::count_if(values, [](float v) { return !std::isfinite(v); });
+  }
+  return count;
 }
 
 // Bits of the exponent, all ones in NaN and infinity.
@@ -44,13 +78,18 @@ int64_t CountAllOnes(std::span<const std::byte> bytes, Bits exponent) {
 }
 
 int64_t CountNonFinite(const StoredTensor& tensor, int threads) {
-  constexpr size_t kPiece = size_t{1} << 20;
-  const size_t pieces = (tensor.bytes.size() + kPiece - 1) / kPiece;
+  if (*tensor.dtype == DType::kI8) return 0;
+  // A MB or a little less, in whole blocks.
+  const auto block = static_cast<size_t>(BlockOf(*tensor.dtype).bytes);
+  const size_t piece = (size_t{1} << 20) / block * block;
+  const size_t pieces = (tensor.bytes.size() + piece - 1) / piece;
   std::atomic<int64_t> count = 0;
   ParallelFor(threads, static_cast<int64_t>(pieces), [&](int64_t i) {
     const auto bytes = tensor.bytes.subspan(
-        i * kPiece, std::min(kPiece, tensor.bytes.size() - static_cast<size_t>(i) * kPiece));
-    if (*tensor.dtype == DType::kF32) {
+        i * piece, std::min(piece, tensor.bytes.size() - static_cast<size_t>(i) * piece));
+    if (IsBlocked(*tensor.dtype)) {
+      count += CountInBlocks(*tensor.dtype, bytes);
+    } else if (*tensor.dtype == DType::kF32) {
       count += CountAllOnes<uint32_t>(bytes, 0x7f800000u);
     } else {
       count += CountAllOnes<uint16_t>(bytes, *tensor.dtype == DType::kF16 ? 0x7c00u : 0x7f80u);
@@ -70,33 +109,54 @@ bool SameBytes(const StoredTensor& a, const StoredTensor& b) {
 struct Checkpoint::Storage {
   std::vector<std::shared_ptr<const MappedFile>> files;
   std::vector<BufferOwner<std::byte>> copies;  // of tensors misaligned or with strides
+  std::vector<std::unique_ptr<std::vector<float>>> scales;
 };
 
-Checkpoint::Checkpoint(const fs::path& directory, const LoadOptions& options)
-    : directory_(ExistingDirectory(directory)),
-      options_(options),
-      config_(LoadModelConfig(directory / "config.json")),
-      storage_(std::make_shared<Storage>()) {
-  CheckpointFiles files = OpenCheckpoint(directory);
+Checkpoint::Checkpoint(const fs::path& path, const LoadOptions& options)
+    : path_(path), options_(options), storage_(std::make_shared<Storage>()) {
+  IsModelFile(path) ? OpenFile() : OpenDirectory();
+}
+
+void Checkpoint::OpenFile() {
+  const auto file = std::make_shared<const MappedFile>(path_);
+  const Gguf gguf(file->bytes(), path_.string());
+  config_ = ReadGgufConfig(gguf);
+  tensors_ = TableOf(gguf);
+  storage_->files.push_back(file);
+}
+
+void Checkpoint::OpenDirectory() {
+  std::error_code error;
+  Require(fs::is_directory(path_, error), ErrorCode::kNotFound, path_.string(),
+          ": expected a directory with config.json and weights, or a GGUF file");
+  config_ = LoadModelConfig(path_ / "config.json");
+  CheckpointFiles files = OpenCheckpoint(path_);
   tensors_ = std::move(files.tensors);
+  if (config_.quantised) TypeQuantisedTensors(tensors_);
   NormalizeTensorNames(config_, tensors_);
   storage_->files = std::move(files.files);
 }
 
+std::string_view Checkpoint::config_name() const {
+  return config_.format == kGgufFormat ? "the file's keys" : "config.json";
+}
+
 const StoredTensor& Checkpoint::Find(std::string_view name, const std::vector<int64_t>& shape) {
   const std::string in_file = NameInFile(config_, name);
+  const std::vector<int64_t> stored_shape = ShapeInFile(config_, name, shape);
   const auto it = tensors_.find(in_file);
-  Require(it != tensors_.end(), ErrorCode::kNotFound, directory_.string(), ": tensor ",
-          Quoted(in_file), " is missing; expected one of shape ", ShapeText(shape));
+  Require(it != tensors_.end(), ErrorCode::kNotFound, path_.string(), ": tensor ", Quoted(in_file),
+          " is missing; expected one of shape ", ShapeText(stored_shape));
   StoredTensor& tensor = it->second;
   Require(tensor.dtype.has_value(), ErrorCode::kUnsupported, tensor.file, ": ", Quoted(in_file),
           ": got dtype ", Quoted(tensor.dtype_name), ", expected F32, F16 or BF16");
-  Require(tensor.shape == shape, ErrorCode::kCorruptData, tensor.file, ": ", Quoted(in_file),
-          ": got shape ", ShapeText(tensor.shape), ", expected ", ShapeText(shape),
-          " from config.json");
+  Require(tensor.shape == stored_shape, ErrorCode::kCorruptData, tensor.file, ": ", Quoted(in_file),
+          ": got shape ", ShapeText(tensor.shape), ", expected ", ShapeText(stored_shape), " from ",
+          config_name());
   if (!tensor.strides.empty()) MakeContiguous(tensor);
   if (used_.insert(in_file).second) {
-    parameters_ += *ElementCount(shape);
+    if (!name.ends_with(kScaleSuffix)) parameters_ += *ElementCount(shape);
+    ++stored_types_[tensor.dtype_name];
     if (name == kEmbedding) CheckTiedHead();
     if (options_.verify_finite) CheckFinite(in_file, tensor);
   }
@@ -105,7 +165,7 @@ const StoredTensor& Checkpoint::Find(std::string_view name, const std::vector<in
 
 // The shape has been checked against the config, which bounds the copy.
 void Checkpoint::MakeContiguous(StoredTensor& tensor) {
-  const int64_t size = *ElementCount(tensor.shape) * static_cast<int64_t>(SizeOf(*tensor.dtype));
+  const int64_t size = BytesOf(*tensor.dtype, *ElementCount(tensor.shape));
   BufferOwner<std::byte>& copy = storage_->copies.emplace_back(size);
   const std::span<std::byte> bytes(copy.data(), size);
   CopyStrided(tensor, bytes);
@@ -137,27 +197,45 @@ void Checkpoint::CheckFinite(std::string_view name, const StoredTensor& tensor) 
 StoredMatrix Checkpoint::Matrix(std::string_view name, int64_t rows, int64_t cols) {
   const StoredTensor& tensor = Find(name, {rows, cols});
   const void* data = tensor.bytes.data();
-  if (reinterpret_cast<uintptr_t>(data) % SizeOf(*tensor.dtype) != 0) {
+  // Blocks are read byte by byte.
+  const size_t alignment = IsBlocked(*tensor.dtype) ? 1 : SizeOf(*tensor.dtype);
+  if (reinterpret_cast<uintptr_t>(data) % alignment != 0) {
     const int64_t size = std::ssize(tensor.bytes);
     BufferOwner<std::byte>& copy = storage_->copies.emplace_back(size);
     std::memcpy(copy.data(), data, size);
     data = copy.data();
     copied_bytes_ += size;
   }
-  return {*tensor.dtype, data, rows, cols};
+  StoredMatrix matrix{*tensor.dtype, data, rows, cols};
+  if (matrix.dtype == DType::kI8) matrix.scales = RowScales(name, rows);
+  return matrix;
+}
+
+// Kept apart from the file, where they may lie at any address. Without a finite scale a whole row
+// means nothing, so here it is an error.
+const float* Checkpoint::RowScales(std::string_view name, int64_t rows) {
+  const std::string scale_name = StrCat(NameInFile(config_, name), kScaleSuffix);
+  std::vector<float> scales = Vector(scale_name, {rows});
+  for (int64_t r = 0; r < rows; ++r) {
+    Require(std::isfinite(scales[r]) && scales[r] >= 0, ErrorCode::kCorruptData, path_.string(),
+            ": ", Quoted(scale_name), ": row ", r, ": got ", scales[r],
+            ", expected a finite scale of at least 0");
+  }
+  storage_->scales.push_back(std::make_unique<std::vector<float>>(std::move(scales)));
+  return storage_->scales.back()->data();
 }
 
 std::vector<float> Checkpoint::Vector(std::string_view name, const std::vector<int64_t>& shape) {
   const StoredTensor& tensor = Find(name, shape);
-  std::vector<float> values(tensor.bytes.size() / SizeOf(*tensor.dtype));
-  VisitFloat(*tensor.dtype, [&]<class T>() {
-    for (size_t i = 0; i < values.size(); ++i) {
-      T value;
-      std::memcpy(&value, tensor.bytes.data() + i * sizeof(T), sizeof(T));
-      values[i] = ToFloat(value);
-    }
-  });
+  Require(*tensor.dtype != DType::kI8, ErrorCode::kUnsupported, tensor.file, ": ", Quoted(name),
+          ": got dtype ", Quoted(tensor.dtype_name), ", expected F32, F16 or BF16");
+  std::vector<float> values(static_cast<size_t>(*ElementCount(shape)));
+  Widen(*tensor.dtype, tensor.bytes.data(), values);
   return values;
+}
+
+std::vector<float> Checkpoint::Decay(std::string_view name, const std::vector<int64_t>& shape) {
+  return config_.format == kGgufFormat ? Vector(name, shape) : TensorSource::Decay(name, shape);
 }
 
 void Checkpoint::Drop(const StoredMatrix& matrix) {
@@ -171,10 +249,17 @@ void Checkpoint::Drop(const StoredMatrix& matrix) {
   }
 }
 
+void Checkpoint::DropPart(const StoredMatrix& rows) {
+  const std::span<const std::byte> bytes(static_cast<const std::byte*>(rows.data),
+                                         static_cast<size_t>(rows.bytes()));
+  for (const auto& file : storage_->files) file->GiveBack(bytes);
+}
+
 void Checkpoint::Finish() {
   for (const auto& [name, tensor] : tensors_) {
     Require(used_.contains(name), ErrorCode::kCorruptData, tensor.file, ": ", Quoted(name),
-            ": a model of this config.json has no such tensor");
+            ": a model of this ", config_.format == kGgufFormat ? "architecture" : "config.json",
+            " has no such tensor");
   }
 }
 

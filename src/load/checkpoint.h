@@ -1,5 +1,5 @@
-// A checkpoint directory as a source of tensors: every one is checked against what the model asks
-// for, and none may be left over.
+// A checkpoint, a directory or a GGUF file, as a source of tensors: every one is checked against
+// what the model asks for, and none may be left over.
 #ifndef PITH_LOAD_CHECKPOINT_H_
 #define PITH_LOAD_CHECKPOINT_H_
 
@@ -24,19 +24,22 @@ struct LoadOptions {
   int threads = 2;  // for the scan
 };
 
-// Matrices stay where they lie in the mapped files, in the files' dtypes (F32, F16 or BF16, mixed
-// at will); the mappings are private, and nobody may truncate the files meanwhile. Messages name
-// file, tensor, what it is and what it should be: kNotFound, kIo, kCorruptData, kUnsupported.
+// Matrices stay where they lie in the mapped files, in the files' dtypes (F32, F16, BF16 and
+// quantised ones, mixed at will); the mappings are private, and nobody may truncate the files
+// meanwhile. Messages name file, tensor, what it is and what it should be: kNotFound, kIo,
+// kCorruptData, kUnsupported.
 class Checkpoint : public TensorSource {
  public:
-  // Reads config.json and opens the weights beside it.
-  explicit Checkpoint(const std::filesystem::path& directory, const LoadOptions& options = {});
+  // Reads config.json and opens the weights beside it, or reads a GGUF file.
+  explicit Checkpoint(const std::filesystem::path& path, const LoadOptions& options = {});
 
   const ModelConfig& config() const { return config_; }
 
   StoredMatrix Matrix(std::string_view name, int64_t rows, int64_t cols) override;
   std::vector<float> Vector(std::string_view name, const std::vector<int64_t>& shape) override;
+  std::vector<float> Decay(std::string_view name, const std::vector<int64_t>& shape) override;
   void Drop(const StoredMatrix& matrix) override;
+  void DropPart(const StoredMatrix& rows) override;
   std::shared_ptr<const void> storage() const override { return storage_; }
 
   // Throws where a tensor of the files was not asked for. A tied model may store its head as well,
@@ -45,6 +48,8 @@ class Checkpoint : public TensorSource {
   void Finish();
 
   int64_t parameters() const { return parameters_; }
+  // How many tensors the files hold of each type, among those that were asked for.
+  const std::map<std::string, int64_t>& stored_types() const { return stored_types_; }
   // One for each tensor that holds NaN or infinity, with their number, in the order of the names.
   std::vector<std::string> warnings() const;
   int64_t copied_bytes() const { return copied_bytes_; }  // of tensors misaligned or with strides
@@ -52,18 +57,23 @@ class Checkpoint : public TensorSource {
  private:
   struct Storage;
 
+  void OpenFile();
+  void OpenDirectory();
+  std::string_view config_name() const;  // for messages
   void MakeContiguous(StoredTensor& tensor);
+  const float* RowScales(std::string_view name, int64_t rows);
   const StoredTensor& Find(std::string_view name, const std::vector<int64_t>& shape);
   void CheckTiedHead();
   void CheckFinite(std::string_view name, const StoredTensor& tensor);
 
-  std::filesystem::path directory_;
+  std::filesystem::path path_;
   LoadOptions options_;
   ModelConfig config_;
   TensorTable tensors_;
   std::shared_ptr<Storage> storage_;
   std::set<std::string, std::less<>> used_;
   std::map<std::string, std::string, std::less<>> warnings_;
+  std::map<std::string, int64_t> stored_types_;
   int64_t parameters_ = 0;
   int64_t copied_bytes_ = 0;
 };

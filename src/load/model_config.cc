@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "core/file.h"
 #include "load/config_fields.h"
+#include "load/quantised_files.h"
 
 namespace pith {
 namespace {
@@ -38,12 +39,14 @@ std::string ModelConfig::Describe() const {
 }
 
 ModelConfig ParseModelConfig(std::string_view json_text, const std::string& source) {
-  const Json json = ParseJson(json_text, source);
+  Json json = ParseJson(json_text, source);
+  const bool quantised = TakeQuantisationConfig(json, source);
   const JsonReader top(json, source);
   const bool hugging_face =
       top.Has("hidden_size") || (top.Has("model_type") && !top.Has("d_model"));
   ModelConfig config =
       hugging_face ? ParseHuggingFaceConfig(json, source) : ParseMambaSsmConfig(json, source);
+  config.quantised = quantised;
   for (const LayerConfig& layer : config.layers) {
     const auto* mamba2 = std::get_if<Mamba2Config>(&layer);
     // A head reads the B and C of one group.

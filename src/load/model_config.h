@@ -66,6 +66,7 @@ struct ModelConfig {
   float norm_eps = 1e-5f;
   bool layer_norm = false;  // LayerNorm with a bias in place of RMSNorm, before layers and the head
   bool tie_embeddings = true;
+  bool quantised = false;  // the files may hold matrices that pith quantised
   std::vector<int32_t> eos_token_ids;
   std::vector<LayerConfig> layers;  // at least one
 

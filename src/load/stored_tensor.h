@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/bytes.h"
 #include "core/dtype.h"
 
 namespace pith {
@@ -46,16 +47,6 @@ std::string ShapeText(std::span<const int64_t> shape);
 
 // A name from a hostile file, fit for a message: quoted, short, printable.
 std::string Quoted(std::string_view name);
-
-// Reads an unsigned little-endian integer of sizeof(T) bytes. The caller has checked the range.
-template <class T>
-T ReadLittle(std::span<const std::byte> bytes, size_t at) {
-  T value = 0;
-  for (size_t i = 0; i < sizeof(T); ++i) {
-    value |= static_cast<T>(static_cast<T>(bytes[at + i]) << (8 * i));
-  }
-  return value;
-}
 
 }  // namespace pith
 

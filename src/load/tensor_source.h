@@ -2,6 +2,7 @@
 #ifndef PITH_LOAD_TENSOR_SOURCE_H_
 #define PITH_LOAD_TENSOR_SOURCE_H_
 
+#include <cmath>
 #include <cstdint>
 #include <memory>
 #include <string_view>
@@ -19,8 +20,17 @@ class TensorSource {
   virtual StoredMatrix Matrix(std::string_view name, int64_t rows, int64_t cols) = 0;
   // Widened to f32, row-major.
   virtual std::vector<float> Vector(std::string_view name, const std::vector<int64_t>& shape) = 0;
+  // A of a state space system, below 0: −exp of the tensor A_log of this name, or as the file has
+  // it.
+  virtual std::vector<float> Decay(std::string_view name, const std::vector<int64_t>& shape) {
+    std::vector<float> a = Vector(name, shape);
+    for (float& value : a) value = -std::exp(value);
+    return a;
+  }
   // The matrix will not be read again: the memory behind it may be given back.
   virtual void Drop(const StoredMatrix& matrix) = 0;
+  // The same of some rows of a matrix that is still to be dropped: pages of a file may go.
+  virtual void DropPart(const StoredMatrix& /*rows*/) {}
   // Keeps every matrix that was not dropped readable.
   virtual std::shared_ptr<const void> storage() const = 0;
 };

@@ -17,7 +17,8 @@ void LayerRows::Clear() {
 Weight LayerBuilder::Prepare(const StoredMatrix& stored, WeightUse use) {
   Weight weight = exec_.backend->Prepare(exec_, stored, use);
   const WeightView& view = weight.view();
-  const int64_t bytes = view.rows * view.cols * static_cast<int64_t>(SizeOf(view.dtype));
+  const int64_t scales = view.dtype == DType::kI8 ? view.rows * int64_t{sizeof(float)} : 0;
+  const int64_t bytes = view.rows * BytesOf(view.dtype, view.cols) + scales;
   bytes_.prepared += bytes;
   if (weight.owns()) {
     tensors_.Drop(stored);
@@ -33,12 +34,17 @@ Weight LayerBuilder::Matrix(std::string_view name, int64_t rows, int64_t cols, W
 
 Weight LayerBuilder::KeyMatrix(std::string_view name, int64_t rows, int64_t cols, WeightUse use) {
   const StoredMatrix stored = tensors_.Matrix(StrCat(prefix_, name), rows, cols);
-  keys_.Add({static_cast<const std::byte*>(stored.data), stored.cols * SizeOf(stored.dtype)});
+  keys_.Add({static_cast<const std::byte*>(stored.data),
+             static_cast<size_t>(BytesOf(stored.dtype, stored.cols))});
   return Prepare(stored, use);
 }
 
 std::vector<float> LayerBuilder::Values(std::string_view name, const std::vector<int64_t>& shape) {
   return tensors_.Vector(StrCat(prefix_, name), shape);
+}
+
+std::vector<float> LayerBuilder::Decay(std::string_view name, const std::vector<int64_t>& shape) {
+  return tensors_.Decay(StrCat(prefix_, name), shape);
 }
 
 DeviceVector LayerBuilder::Vector(std::string_view name, const std::vector<int64_t>& shape) {

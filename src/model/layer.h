@@ -119,6 +119,7 @@ class LayerBuilder {
   Weight KeyMatrix(std::string_view name, int64_t rows, int64_t cols,
                    WeightUse use = WeightUse::kProduct);
   std::vector<float> Values(std::string_view name, const std::vector<int64_t>& shape);
+  std::vector<float> Decay(std::string_view name, const std::vector<int64_t>& shape);
   DeviceVector Vector(std::string_view name, const std::vector<int64_t>& shape);
   DeviceVector KeyVector(std::string_view name, const std::vector<int64_t>& shape);
   DeviceVector Place(std::span<const float> values) { return {exec_, values}; }

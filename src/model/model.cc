@@ -50,8 +50,7 @@ Model::Model(const Exec& exec, ModelConfig config, TensorSource& tensors)
 int64_t Model::step_weight_bytes() const {
   if (config_.tie_embeddings) return weight_bytes_.prepared;
   const WeightView& table = embedding_.view();
-  return weight_bytes_.prepared -
-         table.rows * table.cols * static_cast<int64_t>(SizeOf(table.dtype));
+  return weight_bytes_.prepared - table.rows * BytesOf(table.dtype, table.cols);
 }
 
 void Model::Embed(const Exec& exec, std::span<const int32_t> ids, MatView<float> out) const {
@@ -70,20 +69,26 @@ void Model::StepLogits(const Exec& exec, MatView<const float> normed, MatView<fl
   LinearStep(exec, normed, head_.view(), {}, logits);
 }
 
-LoadedModel LoadModel(const std::filesystem::path& directory, const Exec& exec,
-                      bool verify_finite) {
-  Checkpoint checkpoint(directory, {.verify_finite = verify_finite, .threads = exec.threads});
-  Model model(exec, checkpoint.config(), checkpoint);
+LoadedModel LoadModel(const std::filesystem::path& path, const Exec& exec, bool verify_finite,
+                      WeightsAs as) {
+  Checkpoint checkpoint(path, {.verify_finite = verify_finite, .threads = exec.threads});
+  QuantisedTensors tensors(checkpoint, as, checkpoint.config().tie_embeddings, exec.threads);
+  Model model(exec, checkpoint.config(), tensors);
   checkpoint.Finish();
   return {.model = std::move(model),
           .parameters = checkpoint.parameters(),
+          .stored_types = checkpoint.stored_types(),
           .warnings = checkpoint.warnings()};
 }
 
-LoadedModel DrawModel(const ModelConfig& config, const Exec& exec, DType dtype) {
-  DrawnTensors tensors(dtype, exec.threads);
+LoadedModel DrawModel(const ModelConfig& config, const Exec& exec, DType dtype, WeightsAs as) {
+  DrawnTensors drawn(dtype, exec.threads);
+  QuantisedTensors tensors(drawn, as, config.tie_embeddings, exec.threads);
   Model model(exec, config, tensors);
-  return {.model = std::move(model), .parameters = tensors.parameters(), .warnings = {}};
+  return {.model = std::move(model),
+          .parameters = drawn.parameters(),
+          .stored_types = {},
+          .warnings = {}};
 }
 
 }  // namespace pith

@@ -4,12 +4,14 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "load/model_config.h"
+#include "load/quantised_tensors.h"
 #include "load/tensor_source.h"
 #include "model/layer.h"
 #include "model/state_pool.h"
@@ -39,7 +41,7 @@ class Model {
   const WeightBytes& weight_bytes() const { return weight_bytes_; }
   // Of the weights that a step reads: all but an embedding that is not the head too.
   int64_t step_weight_bytes() const;
-  DType weight_dtype() const { return embedding_.view().dtype; }
+  DType weight_dtype() const { return head_.view().dtype; }
 
   // Rows of the embedding [ids.size(), d_model].
   void Embed(const Exec& exec, std::span<const int32_t> ids, MatView<float> out) const;
@@ -67,17 +69,19 @@ class Model {
 struct LoadedModel {
   Model model;
   int64_t parameters = 0;
+  std::map<std::string, int64_t> stored_types;  // as the files hold them, with counts of tensors
   std::vector<std::string> warnings;  // one a tensor that holds NaN or infinity, with their number
 };
 
-// Reads config.json and the weights beside it and prepares them for exec's backend, tensor by
-// tensor, giving back what was read: the most that is resident is little more than the weights as
-// they stay. Throws as Checkpoint does.
-LoadedModel LoadModel(const std::filesystem::path& directory, const Exec& exec,
-                      bool verify_finite = true);
+// Reads config.json and the weights beside it, or a GGUF file, and prepares them for exec's
+// backend, tensor by tensor, giving back what was read: the most that is resident is little more
+// than the weights as they stay. Throws as Checkpoint and QuantisedTensors do.
+LoadedModel LoadModel(const std::filesystem::path& path, const Exec& exec,
+                      bool verify_finite = true, WeightsAs as = WeightsAs::kStored);
 
 // A model with random weights that are stored as `dtype`, for measuring (load/drawn_tensors.h).
-LoadedModel DrawModel(const ModelConfig& config, const Exec& exec, DType dtype);
+LoadedModel DrawModel(const ModelConfig& config, const Exec& exec, DType dtype,
+                      WeightsAs as = WeightsAs::kStored);
 
 }  // namespace pith
 

@@ -1,6 +1,8 @@
 #include "ops/backend.h"
 
+#include "core/blocks.h"
 #include "core/error.h"
+#include "core/parallel.h"
 #include "ops/backends.h"
 
 namespace pith {
@@ -14,10 +16,6 @@ Backend& Present(Backend* backend, const char* device) {
 
 // Each copy waits for the device: all rows in one where nothing lies between them.
 int64_t RowsAtOnce(int64_t rows, int64_t cols, int64_t stride) { return stride == cols ? rows : 1; }
-
-int64_t BytesOf(int64_t rows, int64_t cols) {
-  return rows * cols * static_cast<int64_t>(sizeof(float));
-}
 
 Backend& Gpu(int ordinal) {
   const int devices = CudaDevices();
@@ -87,11 +85,18 @@ DeviceVector::DeviceVector(const Exec& exec, std::span<const float> values)
   exec.backend->Upload(exec.queue, values.data(), buffer_.data(), buffer_.bytes());
 }
 
+void WidenRows(const Exec& exec, const StoredMatrix& stored, float* to) {
+  ParallelFor(exec.threads, stored.rows, [&](int64_t r) {
+    WidenRow(stored, r, std::span(to + r * stored.cols, static_cast<size_t>(stored.cols)));
+  });
+}
+
 void DownloadRows(const Exec& exec, MatView<const float> from, HostView<float> to) {
   PITH_CHECK(from.rows == to.rows && from.cols == to.cols);
   const int64_t rows = RowsAtOnce(from.rows, from.cols, from.stride);
   for (int64_t r = 0; r < from.rows; r += rows) {
-    exec.backend->Download(exec.queue, from.Row(r), to.Row(r), BytesOf(rows, from.cols));
+    exec.backend->Download(exec.queue, from.Row(r), to.Row(r),
+                           BytesOf(DType::kF32, rows * from.cols));
   }
 }
 
@@ -99,7 +104,8 @@ void UploadRows(const Exec& exec, HostView<const float> from, MatView<float> to)
   PITH_CHECK(from.rows == to.rows && from.cols == to.cols);
   const int64_t rows = RowsAtOnce(to.rows, to.cols, to.stride);
   for (int64_t r = 0; r < from.rows; r += rows) {
-    exec.backend->Upload(exec.queue, from.Row(r), to.Row(r), BytesOf(rows, from.cols));
+    exec.backend->Upload(exec.queue, from.Row(r), to.Row(r),
+                         BytesOf(DType::kF32, rows * from.cols));
   }
 }
 

@@ -78,7 +78,7 @@ class Backend {
   // A matrix as this backend's kernels read it: copied to the device, packed, or left where it lies
   // (then the weight owns nothing, and `stored` must outlive it). Exact, but that what products
   // read may be rounded once and for all to the 16 bits that `exec` computes in; rows that Embed
-  // reads never are.
+  // reads never are. Quantised matrices stay so on the CPU and the reference; a GPU widens them.
   virtual Weight Prepare(const Exec& exec, const StoredMatrix& stored, WeightUse use) = 0;
 
   virtual void Upload(const Queue& queue, const void* host, void* device, int64_t bytes) = 0;
@@ -168,6 +168,9 @@ class DeviceVector {
   DeviceBuffer buffer_;
   int64_t size_ = 0;
 };
+
+// Rows of a quantised matrix, widened to f32 in the host's memory: [rows, cols].
+void WidenRows(const Exec& exec, const StoredMatrix& stored, float* to);
 
 // Rows of a backend's matrix in the host's memory.
 void DownloadRows(const Exec& exec, MatView<const float> from, HostView<float> to);

@@ -9,7 +9,7 @@ namespace pith {
 
 std::string Shown(const Json& value) {
   constexpr size_t kShown = 60;
-  const std::string text = value.dump(-1, ' ', true);
+  const std::string text = value.dump(-1, ' ', true, Json::error_handler_t::replace);
   return text.size() > kShown ? text.substr(0, kShown) + "..." : text;
 }
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "tokenize/merges.h"
 
 namespace pith {
 namespace {
@@ -28,38 +29,18 @@ StringMap<int32_t> ReadVocab(const Component& model) {
   return vocab;
 }
 
-// One merge, spelt "a b" or ["a", "b"].
-std::pair<std::string, std::string> SplitMerge(const Json& merge, const std::string& where) {
-  if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) {
-    return {merge[0].get<std::string>(), merge[1].get<std::string>()};
-  }
-  Require(merge.is_string(), ErrorCode::kCorruptData, where, "got ", Shown(merge),
-          ", expected \"a b\" or [\"a\", \"b\"]");
-  const auto& text = merge.get_ref<const std::string&>();
-  const size_t blank = text.find(' ');
-  Require(blank != std::string::npos && blank == text.rfind(' '), ErrorCode::kCorruptData, where,
-          "got ", Quoted(text), ", expected two tokens with one blank between them");
-  return {text.substr(0, blank), text.substr(blank + 1)};
-}
-
 void ReadMerges(const Component& model, BpeSpec& spec) {
-  std::unordered_set<uint64_t> pairs;
+  MergeList merges(spec, "model.vocab");
   for (const Json& item : model.Array("merges")) {
     const std::string where = StrCat(model.Where("merges"), "[", spec.merges.size(), "]: ");
-    const auto [left, right] = SplitMerge(item, where);
-    const auto id_of = [&](const std::string& token) {
-      const auto it = spec.vocab.find(token);
-      Require(it != spec.vocab.end(), ErrorCode::kCorruptData, where, Quoted(token),
-              " is not in model.vocab");
-      return it->second;
-    };
-    Require(right.size() >= spec.prefix.size(), ErrorCode::kCorruptData, where, "got ",
-            Quoted(right), ", expected continuing_subword_prefix before it");
-    const Merge merge{id_of(left), id_of(right), id_of(left + right.substr(spec.prefix.size()))};
-    const uint64_t pair = static_cast<uint64_t>(merge.left) << 32 | merge.right;
-    Require(pairs.insert(pair).second, ErrorCode::kCorruptData, where, Quoted(left), " and ",
-            Quoted(right), " are merged by an earlier entry too");
-    spec.merges.push_back(merge);
+    if (item.is_array() && item.size() == 2 && item[0].is_string() && item[1].is_string()) {
+      merges.Add(item[0].get<std::string>(), item[1].get<std::string>(), where);
+      continue;
+    }
+    Require(item.is_string(), ErrorCode::kCorruptData, where, "got ", Shown(item),
+            ", expected \"a b\" or [\"a\", \"b\"]");
+    const auto [left, right] = SplitMerge(item.get_ref<const std::string&>(), where);
+    merges.Add(left, right, where);
   }
 }
 

@@ -4,11 +4,14 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/file.h"
+#include "core/gguf.h"
 #include "core/utf8.h"
 #include "core/xz.h"
 #include "tokenize/added_tokens.h"
 #include "tokenize/bpe.h"
 #include "tokenize/gpt2_words.h"
+#include "tokenize/tokenizer_gguf.h"
 #include "tokenize/tokenizer_json.h"
 
 namespace pith {
@@ -132,6 +135,13 @@ void Tokenizer::Impl::EncodeBytes(std::string_view piece, const ByteLevelOptions
 Tokenizer::Tokenizer(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
 
 Tokenizer Tokenizer::FromFile(const std::filesystem::path& path) {
+  if (IsModelFile(path)) {
+    const MappedFile file(path);
+    if (StartsAsGguf(file.bytes())) {
+      const Gguf gguf(file.bytes(), path.string());
+      return Tokenizer(std::make_shared<const Impl>(ReadGgufTokenizer(gguf)));
+    }
+  }
   return FromJson(ReadDataFile(path, kMaxTokenizerBytes), path.string());
 }
 

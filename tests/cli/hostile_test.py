@@ -60,6 +60,20 @@ def safetensors(header):
     return struct.pack("<Q", len(text)) + text + b"\0" * 64
 
 
+def gguf(keys=(), tensors=(), count=None):
+    """A GGUF file of keys (name, type, bytes of the value) and tensors (name, dims, type)."""
+
+    def string(text):
+        return struct.pack("<Q", len(text)) + text
+
+    head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors) if count is None else count, len(keys))
+    for name, kind, value in keys:
+        head += string(name) + struct.pack("<I", kind) + (string(value) if kind == 8 else value)
+    for name, dims, kind in tensors:
+        head += string(name) + struct.pack(f"<I{len(dims)}QIQ", len(dims), *dims, kind, 0)
+    return head + b"\0" * 64
+
+
 class Hostile(Case):
     count = 0
 
@@ -156,6 +170,38 @@ class Hostile(Case):
         for i, content in enumerate(contents):
             path = self.write(f"t{i}.json", content)
             self.clean("tokenize", "--tokenizer", path, "--text", "a")
+
+    def test_gguf_files(self):
+        mamba = (b"general.architecture", 8, b"mamba")
+        word, long = BYTES, LONG.encode()
+        embedding = (b"token_embd.weight", [4, 1], 0)
+
+        def strings(*texts):
+            return struct.pack("<IQ", 8, len(texts)) + b"".join(
+                struct.pack("<Q", len(text)) + text for text in texts)
+
+        files = [gguf([(text, 4, b"\1\0\0\0")]) for text in (word, long, word * 9000)]
+        files += [gguf([(word, 99, b"")]), gguf([mamba, (word, 4, b"\1\0\0\0")], [embedding]),
+                  gguf([mamba, mamba]), gguf([(word, 8, word), (word, 8, word)]),
+                  gguf([(b"general.architecture", 8, word)]),
+                  gguf([(b"general.architecture", 8, long)]),
+                  gguf([mamba, (b"mamba.block_count", 8, word)], [embedding]),
+                  gguf([mamba, (b"mamba." + word, 8, long)], [embedding]),
+                  gguf([mamba], [(word, [4], 0)]), gguf([mamba], [(long, [4], 0)]),
+                  gguf([mamba], [(word, [4], 77)]), gguf([mamba], [(word, [1 << 60], 0)]),
+                  gguf([mamba], [(word, [0], 0)]), gguf([mamba], [(word, [4], 0)] * 2),
+                  gguf([mamba], count=1 << 60), b"GGUF" + word, word]
+        for content in files:
+            self.clean("info", "--model", self.write("m.gguf", content))
+        model, pre = (b"tokenizer.ggml.model", 8, b"gpt2"), (b"tokenizer.ggml.pre", 8, b"gpt-2")
+        for keys in ([(b"tokenizer.ggml.model", 8, word)], [model, (b"tokenizer.ggml.pre", 8, word)],
+                     [model, pre, (b"tokenizer.ggml.tokens", 9, strings(word))],
+                     [model, pre, (b"tokenizer." + word, 8, word)],
+                     [model, pre, (b"tokenizer.ggml.tokens", 9, strings(b"a", CHARACTERS.encode())),
+                      (b"tokenizer.ggml.merges", 9, strings(word))],
+                     [model, pre, (b"tokenizer.ggml.tokens", 9, strings(*[CHARACTERS.encode()] * 2)),
+                      (b"tokenizer.ggml.merges", 9, strings(b"a " + word))]):
+            self.clean("tokenize", "--tokenizer", self.write("m.gguf", gguf(keys)), "--text", "a")
 
     def test_items_states_and_tasks(self):
         good = {"context": "a", "continuation": " b"}

@@ -17,6 +17,7 @@
 #include "model/step.h"
 #include "score/score.h"
 #include "tests/device.h"
+#include "tests/golden/batch_logits.h"
 
 namespace pith {
 namespace {
@@ -24,51 +25,16 @@ namespace {
 const std::filesystem::path kGolden = std::filesystem::path(PITH_SOURCE_DIR) / "tests/golden";
 const std::filesystem::path kModels = std::filesystem::path(PITH_SOURCE_DIR) / "models";
 
-using Rows = std::vector<std::vector<float>>;
+using testing::BatchLogits;
+using testing::RowOf;
+using testing::Rows;
 
 Json ReadExpected(const std::string& name) {
   const std::filesystem::path path = kGolden / name / "expected.json";
   return ParseJson(ReadFile(path), path.string());
 }
 
-std::vector<float> RowOf(const Exec& exec, const DeviceMat<float>& rows, int64_t r) {
-  std::vector<float> row(rows.cols());
-  DownloadRows(exec, rows.Rows(r, 1), {row.data(), 1, rows.cols()});
-  return row;
-}
-
 class Golden : public ::testing::TestWithParam<std::string> {};
-
-// Logits of every row, [tokens][vocab], of each text of a batch.
-std::vector<Rows> BatchLogits(const Model& model, const Exec& exec,
-                              const std::vector<std::vector<int32_t>>& texts, StatePool& pool,
-                              std::span<Sequence> sequences) {
-  std::vector<SequenceInput> batch;
-  for (size_t i = 0; i < texts.size(); ++i) {
-    batch.push_back({texts[i], &sequences[i], WantRows::kAll});
-  }
-  std::vector<Rows> out(texts.size());
-  Workspace ws;
-  Prefill(model, exec, pool, batch, {.ssd_chunk = 16}, ws,
-          [&](std::span<const OutputRow> rows, MatView<const float> normed) {
-            DeviceMat<float> logits;
-            logits.Resize(exec, normed.rows, model.config().vocab_size);
-            model.Logits(exec, normed, logits.view());
-            for (int64_t r = 0; r < normed.rows; ++r) {
-              out[rows[r].sequence].push_back(RowOf(exec, logits, r));
-            }
-          });
-  return out;
-}
-
-// The same from the empty text.
-std::vector<Rows> BatchLogits(const Model& model, const Exec& exec,
-                              const std::vector<std::vector<int32_t>>& texts) {
-  StatePool pool(model, exec, std::ssize(texts));
-  std::vector<Sequence> sequences(texts.size());
-  for (Sequence& sequence : sequences) sequence.slot = pool.Take();
-  return BatchLogits(model, exec, texts, pool, sequences);
-}
 
 double LargestDifference(const std::vector<float>& got, const Json& expected) {
   EXPECT_EQ(got.size(), expected.size());

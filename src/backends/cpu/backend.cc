@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "backends/cpu/kernels.h"
+#include "backends/cpu/quant_panels.h"
 #include "ops/backends.h"
 #include "ops/host_backend.h"
 
@@ -18,6 +19,12 @@ class Cpu : public HostBackend {
 
   Weight Prepare(const Exec& exec, const StoredMatrix& stored, WeightUse use) override {
     if (use == WeightUse::kTable || stored.rows == 0) return {RowsOf(stored), nullptr};
+    if (IsQuantised(stored.dtype)) {
+      auto storage = std::make_shared<DeviceBuffer>(
+          Allocate(cpu::QuantPanelsBytes(stored, cpu::PanelRows()), MemoryUse::kWeights));
+      const WeightView view = cpu::PackQuantPanels(exec, stored, cpu::PanelRows(), storage->data());
+      return {view, std::move(storage)};
+    }
     const bool bf16 = exec.precision == Precision::kBF16;
     const bool round = bf16 && use != WeightUse::kBoth && stored.dtype != DType::kBF16;
     WeightView view = RowsOf(stored);

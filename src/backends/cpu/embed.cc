@@ -4,6 +4,8 @@
 // Highway wants its headers after foreach_target.h.
 #include "backends/cpu/kernels.h"
 #include "backends/cpu/math-inl.h"
+#include "backends/cpu/quant_panels.h"
+#include "core/blocks.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace pith::cpu::HWY_NAMESPACE {
@@ -34,8 +36,23 @@ namespace pith::cpu {
 
 HWY_EXPORT(RunEmbed);
 
+namespace {
+
+void WidenTableRow(const WeightView& table, int64_t r, std::span<float> to) {
+  if (table.format == WeightFormat::kQuantPanels) return WidenPanelRow(table, r, to);
+  WidenRow({table.dtype, table.data, r + 1, table.cols, table.scales}, r, to);
+}
+
+}  // namespace
+
 // One thread: a gather of rows takes less time than waking a second.
 void Embed(const Exec&, const WeightView& table, std::span<const int32_t> ids, MatView<float> out) {
+  if (IsQuantised(table.dtype)) {
+    for (int64_t i = 0; i < out.rows; ++i) {
+      WidenTableRow(table, table.first + ids[i], {out.Row(i), static_cast<size_t>(table.cols)});
+    }
+    return;
+  }
   HWY_DYNAMIC_DISPATCH(RunEmbed)(table, ids, out);
 }
 

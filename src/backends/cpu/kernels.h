@@ -26,6 +26,9 @@ void Linear(const Exec& exec, MatView<const float> x, const WeightView& w,
 // (WeightFormat::kPanels), of the same dtype or rounded to bf16.
 int64_t PanelRows();
 void PackPanels(const Exec& exec, const StoredMatrix& from, DType dtype, void* to);
+// Products with quantised panels (quant_panels.h), in any precision.
+void LinearQuant(const Exec& exec, MatView<const float> x, const WeightView& w,
+                 VecView<const float> bias, MatView<float> out);
 // The bf16 precision by the processor's bf16 dot products; only where it has them.
 bool HasBF16Products();
 void LinearBF16(const Exec& exec, MatView<const float> x, const WeightView& w,

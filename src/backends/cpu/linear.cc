@@ -348,6 +348,7 @@ HWY_EXPORT(RunLinear);
 
 void Linear(const Exec& exec, MatView<const float> x, const WeightView& w,
             VecView<const float> bias, MatView<float> out) {
+  if (w.format == WeightFormat::kQuantPanels) return LinearQuant(exec, x, w, bias, out);
   if (exec.precision == Precision::kBF16 && w.format == WeightFormat::kRows && HasBF16Products()) {
     LinearBF16(exec, x, w, bias, out);
     return;

@@ -111,6 +111,10 @@ void LinearStep(const Exec& exec, MatView<const float> x, const WeightView& w,
     LinearStepPanels(exec, x, w, bias, out);
     return;
   }
+  if (w.format != WeightFormat::kRows) {
+    Linear(exec, x, w, bias, out);
+    return;
+  }
   HWY_DYNAMIC_DISPATCH(RunLinearStep)(exec, x, w, bias, out);
 }
 

@@ -37,6 +37,11 @@ const Kernels& Gpu::kernels() const { return Table(); }
 // Straight from where the file is mapped. What is rounded passes through memory of its own size,
 // which stays where Embed reads it too.
 Weight Gpu::Prepare(const Exec& exec, const StoredMatrix& stored, WeightUse use) {
+  if (IsQuantised(stored.dtype)) {
+    const BufferOwner<float> rows(stored.rows * stored.cols);
+    WidenRows(exec, stored, rows.data());
+    return Prepare(exec, {DType::kF32, rows.data(), stored.rows, stored.cols}, use);
+  }
   const DType type = use == WeightUse::kTable ? stored.dtype : ProductType(exec, stored.dtype);
   const int64_t count = stored.rows * stored.cols;
   if (count == 0) return {RowsOf(stored), nullptr};

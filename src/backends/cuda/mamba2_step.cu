@@ -278,6 +278,9 @@ void Mamba2Step(const Exec& exec, const Mamba2MixerArgs& args, const float* proj
       return Run<T, __nv_bfloat16>(exec, args, proj, stride, gated);
     case DType::kF16:
       return Run<T, __half>(exec, args, proj, stride, gated);
+    default:
+      Throw(ErrorCode::kInternal, "dtype: got ", Name(args.ssd.states.type),
+            ", expected f32, f16 or bf16");
   }
 }
 

@@ -29,8 +29,9 @@ cudaDataType_t TypeOf(DType type) {
       return CUDA_R_16F;
     case DType::kBF16:
       return CUDA_R_16BF;
+    default:
+      Throw(ErrorCode::kInternal, "dtype: got ", Name(type), ", expected f32, f16 or bf16");
   }
-  Throw(ErrorCode::kInternal, "dtype: got ", static_cast<int>(type), ", expected a known one");
 }
 
 Layout MakeLayout(cudaDataType_t type, int64_t rows, int64_t cols, int64_t stride) {

@@ -1,6 +1,5 @@
 // Mamba-1's layer (Gu & Dao 2023, figure 3 and algorithm 2), with FalconMamba's extra norms.
 #include <algorithm>
-#include <cmath>
 
 #include "core/error.h"
 #include "model/layers/mamba.h"
@@ -12,13 +11,13 @@
 namespace pith {
 namespace {
 
-// A = −exp(A_log), transposed to [d_state, d_inner].
-std::vector<float> TransposedA(const std::vector<float>& a_log, int64_t d_inner, int64_t d_state) {
-  std::vector<float> a(a_log.size());
+// [d_inner, d_state] → [d_state, d_inner].
+std::vector<float> Transposed(const std::vector<float>& a, int64_t d_inner, int64_t d_state) {
+  std::vector<float> transposed(a.size());
   for (int64_t c = 0; c < d_inner; ++c) {
-    for (int64_t n = 0; n < d_state; ++n) a[n * d_inner + c] = -std::exp(a_log[c * d_state + n]);
+    for (int64_t n = 0; n < d_state; ++n) transposed[n * d_inner + c] = a[c * d_state + n];
   }
-  return a;
+  return transposed;
 }
 
 class Mamba1Layer : public Layer {
@@ -33,7 +32,7 @@ class Mamba1Layer : public Layer {
     dt_bias_ = build.KeyVector("mixer.dt_proj.bias", {inner});
     d_ = build.KeyVector("mixer.D", {inner});
     a_ = build.Place(
-        TransposedA(build.Values("mixer.A_log", {inner, config.d_state}), inner, config.d_state));
+        Transposed(build.Decay("mixer.A_log", {inner, config.d_state}), inner, config.d_state));
     mixer_.LoadProjections(build);
   }
 

@@ -1,6 +1,5 @@
 // Mamba-2's layer (Dao & Gu 2024, §7): one projection for z, x, B, C and Δ, then the SSD layer.
 #include <algorithm>
-#include <cmath>
 #include <vector>
 
 #include "core/error.h"
@@ -49,9 +48,7 @@ class Mamba2Layer : public Layer {
     const int64_t heads = config.n_heads;
     dt_bias_ = build.KeyVector("mixer.dt_bias", {heads});
     d_ = build.KeyVector("mixer.D", {config.d_has_hdim ? config.d_inner : heads});
-    std::vector<float> a = build.Values("mixer.A_log", {heads});
-    for (float& v : a) v = -std::exp(v);
-    a_ = build.Place(a);
+    a_ = build.Place(build.Decay("mixer.A_log", {heads}));
     if (config.gated_norm) {
       gated_norm_weight_ = build.Vector("mixer.norm.weight", {config.d_inner});
     }

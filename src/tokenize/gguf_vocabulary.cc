@@ -1,0 +1,119 @@
+// A tokenizer.json as a GGUF file says it. What such a file cannot say would change ids without a
+// word, so it is refused.
+#include <algorithm>
+#include <string>
+
+#include "core/error.h"
+#include "core/json.h"
+#include "tokenize/component.h"
+#include "tokenize/gguf_pre.h"
+#include "tokenize/model_json.h"
+#include "tokenize/tokenizer_gguf.h"
+
+namespace pith {
+namespace {
+
+// A stage as far as it matters: offsets are none of pith's business, and defaults are written out.
+Json Essential(Json stage) {
+  if (!stage.is_object()) return stage;
+  for (auto& [key, value] : stage.items()) {
+    if (value.is_object()) value = Essential(value);
+    if (!value.is_array()) continue;
+    for (Json& part : value) part = Essential(part);
+  }
+  stage.erase("trim_offsets");
+  const std::string type = stage.value("type", "");
+  if (type == "ByteLevel" && !stage.contains("use_regex")) stage["use_regex"] = true;
+  if (type == "Split" && !stage.contains("invert")) stage["invert"] = false;
+  // A sequence of one is that one.
+  for (const char* list : {"pretokenizers", "normalizers"}) {
+    if (type == "Sequence" && stage.contains(list) && stage[list].size() == 1) {
+      return Json(stage[list][0]);
+    }
+  }
+  return stage;
+}
+
+Json Stage(const Json& json, const char* name) {
+  const auto it = json.find(name);
+  return it == json.end() ? Json() : Essential(*it);
+}
+
+std::string PreOf(const Component& top, const Json& json) {
+  const auto parsed = [](std::string_view text) {
+    return text.empty() ? Json() : Essential(ParseJson(text, "pre"));
+  };
+  for (const GgufPre& pre : kGgufPres) {
+    if (Stage(json, "normalizer") == parsed(pre.normalizer) &&
+        Stage(json, "pre_tokenizer") == parsed(pre.pre_tokenizer)) {
+      return std::string(pre.name);
+    }
+  }
+  Throw(ErrorCode::kUnsupported, top.Where("pre_tokenizer"), ": got ",
+        Shown(Stage(json, "pre_tokenizer")), " with the normalizer ",
+        Shown(Stage(json, "normalizer")),
+        ", which no name of a GGUF pre-tokenizer that pith writes stands for");
+}
+
+void CheckModel(const Component& top, const BpeSpec& model, const Json& decoder) {
+  const bool plain = !model.unk_token && !model.byte_fallback && !model.ignore_merges &&
+                     model.prefix.empty() && model.suffix.empty();
+  Require(plain, ErrorCode::kUnsupported, top.Where("model"),
+          ": got an unk_token, byte_fallback, ignore_merges, a prefix or a suffix, of which a GGUF "
+          "file cannot tell");
+  Require(decoder.is_object() && decoder.value("type", "") == "ByteLevel", ErrorCode::kUnsupported,
+          top.Where("decoder"), ": got ", Shown(decoder), ", expected ByteLevel, as in GGUF files");
+}
+
+void CheckAdded(const Component& top, const AddedToken& token) {
+  const bool plain =
+      !token.single_word && !token.lstrip && !token.rstrip && token.normalized == !token.special;
+  Require(plain, ErrorCode::kUnsupported, top.Where("added_tokens"), ": ",
+          Shown(Json(token.content)),
+          ": got single_word, lstrip, rstrip or an unusual normalized, of which a GGUF file cannot "
+          "tell");
+}
+
+void Put(GgufVocabulary& vocabulary, const std::string& token, int32_t id, GgufTokenType type) {
+  vocabulary.tokens[static_cast<size_t>(id)] = token;
+  vocabulary.types[static_cast<size_t>(id)] = type;
+}
+
+}  // namespace
+
+GgufVocabulary ToGgufVocabulary(std::string_view tokenizer_json, const std::string& source,
+                                int64_t size) {
+  const TokenizerSpec spec = ParseTokenizerJson(tokenizer_json, source);
+  const Json json = ParseJson(tokenizer_json, source);
+  const Component top(json, source, "");
+  CheckModel(top, spec.model, Stage(json, "decoder"));
+  GgufVocabulary vocabulary{.pre = PreOf(top, json)};
+  int64_t highest = 0;
+  for (const auto& [token, id] : spec.model.vocab) highest = std::max<int64_t>(highest, id);
+  for (const AddedToken& token : spec.added_tokens) highest = std::max<int64_t>(highest, token.id);
+  Require(highest < size, ErrorCode::kCorruptData, source, ": the tokenizer has ids up to ",
+          highest, ", expected at most ", size - 1, ", the model's last embedding row");
+  for (int64_t id = 0; id < size; ++id) vocabulary.tokens.push_back(StrCat("[PAD", id, "]"));
+  vocabulary.types.assign(static_cast<size_t>(size), GgufTokenType::kUnused);
+  for (const auto& [token, id] : spec.model.vocab) {
+    Put(vocabulary, token, id, GgufTokenType::kNormal);
+  }
+  for (const AddedToken& token : spec.added_tokens) {
+    CheckAdded(top, token);
+    Put(vocabulary, token.content, token.id,
+        token.special ? GgufTokenType::kControl : GgufTokenType::kUserDefined);
+  }
+  std::vector<const std::string*> names(static_cast<size_t>(size));
+  for (const auto& [token, id] : spec.model.vocab) names[static_cast<size_t>(id)] = &token;
+  for (const Merge& merge : spec.model.merges) {
+    const std::string& left = *names[static_cast<size_t>(merge.left)];
+    const std::string& right = *names[static_cast<size_t>(merge.right)];
+    Require(left.find(' ') == left.npos && right.find(' ') == right.npos, ErrorCode::kUnsupported,
+            top.Where("model"), ": merges: ", Shown(Json(left)), " and ", Shown(Json(right)),
+            ": got a blank, which stands between the parts of a merge in GGUF files");
+    vocabulary.merges.push_back(StrCat(left, " ", right));
+  }
+  return vocabulary;
+}
+
+}  // namespace pith
