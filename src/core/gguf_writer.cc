@@ -1,7 +1,6 @@
 #include "core/gguf_writer.h"
 
 #include <bit>
-#include <ranges>
 
 #include "core/error.h"
 #include "core/gguf.h"
@@ -75,9 +74,9 @@ void GgufHead::AddTensor(std::string_view name, DType dtype, std::span<const int
   PutString(name, tensor_bytes_);
   PutLittle(static_cast<uint32_t>(shape.size()), tensor_bytes_);
   int64_t rows = 1;
-  for (const int64_t size : std::views::reverse(shape)) {
-    PutLittle(static_cast<uint64_t>(size), tensor_bytes_);
-    rows *= size;
+  for (auto size = shape.rbegin(); size != shape.rend(); ++size) {
+    PutLittle(static_cast<uint64_t>(*size), tensor_bytes_);
+    rows *= *size;
   }
   rows /= shape.back();
   PutLittle(GgufNumber(dtype), tensor_bytes_);

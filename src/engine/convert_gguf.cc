@@ -75,6 +75,8 @@ class GgufConversion {
     return matrix.cols % BlockOf(*target_).values == 0 ? *target_ : DType::kF16;
   }
 
+  // Asks for every tensor, so that whatever is missing, wrong or left over in the source is told
+  // before a file is begun.
   void AddTensors(GgufHead& head) {
     const auto add = [&](const std::string& name, DType dtype, const std::vector<int64_t>& shape) {
       ++report_.stored_types[std::string(GgufName(dtype))];
@@ -85,7 +87,6 @@ class GgufConversion {
     for (const ListedTensor& tensor : tensors_) {
       if (!tensor.matrix) {
         add(tensor.name, DType::kF32, tensor.shape);
-        // Nothing is read twice, so that Finish knows what was asked for.
         checkpoint_.Vector(tensor.name, tensor.shape);
         continue;
       }
@@ -93,6 +94,7 @@ class GgufConversion {
       const DType dtype = TypeOf(matrix);
       if (tensor.name.ends_with("in_proj.weight")) file_type = dtype;
       add(tensor.name, dtype, tensor.shape);
+      checkpoint_.Drop(matrix);
     }
     for (const ListedTensor& bias : MissingBiases()) add(bias.name, DType::kF32, bias.shape);
     AddTypeKeys(file_type, head);

@@ -106,6 +106,17 @@ GgufVocabulary ReadVocabulary(const std::filesystem::path& path, int64_t size) {
   return ToGgufVocabulary(ReadDataFile(path, kMaxTokenizerBytes), path.string(), size);
 }
 
+void AddVocabulary(const GgufVocabulary& vocabulary, GgufHead& head) {
+  head.AddString("tokenizer.ggml.model", "gpt2");
+  head.AddString("tokenizer.ggml.pre", vocabulary.pre);
+  head.AddStrings("tokenizer.ggml.tokens", vocabulary.tokens);
+  std::vector<int32_t> types;
+  for (const GgufTokenType type : vocabulary.types) types.push_back(static_cast<int32_t>(type));
+  head.AddInt32s("tokenizer.ggml.token_type", types);
+  head.AddStrings("tokenizer.ggml.merges", vocabulary.merges);
+  head.AddBool("tokenizer.ggml.add_bos_token", false);
+}
+
 }  // namespace
 
 void AddConfigKeys(const ModelConfig& config, const std::string& name, const std::string& source,
@@ -116,28 +127,18 @@ void AddConfigKeys(const ModelConfig& config, const std::string& name, const std
 
 void AddTokenizerKeys(const std::filesystem::path& path, const ModelConfig& config,
                       GgufHead& head) {
+  std::vector<int32_t> ends = config.eos_token_ids;
   if (path.empty()) {
     head.AddString("tokenizer.ggml.model", "no_vocab");
-    return;
+  } else {
+    AddVocabulary(ReadVocabulary(path, config.vocab_size), head);
+    const std::optional<int32_t> end = Tokenizer::FromFile(path).end_of_text();
+    if (ends.empty() && end) ends.push_back(*end);
   }
-  const GgufVocabulary vocabulary = ReadVocabulary(path, config.vocab_size);
-  head.AddString("tokenizer.ggml.model", "gpt2");
-  head.AddString("tokenizer.ggml.pre", vocabulary.pre);
-  head.AddStrings("tokenizer.ggml.tokens", vocabulary.tokens);
-  std::vector<int32_t> types;
-  for (const GgufTokenType type : vocabulary.types) types.push_back(static_cast<int32_t>(type));
-  head.AddInt32s("tokenizer.ggml.token_type", types);
-  head.AddStrings("tokenizer.ggml.merges", vocabulary.merges);
-  std::optional<int32_t> end = Tokenizer::FromFile(path).end_of_text();
-  if (!config.eos_token_ids.empty()) end = config.eos_token_ids.front();
-  if (config.eos_token_ids.size() > 1) {
-    head.AddUint32("tokenizer.ggml.eot_token_id", config.eos_token_ids[1]);
-  }
-  if (end) {
-    head.AddUint32("tokenizer.ggml.bos_token_id", *end);
-    head.AddUint32("tokenizer.ggml.eos_token_id", *end);
-  }
-  head.AddBool("tokenizer.ggml.add_bos_token", false);
+  if (ends.empty()) return;
+  head.AddUint32("tokenizer.ggml.bos_token_id", ends[0]);
+  head.AddUint32("tokenizer.ggml.eos_token_id", ends[0]);
+  if (ends.size() > 1) head.AddUint32("tokenizer.ggml.eot_token_id", ends[1]);
 }
 
 void AddTypeKeys(DType dtype, GgufHead& head) {

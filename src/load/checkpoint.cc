@@ -22,6 +22,7 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kEmbedding = "backbone.embedding.weight";
 constexpr std::string_view kHead = "lm_head.weight";
+constexpr char kExpected[] = ": expected a directory with config.json and weights, or a GGUF file";
 
 // The name of a tensor in files of the config's format. Within layers transformers kept mamba_ssm's
 // names.
@@ -119,6 +120,7 @@ Checkpoint::Checkpoint(const fs::path& path, const LoadOptions& options)
 
 void Checkpoint::OpenFile() {
   const auto file = std::make_shared<const MappedFile>(path_);
+  Require(StartsAsGguf(file->bytes()), ErrorCode::kCorruptData, path_.string(), kExpected);
   const Gguf gguf(file->bytes(), path_.string());
   config_ = ReadGgufConfig(gguf);
   tensors_ = TableOf(gguf);
@@ -127,8 +129,7 @@ void Checkpoint::OpenFile() {
 
 void Checkpoint::OpenDirectory() {
   std::error_code error;
-  Require(fs::is_directory(path_, error), ErrorCode::kNotFound, path_.string(),
-          ": expected a directory with config.json and weights, or a GGUF file");
+  Require(fs::is_directory(path_, error), ErrorCode::kNotFound, path_.string(), kExpected);
   config_ = LoadModelConfig(path_ / "config.json");
   CheckpointFiles files = OpenCheckpoint(path_);
   tensors_ = std::move(files.tensors);

@@ -116,9 +116,10 @@ void ConfigFields::Unsupported(const char* key, std::string_view expected) {
 void ConfigFields::Finish(
     std::initializer_list<std::span<const std::string_view>> without_effect) const {
   for (const auto& [key, value] : reader_.object().items()) {
-    const bool known = read_.contains(key) || std::ranges::any_of(without_effect, [&](auto list) {
-                         return std::ranges::find(list, key) != list.end();
-                       });
+    const bool known =
+        read_.contains(key) || std::ranges::any_of(without_effect, [&key = key](auto list) {
+          return std::ranges::find(list, key) != list.end();
+        });
     Require(known, ErrorCode::kUnsupported, reader_.source(), ": ", path_, Excerpt(key),
             ": this option is not known to pith");
   }

@@ -132,7 +132,8 @@ TokenizerSpec ReadGgufTokenizer(const Gguf& file) {
     AddToken(tokens[id], static_cast<int32_t>(id), types[id],
              StrCat(source, ": ", kTokens, "[", id, "]"), spec);
   }
-  std::ranges::stable_partition(spec.added_tokens, &AddedToken::special);
+  std::stable_partition(spec.added_tokens.begin(), spec.added_tokens.end(),
+                        [](const AddedToken& token) { return token.special; });
   MergeList merges(spec.model, kTokens);
   for (const std::string_view text : file.Strings(kMerges)) {
     const std::string where = StrCat(source, ": ", kMerges, "[", spec.model.merges.size(), "]: ");

@@ -31,6 +31,10 @@ class RecordedModel : public TensorSource {
   std::vector<float> Vector(std::string_view name, const std::vector<int64_t>& shape) override {
     return vectors[std::string(name)] = checkpoint.Vector(name, shape);
   }
+  std::vector<float> Decay(std::string_view name, const std::vector<int64_t>& shape) override {
+    vectors[std::string(name)] = checkpoint.Vector(name, shape);
+    return checkpoint.Decay(name, shape);
+  }
   void Drop(const StoredMatrix& matrix) override { checkpoint.Drop(matrix); }
   std::shared_ptr<const void> storage() const override { return checkpoint.storage(); }
 
