@@ -91,6 +91,10 @@ Exec MakeExec(const EngineOptions& options) {
   Require(exec.state == DType::kF32 || device.device == Device::kCuda, ErrorCode::kUnsupported,
           "state-dtype: got ", options.state_dtype, ", expected f32 on the device ",
           options.device);
+  const int64_t whole_mixers = EngineOptions().ssd_chunk;  // the only chunk that they take
+  Require(exec.state == DType::kF32 || options.ssd_chunk == whole_mixers, ErrorCode::kUnsupported,
+          "ssd-chunk: got ", options.ssd_chunk, ", expected ", whole_mixers, " with state-dtype ",
+          options.state_dtype);
   exec.threads = options.threads > 0 ? options.threads : UsableProcessors();
   return exec;
 }

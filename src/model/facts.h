@@ -1,4 +1,4 @@
-// What reductions know of a model, from its configuration alone.
+// What reductions know of a model from its configuration.
 #ifndef PITH_MODEL_FACTS_H_
 #define PITH_MODEL_FACTS_H_
 
@@ -7,7 +7,8 @@
 
 namespace pith {
 
-// The work of its layers is what each kind counts (layers/work.h).
+// The work of its layers is what each kind counts (layers/work.h), and its states are
+// f32.
 ModelFacts FactsOf(const ModelConfig& config);
 
 }  // namespace pith

@@ -42,6 +42,7 @@ Model::Model(const Exec& exec, ModelConfig config, TensorSource& tensors)
     sizes.push_back(layers_.back()->state_size());
   }
   state_layout_ = StateLayout(sizes, exec.state);
+  facts_.state = exec.state;
   fingerprint_ = keys.value();
   static std::atomic<int64_t> models = 0;
   serial_ = ++models;

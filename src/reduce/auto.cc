@@ -13,6 +13,7 @@
 
 #include "core/error.h"
 #include "reduce/schedule.h"
+#include "reduce/skim.h"
 
 namespace pith {
 namespace {
@@ -113,6 +114,9 @@ ReductionSpec ResolveAuto(const ReductionSpec& spec, const ModelFacts& facts, in
   const auto steps = rules.kinds.find(facts.kind);
   Require(steps != rules.kinds.end(), ErrorCode::kInvalidArgument, "reduction '", spec.ToString(),
           "': got a model of kind ", facts.kind, ", expected one that our study covers");
+  // Even where this length would not be skimmed: another one of the same run might be.
+  const auto skims = [](const AutoRules::Step& step) { return step.method == "skim"; };
+  if (std::ranges::any_of(steps->second, skims)) RequireStatesForSkim(spec, facts);
   constexpr int64_t kAnyLength = int64_t{1} << 30;
   const double most = Search(rules, facts, kAnyLength).Find(steps->second, 1).saved;
   Require(wanted <= most, ErrorCode::kInvalidArgument, "reduction '", spec.ToString(),

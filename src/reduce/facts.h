@@ -1,10 +1,13 @@
-// What reductions know of a model: how much work its layers do with a row, and how they forget.
+// What reductions know of a model: how much work its layers do with a row, how they forget, and
+// what holds their states.
 #ifndef PITH_REDUCE_FACTS_H_
 #define PITH_REDUCE_FACTS_H_
 
 #include <cstdint>
 #include <string>
 #include <vector>
+
+#include "core/dtype.h"
 
 namespace pith {
 
@@ -30,6 +33,7 @@ struct ModelFacts {
   std::string kind;               // "mamba1" or "mamba2"
   std::vector<LayerWork> layers;  // at least one
   double head = 0;                // FLOPs of the language-model head for one row
+  DType state = DType::kF32;      // what the model's states are held as
 
   int64_t n_layer() const { return static_cast<int64_t>(layers.size()); }
   // Of one row through all layers.

@@ -81,8 +81,16 @@ Schedule CompiledReduction::Lengths(int64_t tokens) const {
 }
 
 void Reduction::Impl::CheckModel(const ModelFacts& model) const {
-  Require(!facts || *facts == model, ErrorCode::kInvalidArgument, "reduction '", text,
+  if (!facts) return;
+  ModelFacts other = *facts;
+  other.state = model.state;  // one model may be held in several ways
+  Require(other == model, ErrorCode::kInvalidArgument, "reduction '", text,
           "': got one compiled for another model, expected one of this engine's");
+  if (!compiled) {
+    ResolveAuto(spec, model, 0);  // checks all that does not depend on the length
+  } else if (compiled->skim() != nullptr) {
+    RequireStatesForSkim(spec, model);
+  }
 }
 
 const CompiledReduction& Reduction::Impl::Compiled() const {

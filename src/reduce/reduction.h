@@ -45,7 +45,8 @@ struct Reduction::Impl {
   std::optional<CompiledReduction> compiled;  // absent under `auto`
   std::vector<int> sites;                     // as given; `auto` passes them on
 
-  // Throws kInvalidArgument where it was compiled for another model.
+  // Throws kInvalidArgument where it was compiled for another model, and kUnsupported where this
+  // one cannot run it as it is held.
   void CheckModel(const ModelFacts& model) const;
   // Not under `auto`, which is no reduction before For.
   const CompiledReduction& Compiled() const;
@@ -55,7 +56,8 @@ struct Reduction::Impl {
 // then without effect, where the method has no sites to choose (`none`, `truncate`).
 // Throws kInvalidArgument for an unknown method (listing the known ones), an unknown key of the
 // method (listing its keys), a value out of range, a site outside the model or twice, and a wanted
-// reduction beyond what the method reaches at any length, naming the maximum.
+// reduction beyond what the method reaches at any length, naming the maximum. Throws kUnsupported
+// for `skim`, and for `auto`, which may choose it, on a model whose states are not f32.
 Reduction CompileReduction(const ReductionSpec& spec, const ModelFacts& facts,
                            const std::vector<int>& sites = {},
                            FlopsCount count = FlopsCount::kBlocks);

@@ -20,9 +20,16 @@ SkimDefaults SkimDefaultsFor(int64_t tokens) {
   return {.window = 256, .chunk = 64};
 }
 
+void RequireStatesForSkim(const ReductionSpec& spec, const ModelFacts& facts) {
+  Require(facts.state == DType::kF32, ErrorCode::kUnsupported, "reduction '", spec.ToString(),
+          "': got a model with state-dtype ", Name(facts.state), ", expected f32: skim ",
+          "writes far rows into states of f32 only");
+}
+
 Skim::Skim(const ReductionSpec& spec, const ModelFacts& facts, const ParamReader& params)
     : row_work_(facts.LayersWork()) {
   constexpr int64_t kMax = std::numeric_limits<int32_t>::max();
+  RequireStatesForSkim(spec, facts);
   ReadHorizon(spec, facts, params);
   protect_ = params.Int("protect", 0, kMax, facts.d_conv());
   if (params.Has("window")) window_ = params.Int("window", 0, kMax, 0);

@@ -15,10 +15,13 @@
 
 namespace pith {
 
+// Throws kUnsupported, naming `spec`, where far rows cannot be written into the model's states.
+void RequireStatesForSkim(const ReductionSpec& spec, const ModelFacts& facts);
+
 class Skim {
  public:
   // Reads the method's keys (registry.cc lists them). Throws kInvalidArgument; also where a horizon
-  // is given and no layer can leave writes out.
+  // is given and no layer can leave writes out. Throws as RequireStatesForSkim does.
   Skim(const ReductionSpec& spec, const ModelFacts& facts, const ParamReader& params);
 
   bool full(int64_t layer) const { return full_[layer]; }

@@ -126,7 +126,12 @@ TEST(Load, RefusesOptionsOutOfRange) {
           [](auto& o) { o.state_dtype = "f8"; });
   // Never in f32, and not on the CPU at all.
   refused(ErrorCode::kUnsupported, {"state-dtype", "got f16, expected f32"},
-          [](auto& o) { o.state_dtype = "f16"; });
+          [](auto& o) { o.state_dtype = "f16", o.ssd_chunk = 64; });
+  // A GPU's whole mixers, which alone take them, have one chunk; elsewhere the state is refused.
+  const bool cuda = TinyOptions().device.starts_with("cuda");
+  refused(ErrorCode::kUnsupported,
+          {"state-dtype", "f16", cuda ? "ssd-chunk: got 32, expected 64" : "expected f32"},
+          [](auto& o) { o.state_dtype = "f16", o.ssd_chunk = 32; });
   refused(kInvalid, {"threads", "-1"}, [](auto& o) { o.threads = -1; });
   refused(kInvalid, {"threads", "1025"}, [](auto& o) { o.threads = 1025; });
   refused(kInvalid, {"rows-per-chunk", "-1"}, [](auto& o) { o.rows_per_chunk = -1; });

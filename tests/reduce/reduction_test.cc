@@ -13,6 +13,7 @@
 namespace pith {
 namespace {
 
+using test::Mamba1Facts;
 using test::Mamba2Facts;
 using test::MessageOf;
 
@@ -231,6 +232,35 @@ TEST(Reduction, OfAnotherModelIsRefused) {
   EXPECT_NO_THROW(Reduction().impl().CheckModel(Mamba2Facts(768, 12)));
   const std::string message = MessageOf([&] { reduction.impl().CheckModel(Mamba2Facts(768, 12)); });
   EXPECT_NE(message.find("another model"), message.npos) << message;
+}
+
+// Far rows are written into f32 states only: what skims, or may, is refused where it is compiled
+// and where it meets a model that is held otherwise; all else runs on both.
+TEST(Reduction, SkimWantsStatesInF32) {
+  for (const DType state : {DType::kBF16, DType::kF16}) {
+    for (ModelFacts wide : {Mamba2Facts(768, 24), Mamba1Facts(768, 24)}) {
+      ModelFacts half = wide;
+      half.state = state;
+      for (const char* text : {"skim", "skim@20%", "skim:full=0-3", "auto@20%"}) {
+        const ReductionSpec spec = ReductionSpec::Parse(text);
+        const Reduction reduction = CompileReduction(spec, wide);
+        EXPECT_NO_THROW(reduction.impl().CheckModel(wide));
+        for (const auto& refused : {MessageOf([&] { CompileReduction(spec, half); }),
+                                    MessageOf([&] { reduction.impl().CheckModel(half); })}) {
+          for (const std::string_view part : {spec.method == "auto" ? "auto@20%" : "skim",
+                                              "state-dtype", Name(state).data(), "f32"}) {
+            EXPECT_NE(refused.find(part), refused.npos) << text << ": " << refused;
+          }
+        }
+      }
+      for (const char* text : {"none", "utrc@20%", "truncate@20%", "stride@20%", "auto@0%"}) {
+        const ReductionSpec spec = ReductionSpec::Parse(text);
+        const Reduction there = CompileReduction(spec, wide), here = CompileReduction(spec, half);
+        EXPECT_NO_THROW(there.impl().CheckModel(half)) << text;
+        EXPECT_NO_THROW(here.impl().CheckModel(wide)) << text;
+      }
+    }
+  }
 }
 
 }  // namespace

@@ -99,7 +99,7 @@ class Mamba2Layer : public Layer {
   }
   std::optional<FarDescription> DescribeFar(const LayerStates& states,
                                             int32_t slot) const override {
-    RequireF32State("under skim");
+    PITH_CHECK(state_ == DType::kF32);  // RequireStatesForSkim
     const AddNormArgs front = norm().Args({}, {}, {}, {});
     const int64_t outputs = config_.conv_channels() + config_.n_heads;
     return FarDescription{.shape = {.d_model = mixer_.d_model(),
@@ -138,7 +138,7 @@ class Mamba2Layer : public Layer {
   FarWritten WriteNormedFar(const LayerContext& context, MatView<const float> normed,
                             const FarRegion& region, const Horizon& horizon,
                             const LayerStates& states, int32_t slot) const override {
-    RequireF32State("under skim");
+    PITH_CHECK(state_ == DType::kF32);  // RequireStatesForSkim
     const Exec& exec = context.exec;
     const int64_t heads = config_.n_heads;
     const MatView<float> dt = Scratch(context, kProj, region.far, heads);
@@ -178,15 +178,10 @@ class Mamba2Layer : public Layer {
   }
 
  private:
-  void RequireF32State(std::string_view where) const {
-    Require(state_ == DType::kF32, ErrorCode::kUnsupported, "state-dtype: got ", Name(state_),
-            ", expected f32 ", where);
-  }
-
   void MixParts(const LayerContext& context, const LayerRows& rows, const LayerStates& states,
                 const AddNormArgs& norm, std::span<const int64_t> wanted_from) const {
     PITH_CHECK(context.ws.compact.empty());
-    RequireF32State("where a layer runs in parts, as with an ssd-chunk that its mixer lacks");
+    PITH_CHECK(state_ == DType::kF32);  // others take whole mixers, and their ssd-chunk alone
     const int64_t inner = config_.d_inner;
     const MatView<float> proj = Scratch(context, kProj, rows.rows, config_.in_proj_rows() - inner);
     const MatView<float> z = Scratch(context, kGate, rows.wanted_rows(), inner);
