@@ -6,7 +6,7 @@
 
 #include "core/error.h"
 #include "model/step.h"
-#include "ops/log_softmax.h"
+#include "ops/draw_tokens.h"
 #include "score/score.h"
 
 namespace pith {
@@ -94,7 +94,8 @@ double BenchRun::Decode(const std::atomic<bool>* cancel) {
 
 void BenchRun::ChooseTokens() {
   ids_.resize(what_.batch);
-  MostLikely(exec_, scratch_.logits.view(), ids_);
+  const std::vector<DrawRow> most_likely(ids_.size());
+  DrawTokens(exec_, scratch_.logits.view(), most_likely, ids_);
 }
 
 double ScorePrompts(const Model& model, const Exec& exec,

@@ -37,14 +37,8 @@ bool Continuation::WantsToken() {
   return result_.finish.empty();
 }
 
-int32_t Continuation::Draw(std::span<float> logits) { return Accept(sampler_.Sample(logits)); }
-
-int32_t Continuation::Take(int32_t most_likely) {
-  Sampler::RequireSound(most_likely >= 0);
-  return Accept(most_likely);
-}
-
-int32_t Continuation::Accept(int32_t id) {
+int32_t Continuation::Take(int32_t drawn) {
+  const int32_t id = Sampler::RequireSound(drawn);
   sampler_.Observe({&id, 1});
   result_.ids.push_back(id);
   if (options_.stop_at_end_of_text && std::ranges::count(end_of_text_, id) > 0) {

@@ -29,20 +29,17 @@ class Continuation {
 
   // Whether another token is wanted. Ends the text with "length" where it has all it may have.
   bool WantsToken();
-  // Draws a token from the logits [vocab_size] that follow the text (overwritten), and passes on
-  // the text that became final. Returns the token. Allocates nothing but room for text that grows.
-  int32_t Draw(std::span<float> logits);
-
-  // Whether Draw would take the most likely token, whatever the others' logits.
-  bool TakesMostLikely() const { return sampler_.TakesMostLikely(); }
-  // As Draw, where TakesMostLikely, with what MostLikely says of the logits.
-  int32_t Take(int32_t most_likely);
+  // What the next token is drawn by, from the logits that follow the text.
+  DrawRow NextDraw() { return sampler_.Next(); }
+  // Goes on with what DrawTokens gave for it, and passes on the text that became final. Returns
+  // the token. Throws kCorruptData where it gave none. Allocates nothing but room for text that
+  // grows.
+  int32_t Take(int32_t drawn);
 
   // ids, text, finish and decode_seconds, once no token is wanted any more.
   GenerateResult TakeResult();
 
  private:
-  int32_t Accept(int32_t id);
   void Emit(std::string_view piece);
 
   const GenerateOptions& options_;

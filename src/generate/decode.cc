@@ -3,13 +3,12 @@
 #include <algorithm>
 
 #include "core/error.h"
-#include "ops/log_softmax.h"
 
 namespace pith {
 
 void Decoder::Join(Continuation& text, Sequence& sequence, std::span<const float> logits) {
   PITH_CHECK(!sequence.pending && std::ssize(logits) == model_.config().vocab_size);
-  members_.push_back({&text, &sequence, {logits.begin(), logits.end()}, std::nullopt});
+  members_.push_back({&text, &sequence, {logits.begin(), logits.end()}});
 }
 
 void Decoder::Leave(const Continuation& text) {
@@ -18,41 +17,44 @@ void Decoder::Leave(const Continuation& text) {
 
 void Decoder::Step() {
   std::erase_if(members_, [](const Member& member) { return !member.text->WantsToken(); });
-  ReadPending();
-  for (Member& member : members_) {
-    member.sequence->pending =
-        member.top ? member.text->Take(*member.top) : member.text->Draw(member.logits);
+  if (members_.empty()) return;
+  const int64_t count = ReadPending();
+  draws_.clear();
+  for (const Member* member : drawn_) draws_.push_back(member->text->NextDraw());
+  ids_.resize(count);
+  DrawTokens(exec_, logits_.view(), draws_, ids_);
+  for (int64_t i = 0; i < count; ++i) {
+    drawn_[i]->sequence->pending = drawn_[i]->text->Take(ids_[i]);
   }
   std::erase_if(members_, [](const Member& member) { return !member.text->WantsToken(); });
 }
 
-void Decoder::ReadPending() {
+// Every text's logits, in the order of drawn_. Returns how many texts there are.
+int64_t Decoder::ReadPending() {
+  const auto count = std::ssize(members_);
+  logits_.Resize(exec_, count, model_.config().vocab_size);
+  drawn_.clear();
   ids_.clear();
   sequences_.clear();
-  for (const Member& member : members_) {
+  for (Member& member : members_) {
     if (!member.sequence->pending) continue;
+    drawn_.push_back(&member);
     ids_.push_back(*member.sequence->pending);
     sequences_.push_back(member.sequence);
   }
-  if (ids_.empty()) return;
-  const auto count = static_cast<int64_t>(ids_.size());
-  logits_.Resize(exec_, count, model_.config().vocab_size);
-  pith::Step(model_, exec_, pool_, ids_, sequences_, workspace_, rows_, logits_.view());
-  tops_.resize(count);
-  const auto greedy = [](const Member& member) { return member.text->TakesMostLikely(); };
-  if (std::ranges::any_of(members_, greedy)) MostLikely(exec_, logits_.view(), tops_);
-  int64_t row = 0;
-  for (Member& member : members_) {
-    if (!member.sequence->pending) continue;
-    member.sequence->pending.reset();
-    const MatView<float> logits = logits_.Rows(row, 1);
-    const int32_t top = tops_[row++];
-    if (greedy(member)) {
-      member.top = top;
-      continue;
-    }
-    DownloadRows(exec_, logits, {member.logits.data(), 1, logits.cols});
+  if (!ids_.empty()) {
+    pith::Step(model_, exec_, pool_, ids_, sequences_, workspace_, rows_,
+               logits_.Rows(0, std::ssize(ids_)));
   }
+  for (Sequence* sequence : sequences_) sequence->pending.reset();
+  for (Member& member : members_) {
+    if (member.logits.empty()) continue;
+    const MatView<float> row = logits_.Rows(std::ssize(drawn_), 1);
+    UploadRows(exec_, {member.logits.data(), 1, row.cols}, row);
+    member.logits = {};
+    drawn_.push_back(&member);
+  }
+  return count;
 }
 
 }  // namespace pith

@@ -3,7 +3,6 @@
 #define PITH_GENERATE_DECODE_H_
 
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <vector>
 
@@ -13,6 +12,7 @@
 #include "model/state_pool.h"
 #include "model/step.h"
 #include "model/workspace.h"
+#include "ops/draw_tokens.h"
 
 namespace pith {
 
@@ -39,11 +39,10 @@ class Decoder {
   struct Member {
     Continuation* text;
     Sequence* sequence;
-    std::vector<float> logits;   // [vocab], unless
-    std::optional<int32_t> top;  // that is all that is drawn from
+    std::vector<float> logits;  // [vocab] that it joined with, until its first token is drawn
   };
 
-  void ReadPending();
+  int64_t ReadPending();
 
   const Model& model_;
   const Exec exec_;
@@ -52,9 +51,10 @@ class Decoder {
   std::vector<Member> members_;
   // Scratch of a step.
   LayerRows rows_;
-  DeviceMat<float> logits_;  // [members with a pending token, vocab]
+  DeviceMat<float> logits_;     // [members, vocab]: of those in drawn_
+  std::vector<Member*> drawn_;  // those with a pending token, then those that have joined
+  std::vector<DrawRow> draws_;
   std::vector<int32_t> ids_;
-  std::vector<int32_t> tops_;
   std::vector<Sequence*> sequences_;
 };
 

@@ -1,6 +1,5 @@
 #include "generate/sampler.h"
 
-#include <algorithm>
 #include <cmath>
 
 #include "core/error.h"
@@ -27,75 +26,30 @@ Sampler::Sampler(const SamplingOptions& options, int64_t vocab_size)
 }
 
 void Sampler::Observe(std::span<const int32_t> ids) {
-  for (const int32_t id : ids) seen_[id] = true;
-}
-
-void Sampler::RequireSound(bool sound) {
-  Require(sound, ErrorCode::kCorruptData,
-          "the model's logits are NaN or infinite: are its weights damaged?");
-}
-
-int32_t Sampler::Sample(std::span<float> logits) {
-  Penalise(logits);
-  const bool broken = std::ranges::any_of(logits, [](float v) { return std::isnan(v); }) ||
-                      !std::isfinite(*std::ranges::max_element(logits));
-  RequireSound(!broken);
-  if (options_.greedy || options_.temperature == 0) {
-    return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
-  }
-  KeepLikely(logits);
-  return Draw();
-}
-
-// Keskar et al. 2019 (CTRL): divides positive and multiplies negative logits.
-void Sampler::Penalise(std::span<float> logits) const {
   if (options_.repetition_penalty == 1) return;
-  const auto penalty = static_cast<float>(options_.repetition_penalty);
-  for (size_t i = 0; i < logits.size(); ++i) {
-    if (seen_[i]) logits[i] = logits[i] > 0 ? logits[i] / penalty : logits[i] * penalty;
+  for (const int32_t id : ids) {
+    if (seen_[id]) continue;
+    seen_[id] = true;
+    seen_ids_.push_back(id);
   }
 }
 
-// Leaves in candidates_ what the filters let through, most likely first, with probabilities
-// relative to the likeliest.
-void Sampler::KeepLikely(std::span<const float> logits) {
-  candidates_.clear();
-  for (size_t i = 0; i < logits.size(); ++i) {
-    candidates_.push_back({logits[i], static_cast<int32_t>(i)});
-  }
-  const auto likelier = [](const Candidate& a, const Candidate& b) {
-    return a.value != b.value ? a.value > b.value : a.id < b.id;
-  };
-  size_t keep = candidates_.size();
-  if (options_.top_k > 0) keep = std::min(keep, static_cast<size_t>(options_.top_k));
-  std::partial_sort(candidates_.begin(), candidates_.begin() + keep, candidates_.end(), likelier);
-  candidates_.resize(keep);
-
-  const float top = candidates_[0].value;
-  double total = 0;
-  for (Candidate& c : candidates_) {
-    c.value = static_cast<float>(std::exp((c.value - top) / options_.temperature));
-    total += c.value;
-  }
-  double sum = 0;
-  keep = 0;
-  while (keep < candidates_.size() && (keep == 0 || sum < options_.top_p * total) &&
-         candidates_[keep].value >= options_.min_p) {
-    sum += candidates_[keep++].value;
-  }
-  candidates_.resize(keep);
+DrawRow Sampler::Next() {
+  const bool greedy = options_.greedy || options_.temperature == 0;
+  return {.seen = seen_ids_,
+          .penalty = static_cast<float>(options_.repetition_penalty),
+          .temperature = greedy ? 0 : options_.temperature,
+          .top_k = options_.top_k,
+          .top_p = options_.top_p,
+          .min_p = options_.min_p,
+          // The upper 53 bits: the same everywhere, unlike std::uniform_real_distribution.
+          .random = greedy ? 0 : random_() >> 11};
 }
 
-int32_t Sampler::Draw() {
-  double total = 0;
-  for (const Candidate& c : candidates_) total += c.value;
-  // The upper 53 bits: the same number everywhere, unlike std::uniform_real_distribution.
-  double left = static_cast<double>(random_() >> 11) * 0x1p-53 * total;
-  for (const Candidate& c : candidates_) {
-    left -= c.value;
-    if (left < 0) return c.id;
-  }
-  return candidates_.back().id;
+int32_t Sampler::RequireSound(int32_t drawn) {
+  Require(drawn >= 0, ErrorCode::kCorruptData,
+          "the model's logits are NaN or infinite: are its weights damaged?");
+  return drawn;
 }
 
 }  // namespace pith

@@ -1,4 +1,4 @@
-// From logits to a token.
+// How the tokens of a text are drawn.
 #ifndef PITH_GENERATE_SAMPLER_H_
 #define PITH_GENERATE_SAMPLER_H_
 
@@ -7,12 +7,13 @@
 #include <span>
 #include <vector>
 
+#include "ops/draw_tokens.h"
 #include "pith/options.h"
 
 namespace pith {
 
-// Filters apply in this order: repetition penalty, temperature, top-k, top-p, min-p. The same seed,
-// options and logits give the same tokens on every machine.
+// One text's part of DrawTokens (ops/draw_tokens.h), which filters and draws. The same seed,
+// options and logits give the same tokens on every machine and device.
 class Sampler {
  public:
   // Throws kInvalidArgument for an option out of range, naming it.
@@ -21,29 +22,17 @@ class Sampler {
   // Tells the repetition penalty of tokens that the text holds.
   void Observe(std::span<const int32_t> ids);
 
-  // Whether Sample takes the largest of the logits as they are.
-  bool TakesMostLikely() const {
-    return (options_.greedy || options_.temperature == 0) && options_.repetition_penalty == 1;
-  }
-  // Throws kCorruptData where logits are not `sound`.
-  static void RequireSound(bool sound);
+  // What the next token is drawn by, with the next random number. Holds until Observe.
+  DrawRow Next();
 
-  // Draws a token. Leaves penalised logits behind. Throws kCorruptData for logits that are NaN or
-  // without a finite maximum, which only broken weights give.
-  int32_t Sample(std::span<float> logits);
+  // What DrawTokens gave. Throws kCorruptData for logits that are NaN or without a finite maximum,
+  // which only broken weights give.
+  static int32_t RequireSound(int32_t drawn);
 
  private:
-  struct Candidate {
-    float value;  // logit, then probability
-    int32_t id;
-  };
-  void Penalise(std::span<float> logits) const;
-  void KeepLikely(std::span<const float> logits);
-  int32_t Draw();
-
   SamplingOptions options_;
-  std::vector<bool> seen_;
-  std::vector<Candidate> candidates_;
+  std::vector<bool> seen_;         // by id
+  std::vector<int32_t> seen_ids_;  // each once; empty where nothing is penalised
   std::mt19937_64 random_;
 };
 

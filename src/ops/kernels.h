@@ -10,6 +10,7 @@
 #include "core/weight.h"
 #include "ops/apply_plan.h"
 #include "ops/causal_conv1d.h"
+#include "ops/draw_tokens.h"
 #include "ops/far_layers.h"
 #include "ops/far_weights.h"
 #include "ops/far_write.h"
@@ -45,7 +46,7 @@ struct Kernels {
   void (*selective_scan)(const Exec&, const SelectiveScanArgs&);
   void (*score_labels)(const Exec&, MatView<const float> logits, std::span<const int32_t> labels,
                        std::span<LabelScore> out);
-  void (*most_likely)(const Exec&, MatView<const float> logits, std::span<int32_t> out);
+  void (*draw_tokens)(const Exec&, const DrawTokensArgs&);
   void (*copy_rows)(const Exec&, MatView<const float> in, MatView<float> out);
   void (*add_rows)(const Exec&, MatView<const float> a, MatView<const float> b, MatView<float> out);
   void (*clip_rows)(const Exec&, MatView<const float> in, MatView<float> out);

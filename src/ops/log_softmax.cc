@@ -15,11 +15,4 @@ void ScoreLabels(const Exec& exec, MatView<const float> logits, std::span<const 
   KernelsFor(exec).score_labels(exec, logits, labels, out);
 }
 
-void MostLikely(const Exec& exec, MatView<const float> logits, std::span<int32_t> out) {
-  CheckMatrix(logits, static_cast<int64_t>(out.size()), logits.cols);
-  PITH_CHECK(out.empty() || logits.cols > 0);
-  if (out.empty()) return;
-  KernelsFor(exec).most_likely(exec, logits, out);
-}
-
 }  // namespace pith

@@ -1,4 +1,4 @@
-// What scoring and sampling read off a row of logits.
+// What scoring reads off a row of logits.
 #ifndef PITH_OPS_LOG_SOFTMAX_H_
 #define PITH_OPS_LOG_SOFTMAX_H_
 
@@ -20,10 +20,6 @@ struct LabelScore {
 // The exponentials are summed in f32 or wider: error of the result ≤ 1e-6 · (1 + |logprob|).
 void ScoreLabels(const Exec& exec, MatView<const float> logits, std::span<const int32_t> labels,
                  std::span<LabelScore> out);
-
-// out[i] = the index of the largest logit of row i, the first of equals; −1 where the row holds a
-// NaN or its largest is not finite. logits [rows, vocab], `out` on the host.
-void MostLikely(const Exec& exec, MatView<const float> logits, std::span<int32_t> out);
 
 }  // namespace pith
 

@@ -14,7 +14,11 @@
 #include <string>
 #include <vector>
 
+#include "ops/backend.h"
+#include "ops/draw_tokens.h"
 #include "pith/error.h"
+#include "tests/device.h"
+#include "tests/shared_memory.h"
 
 namespace pith {
 namespace {
@@ -30,13 +34,24 @@ std::vector<float> LogitsOf(const std::vector<double>& probabilities, double shi
   return logits;
 }
 
+// A token of these logits, which are overwritten as DrawTokens does.
+int32_t Sample(Sampler& sampler, std::vector<float>& logits) {
+  const DrawRow draw = sampler.Next();
+  testing::Shared<float> row(logits.begin(), logits.end());
+  int32_t drawn = -2;
+  const Exec exec = ExecOn(testing::DeviceUnderTest());
+  DrawTokens(exec, {row.data(), 1, std::ssize(logits)}, {&draw, 1}, {&drawn, 1});
+  logits.assign(row.begin(), row.end());
+  return Sampler::RequireSound(drawn);
+}
+
 std::vector<int64_t> Counts(const SamplingOptions& options, const std::vector<float>& logits,
                             int64_t draws) {
   Sampler sampler(options, static_cast<int64_t>(logits.size()));
   std::vector<int64_t> counts(logits.size(), 0);
   for (int64_t i = 0; i < draws; ++i) {
     std::vector<float> copy = logits;
-    counts.at(sampler.Sample(copy)) += 1;
+    counts.at(Sample(sampler, copy)) += 1;
   }
   return counts;
 }
@@ -93,7 +108,7 @@ TEST(Sampler, FiltersApplyInOrder) {
   const std::vector<int32_t> seen = {3};
   sampler.Observe(seen);
   std::vector<float> logits = LogitsOf(kProbabilities);
-  EXPECT_EQ(sampler.Sample(logits), 0);
+  EXPECT_EQ(Sample(sampler, logits), 0);
 }
 
 // The standard deviation of a frequency is √(p(1−p)/n); five of them are missed once in 10^6.
@@ -122,7 +137,7 @@ TEST(Sampler, ADrawIsTheInverseOfTheDistribution) {
     for (int i = 0; i < 200; ++i) {
       std::vector<float> logits(4, -1.0f);
       const double uniform = static_cast<double>(random() >> 11) / 9007199254740992.0;
-      ASSERT_EQ(sampler.Sample(logits), static_cast<int>(uniform * 4)) << i;
+      ASSERT_EQ(Sample(sampler, logits), static_cast<int>(uniform * 4)) << i;
     }
   }
 }
@@ -133,7 +148,7 @@ TEST(Sampler, SameSeedSameTokens) {
     std::vector<int32_t> ids;
     for (int i = 0; i < 100; ++i) {
       std::vector<float> logits = LogitsOf(kProbabilities);
-      ids.push_back(sampler.Sample(logits));
+      ids.push_back(Sample(sampler, logits));
     }
     return ids;
   };
@@ -146,9 +161,9 @@ TEST(Sampler, GreedyTakesTheLowerIdOfATie) {
        {SamplingOptions{.greedy = true}, SamplingOptions{.temperature = 0}}) {
     Sampler sampler(options, 5);
     std::vector<float> logits = {-1, 3, 2, 3, 3};
-    for (int i = 0; i < 20; ++i) EXPECT_EQ(sampler.Sample(logits), 1);
+    for (int i = 0; i < 20; ++i) EXPECT_EQ(Sample(sampler, logits), 1);
     std::vector<float> low = {-kInf, -kInf, -5, -kInf, -5};
-    EXPECT_EQ(sampler.Sample(low), 2);
+    EXPECT_EQ(Sample(sampler, low), 2);
   }
 }
 
@@ -166,7 +181,7 @@ TEST(Sampler, RefusesBrokenLogits) {
     for (const bool greedy : {false, true}) {
       std::vector<float> copy = logits;
       Sampler sampler({.greedy = greedy}, 3);
-      EXPECT_THROW(sampler.Sample(copy), Error);
+      EXPECT_THROW(Sample(sampler, copy), Error);
     }
   }
 }
@@ -177,18 +192,18 @@ TEST(Sampler, RepetitionPenaltyLowersSeenTokensOfEitherSign) {
   const std::vector<int32_t> seen = {0, 1, 4, 1};
   sampler.Observe(seen);
   std::vector<float> logits = {3, -2, 1.25, -2, 0};
-  EXPECT_EQ(sampler.Sample(logits), 0);
+  EXPECT_EQ(Sample(sampler, logits), 0);
   EXPECT_EQ(logits, (std::vector<float>{1.5, -4, 1.25, -2, 0}));
 
   Sampler raising({.greedy = true, .repetition_penalty = 0.5}, 2);
   raising.Observe(std::vector<int32_t>{1});
   std::vector<float> two = {3, 2};
-  EXPECT_EQ(raising.Sample(two), 1);
+  EXPECT_EQ(Sample(raising, two), 1);
 
   Sampler without({.greedy = true}, 5);
   without.Observe(seen);
   logits = {3, -2, 1.25, -2, 0};
-  without.Sample(logits);
+  Sample(without, logits);
   EXPECT_EQ(logits, (std::vector<float>{3, -2, 1.25, -2, 0}));
 }
 

@@ -186,6 +186,31 @@ TEST_F(LinearTest, RowsDoNotDependOnTheirBatch) {
   }
 }
 
+// Nor on whether there are few or many, where a backend multiplies few of them in another way.
+TEST_F(LinearTest, RowsDoNotDependOnTheirNumber) {
+  constexpr int64_t kRows = 2200, kDepth = 1024, kCols = 520;
+  Random random(13);
+  const Strided x(random, kRows, kDepth);
+  for (const DType dtype : {DType::kBF16, DType::kF16}) {
+    Exec exec = Tested(2);
+    if (dtype == DType::kBF16) exec.precision = Precision::kBF16;
+    if (dtype == DType::kF16 && exec.backend->device() == Device::kCuda) exec.precision = Precision::kF16;
+    const Weights weights(random, dtype, kCols, kDepth);
+    const Weight w = weights.On(exec);
+    const auto run = [&](int64_t begin, int64_t count) {
+      Strided out(count, kCols);
+      Linear(exec, x.view().Rows(begin, count), w.view(), {}, out.view());
+      return out;
+    };
+    const Strided whole = run(0, kRows);
+    for (const int64_t count : {1, 63, 64, 65, 130, 200, 257, 700, 1100, 2048, 2049}) {
+      SCOPED_TRACE(StrCat(Name(dtype), ", ", count, " rows"));
+      const int64_t begin = kRows - count;
+      ExpectSameBits(run(begin, count).view(), whole.view().Rows(begin, count));
+    }
+  }
+}
+
 TEST_F(LinearTest, RowsDoNotDependOnTheirOrder) {
   Random random(12);
   const Strided x(random, 50, 70);

@@ -55,18 +55,6 @@ void RunScoreLabels(const Exec& exec, MatView<const float> logits, std::span<con
   });
 }
 
-// NaN leaves every comparison false, so it is looked for apart.
-void RunMostLikely(const Exec& exec, MatView<const float> logits, std::span<int32_t> out) {
-  ParallelFor(ThreadsFor(exec, logits.rows * logits.cols), logits.rows, [&](int64_t i) {
-    const float* const row = logits.Row(i);
-    const float* const end = row + logits.cols;
-    const float largest = Largest(row, logits.cols);
-    const float* const top = std::find(row, end, largest);
-    const bool broken = std::any_of(row, end, [](float v) { return std::isnan(v); });
-    out[i] = broken || !std::isfinite(largest) ? -1 : static_cast<int32_t>(top - row);
-  });
-}
-
 }  // namespace pith::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -74,15 +62,10 @@ HWY_AFTER_NAMESPACE();
 namespace pith::cpu {
 
 HWY_EXPORT(RunScoreLabels);
-HWY_EXPORT(RunMostLikely);
 
 void ScoreLabels(const Exec& exec, MatView<const float> logits, std::span<const int32_t> labels,
                  std::span<LabelScore> out) {
   HWY_DYNAMIC_DISPATCH(RunScoreLabels)(exec, logits, labels, out);
-}
-
-void MostLikely(const Exec& exec, MatView<const float> logits, std::span<int32_t> out) {
-  HWY_DYNAMIC_DISPATCH(RunMostLikely)(exec, logits, out);
 }
 
 }  // namespace pith::cpu

@@ -36,6 +36,7 @@ struct ProductShape {
   int64_t x_stride = 0;
   int64_t out_stride = 0;
   bool bias = false;
+  int64_t few_rows = 0;  // 0: any number of them
   auto operator<=>(const ProductShape&) const = default;
 };
 
@@ -68,6 +69,9 @@ class Gpu : public Backend {
   // The bytes in device memory, for launches on `stream` that follow at once. Equal bytes that were
   // asked for lately are already there: what every layer asks for arrives once.
   const void* Place(cudaStream_t stream, const void* host, size_t bytes);
+
+  // Whether this thread is recording: then it may not wait for the GPU.
+  bool IsRecording() const;
 
   cublasLtHandle_t products() const { return products_; }
   // The algorithm for products of this shape: `choose` is asked once.
@@ -109,8 +113,6 @@ class Gpu : public Backend {
   };
 
   void ForgetPlaced(cudaStream_t stream, size_t bytes);
-  // Whether this thread is recording.
-  bool IsRecording() const;
   Recording& FindRecording(std::span<const int64_t> key);
   void Record(Recording& recording, const std::function<void()>& work);
   void Forget(Recording& recording);

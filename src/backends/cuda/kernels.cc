@@ -17,7 +17,7 @@ const Kernels& Table() {
       .ssd_step = SsdStep,
       .selective_scan = SelectiveScan,
       .score_labels = ScoreLabels,
-      .most_likely = MostLikely,
+      .draw_tokens = DrawTokens,
       .copy_rows = CopyRows,
       .add_rows = AddRows,
       .clip_rows = ClipRows,

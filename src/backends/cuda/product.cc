@@ -1,15 +1,25 @@
 #include "backends/cuda/product.h"
 
+#include <algorithm>
+#include <array>
 #include <memory>
+#include <vector>
 
 #include "backends/cuda/gpu.h"
 #include "backends/cuda/kernels.h"
+#include "backends/cuda/same_bits.h"
 
 namespace pith::cuda {
 namespace {
 
-// For which an algorithm is chosen: enough to fill the GPU.
+// For which a weight's algorithm is chosen: enough to fill the GPU.
 constexpr int64_t kRepresentativeRows = 8192;
+// Up to so many rows an algorithm that is faster there may stand in for it.
+constexpr std::array<int64_t, 6> kFewRows = {64, 128, 256, 512, 1024, 2048};
+// Of how many of the library's proposals the first with the same bits is taken.
+constexpr int kProposals = 8;
+// Rows on which two algorithms are compared.
+constexpr int64_t kComparedRows = 192;
 
 template <class T, cublasStatus_t (*destroy)(T)>
 struct Destroy {
@@ -81,8 +91,10 @@ struct Layouts {
   Layout w, x, out;
 };
 
-cublasLtMatmulAlgo_t Choose(Gpu& gpu, const ProductArgs& args, const Operands& operands,
-                            const Operation& operation) {
+// The library's proposals for so many rows, none of which splits a sum, the fastest first.
+std::vector<cublasLtMatmulAlgo_t> Propose(Gpu& gpu, const ProductArgs& args,
+                                          const Operands& operands, const Operation& operation,
+                                          int64_t rows, int most) {
   cublasLtMatmulPreference_t made = nullptr;
   PITH_CUDA(cublasLtMatmulPreferenceCreate(&made));
   const Preference preference(made);
@@ -96,36 +108,86 @@ cublasLtMatmulAlgo_t Choose(Gpu& gpu, const ProductArgs& args, const Operands& o
         CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES}) {
     set(attribute, uint32_t{16});
   }
-  const Layouts layouts(args, operands, kRepresentativeRows);
-  cublasLtMatmulHeuristicResult_t result;
+  const Layouts layouts(args, operands, rows);
+  std::vector<cublasLtMatmulHeuristicResult_t> results(most);
   int found = 0;
   PITH_CUDA(cublasLtMatmulAlgoGetHeuristic(gpu.products(), operation.get(), layouts.w.get(),
                                            layouts.x.get(), layouts.out.get(), layouts.out.get(),
-                                           preference.get(), 1, &result, &found));
-  Require(found > 0, ErrorCode::kUnsupported, "cuBLASLt has no product for a weight of [",
-          args.w.rows, ", ", args.w.cols, "] in ",
-          operands.w_scales != nullptr ? "e4m3" : Name(args.w.dtype));
-  return result.algo;
+                                           preference.get(), most, results.data(), &found));
+  std::vector<cublasLtMatmulAlgo_t> algorithms;
+  for (int i = 0; i < found; ++i) algorithms.push_back(results[i].algo);
+  return algorithms;
 }
 
-void Multiply(const Exec& exec, const ProductArgs& args, const Operands& operands) {
-  Gpu& gpu = GpuOf(exec);
-  const cudaStream_t stream = StreamOf(exec);
-  const Operation operation = MakeOperation(operands, args.bias.data);
+cublasLtMatmulAlgo_t Choose(Gpu& gpu, const ProductArgs& args, const Operands& operands,
+                            const Operation& operation) {
+  const auto proposed = Propose(gpu, args, operands, operation, kRepresentativeRows, 1);
+  Require(!proposed.empty(), ErrorCode::kUnsupported, "cuBLASLt has no product for a weight of [",
+          args.w.rows, ", ", args.w.cols, "] in ",
+          operands.w_scales != nullptr ? "e4m3" : Name(args.w.dtype));
+  return proposed[0];
+}
+
+void Run(Gpu& gpu, cudaStream_t stream, const ProductArgs& args, const Operands& operands,
+         const Operation& operation, const cublasLtMatmulAlgo_t& algorithm) {
   const Layouts layouts(args, operands, args.rows);
-  const auto algorithm = gpu.Algorithm({.type = operands.type,
-                                        .rows = args.w.rows,
-                                        .cols = args.w.cols,
-                                        .out = TypeOf(args.out_type),
-                                        .x_stride = operands.x_stride,
-                                        .out_stride = args.out_stride,
-                                        .bias = args.bias.data != nullptr},
-                                       [&] { return Choose(gpu, args, operands, operation); });
   const float one = 1, zero = 0;
   PITH_CUDA(cublasLtMatmul(gpu.products(), operation.get(), &one, operands.w, layouts.w.get(),
                            operands.x, layouts.x.get(), &zero, args.out, layouts.out.get(),
                            args.out, layouts.out.get(), &algorithm, gpu.product_scratch(),
                            Gpu::kProductScratch, stream));
+}
+
+// The first of the proposals for few rows that multiplies rows of noise by this weight to the bits
+// of `usual`, or else that: which algorithm runs then changes no result.
+cublasLtMatmulAlgo_t ChooseForFew(const Exec& exec, ProductArgs args, Operands operands,
+                                  const Operation& operation, int64_t rows,
+                                  const cublasLtMatmulAlgo_t& usual) {
+  Gpu& gpu = GpuOf(exec);
+  const auto proposed = Propose(gpu, args, operands, operation, rows, kProposals);
+  const int64_t out_bytes =
+      kComparedRows * args.out_stride * static_cast<int64_t>(SizeOf(args.out_type));
+  const Scratch<uint16_t> x(exec, kComparedRows * operands.x_stride);
+  const Scratch<std::byte> expected(exec, out_bytes), got(exec, out_bytes);
+  FillWithNoise(exec, args.w.dtype, x.data(), kComparedRows * operands.x_stride);
+  operands.x = x.data();
+  args.rows = kComparedRows;
+  const auto multiply = [&](const cublasLtMatmulAlgo_t& algorithm, std::byte* out) {
+    args.out = out;
+    gpu.Clear(exec.queue, out, out_bytes);
+    Run(gpu, StreamOf(exec), args, operands, operation, algorithm);
+  };
+  multiply(usual, expected.data());
+  for (const cublasLtMatmulAlgo_t& algorithm : proposed) {
+    multiply(algorithm, got.data());
+    if (AreEqual(exec, expected.data(), got.data(), out_bytes)) return algorithm;
+  }
+  return usual;
+}
+
+// The algorithm that a weight always has, or for few rows one with its bits.
+cublasLtMatmulAlgo_t AlgorithmFor(const Exec& exec, const ProductArgs& args,
+                                  const Operands& operands, const Operation& operation) {
+  Gpu& gpu = GpuOf(exec);
+  ProductShape shape = {.type = operands.type,
+                        .rows = args.w.rows,
+                        .cols = args.w.cols,
+                        .out = TypeOf(args.out_type),
+                        .x_stride = operands.x_stride,
+                        .out_stride = args.out_stride,
+                        .bias = args.bias.data != nullptr};
+  const auto usual = gpu.Algorithm(shape, [&] { return Choose(gpu, args, operands, operation); });
+  const auto few = std::ranges::lower_bound(kFewRows, args.rows);
+  if (few == kFewRows.end() || operands.w_scales != nullptr || gpu.IsRecording()) return usual;
+  shape.few_rows = *few;
+  return gpu.Algorithm(shape,
+                       [&] { return ChooseForFew(exec, args, operands, operation, *few, usual); });
+}
+
+void Multiply(const Exec& exec, const ProductArgs& args, const Operands& operands) {
+  const Operation operation = MakeOperation(operands, args.bias.data);
+  const auto algorithm = AlgorithmFor(exec, args, operands, operation);
+  Run(GpuOf(exec), StreamOf(exec), args, operands, operation, algorithm);
 }
 
 // Whether the slice of the weight that is asked for may be read in e4m3.

@@ -23,7 +23,7 @@ void Ssd(const Exec& exec, const SsdArgs& args);
 void SelectiveScan(const Exec& exec, const SelectiveScanArgs& args);
 void ScoreLabels(const Exec& exec, MatView<const float> logits, std::span<const int32_t> labels,
                  std::span<LabelScore> out);
-void MostLikely(const Exec& exec, MatView<const float> logits, std::span<int32_t> out);
+void DrawTokens(const Exec& exec, const DrawTokensArgs& args);
 void CopyRows(const Exec& exec, MatView<const float> in, MatView<float> out);
 void AddRows(const Exec& exec, MatView<const float> a, MatView<const float> b, MatView<float> out);
 void ClipRows(const Exec& exec, MatView<const float> in, MatView<float> out);

@@ -20,15 +20,4 @@ void ScoreLabels(const Exec&, MatView<const float> logits, std::span<const int32
   }
 }
 
-void MostLikely(const Exec&, MatView<const float> logits, std::span<int32_t> out) {
-  for (int64_t i = 0; i < logits.rows; ++i) {
-    const float* const row = logits.Row(i);
-    const float* const end = row + logits.cols;
-    const float* const top = std::max_element(row, end);  // the first of equals
-    const bool broken =
-        std::any_of(row, end, [](float v) { return std::isnan(v); }) || !std::isfinite(*top);
-    out[i] = broken ? -1 : static_cast<int32_t>(top - row);
-  }
-}
-
 }  // namespace pith::reference
