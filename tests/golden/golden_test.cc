@@ -15,6 +15,7 @@
 #include "core/json.h"
 #include "model/prefill.h"
 #include "model/step.h"
+#include "ops/linear.h"
 #include "score/score.h"
 #include "tests/device.h"
 
@@ -53,7 +54,7 @@ std::vector<Rows> BatchLogits(const Model& model, const Exec& exec,
           [&](std::span<const OutputRow> rows, MatView<const float> normed) {
             DeviceMat<float> logits;
             logits.Resize(exec, normed.rows, model.config().vocab_size);
-            model.Logits(exec, normed, logits.view());
+            Linear(exec, normed, model.head(), {}, logits.view());
             for (int64_t r = 0; r < normed.rows; ++r) {
               out[rows[r].sequence].push_back(RowOf(exec, logits, r));
             }

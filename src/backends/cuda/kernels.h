@@ -34,6 +34,7 @@ void SsdStep(const Exec& exec, const SsdArgs& args);
 void SelectiveScan(const Exec& exec, const SelectiveScanArgs& args);
 void ScoreLabels(const Exec& exec, MatView<const float> logits, std::span<const int32_t> labels,
                  std::span<LabelScore> out);
+void ScoreHead(const Exec& exec, const ScoreHeadArgs& args);
 void MostLikely(const Exec& exec, MatView<const float> logits, std::span<int32_t> out);
 void CopyRows(const Exec& exec, MatView<const float> in, MatView<float> out);
 void AddRows(const Exec& exec, MatView<const float> a, MatView<const float> b, MatView<float> out);
@@ -57,6 +58,9 @@ void Mamba2Mixer(const Exec& exec, const Mamba2MixerArgs& args);
 void ExpandRows(const Exec& exec, const CompactRows& rows, MatView<float> out);
 bool TakesFarLayers(const Exec& exec, const FarLayersArgs& args);
 void FarLayers(const Exec& exec, const FarLayersArgs& args);
+
+// x rounded to bf16 or f16: `to` is contiguous.
+void RoundRows(const Exec& exec, MatView<const float> x, DType type, uint16_t* to);
 
 // 16-bit rows [rows, cols] → e4m3, contiguous, with the scales of the rows: their largest magnitude
 // becomes 448, e4m3's. cols is a multiple of 8, and rows begin at multiples of 16 bytes.
