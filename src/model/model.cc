@@ -62,10 +62,6 @@ void Model::FinalNorm(const Exec& exec, MatView<float> rows) const {
   final_norm_->Apply(exec, rows, rows);
 }
 
-void Model::Logits(const Exec& exec, MatView<const float> normed, MatView<float> logits) const {
-  Linear(exec, normed, head_.view(), {}, logits);
-}
-
 void Model::StepLogits(const Exec& exec, MatView<const float> normed, MatView<float> logits) const {
   LinearStep(exec, normed, head_.view(), {}, logits);
 }

@@ -47,9 +47,10 @@ class Model {
   void Embed(const Exec& exec, std::span<const int32_t> ids, MatView<float> out) const;
   // The norm before the head, in place: rows [n, d_model].
   void FinalNorm(const Exec& exec, MatView<float> rows) const;
-  // Logits of many normalised rows: [n, d_model] → [n, vocab].
-  void Logits(const Exec& exec, MatView<const float> normed, MatView<float> logits) const;
-  // The same for few rows, whose cost is reading the head once. Equal to rounding.
+  // What makes logits of normalised rows: [vocab, d_model].
+  const WeightView& head() const { return head_.view(); }
+  // Logits of a few normalised rows, [n, d_model] → [n, vocab], whose cost is reading the head
+  // once.
   void StepLogits(const Exec& exec, MatView<const float> normed, MatView<float> logits) const;
 
  private:

@@ -60,11 +60,13 @@ struct Kernels {
   void (*apply_plan)(const Exec&, const Plan&, Branch branch, MatView<float> rows);
   void (*far_weights)(const Exec&, const FarWeightsArgs&);
   void (*far_write)(const Exec&, const FarWriteArgs&);
-  // Null where the backend has no kernel of its own: fused.cc then composes the others.
+  // Null where the backend has no kernel of its own: fused.cc or the operator's own file then
+  // composes the others.
   void (*norm_linear)(const Exec&, const NormLinearArgs&) = nullptr;
   void (*linear_add)(const Exec&, const LinearAddArgs&) = nullptr;
   void (*conv_ssd_gate)(const Exec&, const ConvSsdGateArgs&) = nullptr;
   void (*scan_gate)(const Exec&, const ScanGateArgs&) = nullptr;
+  void (*score_head)(const Exec&, const ScoreHeadArgs&) = nullptr;
   // Of each pair both or neither.
   bool (*takes_mamba1_mixer)(const Exec&, const Mamba1MixerArgs&) = nullptr;
   void (*mamba1_mixer)(const Exec&, const Mamba1MixerArgs&) = nullptr;

@@ -18,7 +18,7 @@ class LabelScorer {
   LabelScorer(const Model& model, const Exec& exec) : model_(model), exec_(exec) {}
 
   // labels[i] is the token after normalised row i [rows, d_model], which the
-  // backend holds. Memory: 256 rows of logits.
+  // backend holds. Memory: 256 rows of logits, or what the backend's own kernel holds.
   std::vector<LabelScore> Score(MatView<const float> normed, std::span<const int32_t> labels);
 
  private:

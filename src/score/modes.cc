@@ -69,15 +69,12 @@ class WholeScorer {
       inputs.push_back({ids[b], &sequences[b], WantRows::kAll});
     }
     const auto start = std::chrono::steady_clock::now();
-    const PrefillResult result = Prefill(
-        model_, exec_, pool, inputs, prefill_, workspace_,
-        [&](std::span<const OutputRow> rows, MatView<const float> normed) {
-          for (size_t r = 0; r < rows.size(); ++r) {
-            Left& to = left[rows[r].sequence];
-            CopyRows(exec_, normed.Rows(static_cast<int64_t>(r), 1), to.rows.Rows(to.count(), 1));
-            to.positions.push_back(rows[r].position);
-          }
-        });
+    const PrefillResult result =
+        Prefill(model_, exec_, pool, inputs, prefill_, workspace_,
+                [&](std::span<const OutputRow> rows, MatView<const float> normed) {
+                  for (size_t r = 0; r < rows.size();)
+                    r = Keep(rows, r, normed, left[rows[r].sequence]);
+                });
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
     stats_.context_seconds += elapsed.count();
     for (size_t b = 0; b < batch.size(); ++b) {
@@ -97,6 +94,19 @@ class WholeScorer {
   std::vector<ScoreResult> TakeResults() { return std::move(results_); }
 
  private:
+  // Copies the rows from r on that are of one sequence; returns the first that is of another.
+  size_t Keep(std::span<const OutputRow> rows, size_t r, MatView<const float> normed,
+              Left& to) const {
+    const auto first = static_cast<int64_t>(r), kept = to.count();
+    const auto sequence = rows[r].sequence;
+    for (; r < rows.size() && rows[r].sequence == sequence; ++r) {
+      to.positions.push_back(rows[r].position);
+    }
+    const int64_t count = to.count() - kept;
+    CopyRows(exec_, normed.Rows(first, count), to.rows.Rows(kept, count));
+    return r;
+  }
+
   std::vector<RowLabel> Pair(const Whole& whole, const Left& left, int64_t read) const {
     const auto tokens = static_cast<int64_t>(whole.ids.size());
     const auto labels = static_cast<int64_t>(whole.labels.size());

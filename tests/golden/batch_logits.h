@@ -8,6 +8,7 @@
 
 #include "model/model.h"
 #include "model/prefill.h"
+#include "ops/linear.h"
 #include "model/state_pool.h"
 #include "model/workspace.h"
 #include "ops/backend.h"
@@ -36,7 +37,7 @@ inline std::vector<Rows> BatchLogits(const Model& model, const Exec& exec,
           [&](std::span<const OutputRow> rows, MatView<const float> normed) {
             DeviceMat<float> logits;
             logits.Resize(exec, normed.rows, model.config().vocab_size);
-            model.Logits(exec, normed, logits.view());
+            Linear(exec, normed, model.head(), {}, logits.view());
             for (int64_t r = 0; r < normed.rows; ++r) {
               out[rows[r].sequence].push_back(RowOf(exec, logits, r));
             }

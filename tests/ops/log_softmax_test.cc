@@ -1,8 +1,16 @@
-// ScoreLabels against the reference, to the bound of its contract: 1e-6 · (1 + |logprob|).
+// ScoreLabels against the reference, to the bound of its contract: 1e-6 · (1 + |logprob|), and
+// ScoreHead against the reference's composition.
+//
+// Bound of ScoreHead: logits err by e, what linear_test derives for a product; a log-probability is
+// a logit less a mean of logits in the exponent, so it errs by 2 e more than ScoreLabels does on
+// either side. The likeliest label's logit is within 2 e of the largest. Small integers multiply
+// without a rounding: there it is the largest itself.
 #include "ops/log_softmax.h"
 
 #include <limits>
 
+#include "ops/kernels.h"
+#include "ops/linear.h"
 #include "tests/ops/ops_testing.h"
 
 namespace pith {
@@ -67,6 +75,156 @@ TEST_F(LogSoftmaxTest, RowsDoNotDependOnTheirBatch) {
       EXPECT_EQ(one.top, whole[i].top);
     }
   }
+}
+
+// Rows to score against a head, whose logits the reference knows.
+struct HeadCase {
+  HeadCase(int64_t rows, int64_t vocab, int64_t depth, bool integers = false)
+      : random(static_cast<uint32_t>(rows * 31 + vocab + depth)),
+        depth(depth),
+        x(random, rows, depth, -3, 3),
+        w(random.Vector(vocab * depth)),
+        labels(rows) {
+    for (int32_t& label : labels) {
+      label = static_cast<int32_t>(random.Uniform(0, 1) * static_cast<float>(vocab));
+    }
+    if (!integers) return;
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t c = 0; c < depth; ++c) x.view().Row(r)[c] = std::round(x.At(r, c));
+    }
+    for (float& v : w) v = std::round(3 * v);
+  }
+
+  int64_t rows() const { return static_cast<int64_t>(labels.size()); }
+  int64_t vocab() const { return static_cast<int64_t>(w.size()) / depth; }
+  std::vector<LabelScore> Scores(const Exec& exec, int64_t begin, int64_t count) const {
+    const Weight head = Prepare(exec, w, vocab(), depth);
+    std::vector<LabelScore> out(count);
+    DeviceMat<float> logits;
+    ScoreHead(exec, {.x = x.view().Rows(begin, count),
+                     .w = head.view(),
+                     .labels = std::span(labels).subspan(begin, count),
+                     .logits = &logits,
+                     .out = out});
+    EXPECT_LE(logits.rows(), 256);
+    return out;
+  }
+  std::vector<LabelScore> Scores(const Exec& exec) const { return Scores(exec, 0, rows()); }
+  Strided Logits(const Exec& exec) const {
+    Strided logits(rows(), vocab());
+    Linear(exec, x.view(), Prepare(exec, w, vocab(), depth).view(), {}, logits.view());
+    return logits;
+  }
+  // The most that a logit of row r errs by.
+  double Error(int64_t r) const {
+    double most = 0;
+    for (int64_t c = 0; c < vocab(); ++c) {
+      double sum = 0;
+      for (int64_t k = 0; k < depth; ++k) sum += std::abs(1.01 * x.At(r, k) * w[c * depth + k]);
+      most = std::max(most, sum);
+    }
+    return static_cast<double>(depth + 3) * kRounding * most;
+  }
+
+  Random random;
+  int64_t depth;
+  Strided x;
+  Shared<float> w;
+  std::vector<int32_t> labels;
+};
+
+Exec At(Exec exec, Precision precision) {
+  exec.precision = precision;
+  return exec;
+}
+constexpr Precision kPrecisions[] = {Precision::kF32, Precision::kBF16};
+
+void CompareHead(const HeadCase& c, Precision precision) {
+  SCOPED_TRACE(StrCat("rows ", c.rows(), ", vocab ", c.vocab(), ", d_model ", c.depth,
+                      precision == Precision::kBF16 ? ", bf16" : ", f32"));
+  const Exec reference = At(kReference, precision);
+  const std::vector<LabelScore> expected = c.Scores(reference);
+  const std::vector<LabelScore> out = c.Scores(At(Tested(2), precision));
+  const Strided logits = c.Logits(reference);
+  for (int64_t r = 0; r < c.rows(); ++r) {
+    const double e = 2 * c.Error(r);
+    const auto bound = [&](float logprob) { return e + 2e-6 * (1 + std::abs(logprob)); };
+    ASSERT_NEAR(out[r].logprob, expected[r].logprob, bound(expected[r].logprob)) << "row " << r;
+    ASSERT_NEAR(out[r].top_logprob, expected[r].top_logprob, bound(expected[r].top_logprob));
+    ASSERT_GE(logits.At(r, out[r].top), logits.At(r, expected[r].top) - e);
+    if (out[r].top == c.labels[r]) {
+      ASSERT_EQ(out[r].logprob, out[r].top_logprob);
+    }
+  }
+}
+
+TEST_F(LogSoftmaxTest, HeadAgreesWithReference) {
+  for (const Precision precision : kPrecisions) {
+    for (const int64_t vocab : {1, 33, 4095, 4096, 4097, 9001}) {
+      CompareHead(HeadCase(3, vocab, 40), precision);
+    }
+    CompareHead(HeadCase(257, 100, 37), precision);
+    CompareHead(HeadCase(2050, 65, 8), precision);
+  }
+}
+
+// Integers of three bits in 16 columns: their products and sums are exact in every precision.
+TEST_F(LogSoftmaxTest, HeadsTiesGoToTheLowerIndex) {
+  for (const Precision precision : kPrecisions) {
+    for (const auto& [low, high] : {std::pair{0, 8999}, {4095, 4096}, {4097, 8192}, {70, 71}}) {
+      HeadCase c(5, 9000, 16, /*integers=*/true);
+      for (int64_t k = 0; k < 16; ++k) {  // beyond what other rows reach
+        for (const int64_t at : {low, high}) c.w[at * 16 + k] = k == 0 ? 64.0f : 0.0f;
+      }
+      for (int64_t r = 0; r < 5; ++r) c.x.view().Row(r)[0] = 3;
+      c.labels[0] = high;
+      const Strided logits = c.Logits(At(kReference, precision));
+      const auto out = c.Scores(At(Tested(), precision));
+      const auto expected = c.Scores(At(kReference, precision));
+      for (int64_t r = 0; r < 5; ++r) {
+        ASSERT_EQ(logits.At(r, low), 192);
+        EXPECT_EQ(out[r].top, low);
+        EXPECT_NEAR(out[r].logprob, expected[r].logprob, 2e-6 * (1 - expected[r].logprob));
+      }
+      EXPECT_EQ(out[0].logprob, out[0].top_logprob);
+    }
+  }
+}
+
+TEST_F(LogSoftmaxTest, HeadsRowsDoNotDependOnTheirBatch) {
+  const HeadCase c(300, 9001, 64);
+  for (const Precision precision : kPrecisions) {
+    const auto whole = c.Scores(At(Tested(2), precision));
+    for (const auto& [begin, count] : {std::pair{0, 1}, {7, 1}, {255, 2}, {31, 200}, {299, 1}}) {
+      const auto part = c.Scores(At(Tested(), precision), begin, count);
+      for (int64_t i = 0; i < count; ++i) {
+        EXPECT_EQ(part[i].logprob, whole[begin + i].logprob);
+        EXPECT_EQ(part[i].top_logprob, whole[begin + i].top_logprob);
+        EXPECT_EQ(part[i].top, whole[begin + i].top);
+      }
+    }
+  }
+}
+
+TEST_F(LogSoftmaxTest, WithoutAKernelHeadIsLinearAndScoreLabels) {
+  const HeadCase c(300, 700, 40);
+  for (const Exec& exec : ReferenceAndTested({1, 2})) {
+    if (KernelsFor(exec).score_head != nullptr) continue;
+    std::vector<LabelScore> expected(c.rows());
+    ScoreLabels(exec, c.Logits(exec).view(), c.labels, expected);
+    const auto out = c.Scores(exec);
+    for (int64_t r = 0; r < c.rows(); ++r) {
+      EXPECT_EQ(out[r].logprob, expected[r].logprob);
+      EXPECT_EQ(out[r].top_logprob, expected[r].top_logprob);
+      EXPECT_EQ(out[r].top, expected[r].top);
+    }
+  }
+}
+
+TEST_F(LogSoftmaxTest, ALabelOutsideTheVocabularyIsABug) {
+  HeadCase c(2, 10, 4);
+  c.labels[1] = 10;
+  EXPECT_THROW(c.Scores(kReference), Error);
 }
 
 }  // namespace

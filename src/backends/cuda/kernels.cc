@@ -30,6 +30,7 @@ const Kernels& Table() {
       .apply_plan = ApplyPlan,
       .far_weights = FarWeights,
       .far_write = FarWrite,
+      .score_head = ScoreHead,
       .takes_mamba1_mixer = TakesMamba1Mixer,
       .mamba1_mixer = Mamba1Mixer,
       .takes_mamba2_mixer = TakesMamba2Mixer,

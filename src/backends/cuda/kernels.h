@@ -35,6 +35,7 @@ void SelectiveScan(const Exec& exec, const SelectiveScanArgs& args);
 void ScoreLabels(const Exec& exec, MatView<const float> logits, std::span<const int32_t> labels,
                  std::span<LabelScore> out);
 void DrawTokens(const Exec& exec, const DrawTokensArgs& args);
+void ScoreHead(const Exec& exec, const ScoreHeadArgs& args);
 void CopyRows(const Exec& exec, MatView<const float> in, MatView<float> out);
 void AddRows(const Exec& exec, MatView<const float> a, MatView<const float> b, MatView<float> out);
 void ClipRows(const Exec& exec, MatView<const float> in, MatView<float> out);
@@ -57,6 +58,9 @@ void Mamba2Mixer(const Exec& exec, const Mamba2MixerArgs& args);
 void ExpandRows(const Exec& exec, const CompactRows& rows, MatView<float> out);
 bool TakesFarLayers(const Exec& exec, const FarLayersArgs& args);
 void FarLayers(const Exec& exec, const FarLayersArgs& args);
+
+// x rounded to bf16 or f16: `to` is contiguous.
+void RoundRows(const Exec& exec, MatView<const float> x, DType type, uint16_t* to);
 
 // 16-bit rows [rows, cols] → e4m3, contiguous, with the scales of the rows: their largest magnitude
 // becomes 448, e4m3's. cols is a multiple of 8, and rows begin at multiples of 16 bytes.

@@ -12,7 +12,7 @@ namespace {
 
 // out = x rounded to T, contiguous; in T's 16 bits or widened again.
 template <class T, class Out>
-__global__ void RoundRows(Rows<const float> x, int64_t rows, int64_t cols, Out* out) {
+__global__ void RoundElements(Rows<const float> x, int64_t rows, int64_t cols, Out* out) {
   const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
   const int64_t first = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   for (int64_t i = first; i < rows * cols; i += step) {
@@ -27,7 +27,8 @@ __global__ void RoundRows(Rows<const float> x, int64_t rows, int64_t cols, Out* 
 
 template <class Out>
 void Round(const Exec& exec, MatView<const float> x, DType type, Out* out) {
-  const auto kernel = type == DType::kBF16 ? RoundRows<__nv_bfloat16, Out> : RoundRows<__half, Out>;
+  const auto kernel =
+      type == DType::kBF16 ? RoundElements<__nv_bfloat16, Out> : RoundElements<__half, Out>;
   constexpr int kThreads = 256;
   Launch(exec, kernel, std::min(Blocks(x.rows * x.cols, kThreads * 4), 65535u), kThreads, 0,
          Rows<const float>(x), x.rows, x.cols, out);
@@ -39,6 +40,10 @@ bool Aligned(const MatView<const float>& m) {
 }
 
 }  // namespace
+
+void RoundRows(const Exec& exec, MatView<const float> x, DType type, uint16_t* to) {
+  Round(exec, x, type, to);
+}
 
 void LinearTensor(const Exec& exec, MatView<const float> x, const WeightView& w,
                   VecView<const float> bias, MatView<float> out, bool step) {
@@ -55,7 +60,7 @@ void LinearTensor(const Exec& exec, MatView<const float> x, const WeightView& w,
   if (step && TakesStepProduct(w) && Aligned(x)) return StepProduct(exec, product);
   if (!step && w.cols % 8 == 0 && Aligned(out)) {
     const Scratch<uint16_t> rounded(exec, x.rows * x.cols);
-    Round(exec, x, w.dtype, rounded.data());
+    RoundRows(exec, x, w.dtype, rounded.data());
     product.x = rounded.data();
     product.x_f32 = false;
     product.x_stride = x.cols;
