@@ -139,6 +139,19 @@ SiteObserver Watch(const std::function<void(const SiteSight&)>& on_site) {
   };
 }
 
+// Per layer the masks of its heads.
+std::vector<std::vector<std::vector<uint8_t>>> ByHead(const FarReport& far) {
+  const int64_t chunks = CountChunks(far.region);
+  std::vector<std::vector<std::vector<uint8_t>>> layers;
+  for (const std::vector<uint8_t>& needed : far.needed) {
+    auto& heads = layers.emplace_back();
+    for (auto it = needed.begin(); it != needed.end(); it += chunks) {
+      heads.emplace_back(it, it + chunks);
+    }
+  }
+  return layers;
+}
+
 }  // namespace
 
 Reduction Engine::Compile(std::string_view text, const CompileOptions& options) const {
@@ -172,7 +185,7 @@ InspectReport Engine::Inspect(std::span<const int32_t> ids, const Reduction& red
   SetLengths(impl_->model.facts(), result.schedules[0], report.plan);
   if (!result.far.empty()) {
     for (int64_t p = 0; p < result.far[0].region.far; ++p) report.tokens[p].far = true;
-    report.far_writes = result.far[0].needed;
+    report.far_writes = ByHead(result.far[0]);
   }
   for (size_t p = 0; p < ids.size(); ++p) {
     const TokenMap::Fate& fate = result.maps[0].fate(static_cast<int64_t>(p));

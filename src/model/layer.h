@@ -81,8 +81,8 @@ struct LayerStates {
 
 // What one layer wrote of a far region.
 struct FarWritten {
-  double work = 0;                           // FLOPs, as LayerWork counts
-  std::vector<std::vector<uint8_t>> needed;  // [heads][chunks]; empty where all writes are made
+  double work = 0;              // FLOPs, as LayerWork counts
+  std::vector<uint8_t> needed;  // [heads · chunks]; empty where all writes are made
 };
 
 // What FarLayers (ops/far_layers.h) is told of one layer.
@@ -172,9 +172,9 @@ class Layer {
                       const FarRegion& region, const Horizon& horizon, const LayerStates& states,
                       int32_t slot) const;
 
-  // The same for WriteFar with other layers at once; nothing where this kind cannot be.
-  virtual std::optional<FarDescription> DescribeFar(const LayerStates& /*states*/,
-                                                    int32_t /*slot*/) const {
+  // The same for WriteFar of many texts into many layers at once; nothing where this kind cannot
+  // be.
+  virtual std::optional<FarDescription> DescribeFar(const LayerStates& /*states*/) const {
     return std::nullopt;
   }
 

@@ -1,6 +1,6 @@
-// The pass is a small machine: its place is a group of layers, in it first the far rows by sequence
-// (and by layer, where the backend does not take all layers at once), then the chunks of near rows,
-// and one piece of work is done at a time. So it can rest between any two pieces and needs no
+// The pass is a small machine: its place is a group of layers, in it first the far rows (by
+// sequence and layer, where the backend does not take them all at once), then the chunks of near
+// rows, and one piece of work is done at a time. So it can rest between any two pieces and needs no
 // thread of its own. Groups are the outer loop and chunks the inner one, because a site must have
 // seen a whole context before it plans (docs/design/0003-segment-major-prefill.md); within a group
 // a chunk goes through all layers while its rows are in the cache.
@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <limits>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "core/error.h"
@@ -67,6 +68,7 @@ class PrefillPass::Impl {
     PITH_CHECK(done());
     PrefillResult result;
     if (!stream_) return result;
+    CountTogether();
     result.schedules = stream_->TakeSchedules();
     result.maps = stream_->TakeMaps();
     double saved = 0;
@@ -120,6 +122,8 @@ class PrefillPass::Impl {
     chunk_ = 0;
     far_layer_ = Group().begin;
     far_sequence_ = Group().skim ? 0 : far_.size();
+    far_begun_ = false;
+    far_taken_.assign(far_.size(), false);
     chunks_ = NearChunks(Group());
   }
 
@@ -130,8 +134,8 @@ class PrefillPass::Impl {
     if (++group_ < groups_.size()) BeginGroup();
   }
 
-  // The next piece of work: the far rows of one sequence in one layer, or one chunk of near rows
-  // through the group. Returns what it cost, in rows through the whole model.
+  // The next piece of work: the far rows of all sequences, or of one in one layer, or one chunk of
+  // near rows through the group. Returns what it cost, in rows through the whole model.
   double DoNext(const RowSink& sink) {
     if (AtEndOfGroup()) {
       EndGroup();
@@ -154,39 +158,70 @@ class PrefillPass::Impl {
     return std::max(1.0, static_cast<double>(CountRows(chunk)) * share);
   }
 
-  // In all layers of the group at once, or in one of them.
+  // Of all texts at once in all layers of the group, where the backend can; else of one in one
+  // layer.
   double WriteFarRows() {
+    CheckCancelled();
+    if (!std::exchange(far_begun_, true)) return WriteTogether();
     const size_t s = far_sequence_;
-    const int64_t begin = far_layer_;
     const FarRegion region = far_[s].region;
-    if (region.far == 0) {
+    if (region.far == 0 || far_taken_[s]) {
       ++far_sequence_;
       return 0;
     }
-    CheckCancelled();
-    const FarRows rows{.region = region,
-                       .stream = stream_->FirstRows(static_cast<int64_t>(s), region.far),
-                       .horizon = skim_->horizon(),
-                       .slot = batch_[s].sequence->slot};
-    std::vector<FarWritten> written;
-    if (begin == Group().begin) {
-      written = WriteFarTogether(context_, model_, Group(), pool_, rows);
-    }
-    if (written.empty()) {
-      written.push_back(model_.layer(begin).WriteFar(context_, rows.stream, region, rows.horizon,
-                                                     pool_.layer(begin), rows.slot));
-    }
-    double work = 0;
-    for (FarWritten& layer : written) {
-      work += layer.work;
-      far_[s].needed[far_layer_++] = std::move(layer.needed);
-    }
-    if (far_layer_ == Group().end) {
+    const int64_t layer = far_layer_;
+    FarWritten written = model_.layer(layer).WriteFar(
+        context_, stream_->FirstRows(static_cast<int64_t>(s), region.far), region, skim_->horizon(),
+        pool_.layer(layer), batch_[s].sequence->slot);
+    const double work = written.work;
+    Add(s, layer, std::move(written));
+    if (++far_layer_ == Group().end) {
       far_layer_ = Group().begin;
       ++far_sequence_;
     }
-    far_[s].work += work;
     return work / model_.facts().LayersWork();
+  }
+
+  // What was written is not known yet: the cost is that of all writes.
+  double WriteTogether() {
+    std::vector<FarText> texts;
+    std::vector<size_t> sequences;
+    for (size_t s = 0; s < far_.size(); ++s) {
+      const FarRegion region = far_[s].region;
+      if (region.far == 0) continue;
+      texts.push_back({.region = region,
+                       .stream = stream_->FirstRows(static_cast<int64_t>(s), region.far),
+                       .slot = batch_[s].sequence->slot});
+      sequences.push_back(s);
+    }
+    FarTogether together =
+        WriteFarTogether(context_, model_, Group(), pool_, skim_->horizon(), texts);
+    double work = 0;
+    for (size_t& text : together.texts) {
+      text = sequences[text];
+      far_taken_[text] = true;
+      for (int64_t l = Group().begin; l < Group().end; ++l) {
+        work += model_.layer(l).work().FarWritten() * static_cast<double>(far_[text].region.far);
+      }
+    }
+    if (!together.texts.empty()) together_.push_back(std::move(together));
+    return work / model_.facts().LayersWork();
+  }
+
+  void Add(size_t sequence, int64_t layer, FarWritten written) {
+    far_[sequence].work += written.work;
+    far_[sequence].needed[layer] = std::move(written.needed);
+  }
+
+  void CountTogether() {
+    for (const FarTogether& together : std::exchange(together_, {})) {
+      auto written = pith::CountTogether(context_.exec, model_, together);
+      for (size_t t = 0; t < written.size(); ++t) {
+        for (int64_t l = together.group.begin; l < together.group.end; ++l) {
+          Add(together.texts[t], l, std::move(written[t][l - together.group.begin]));
+        }
+      }
+    }
   }
 
   // The stream that far rows keep where even the first layer skims them.
@@ -358,6 +393,9 @@ class PrefillPass::Impl {
   std::optional<Stream> stream_;
   const Skim* skim_ = nullptr;
   std::vector<FarReport> far_;
+  std::vector<FarTogether> together_;  // whose masks the backend still has
+  std::vector<bool> far_taken_;        // whether the group has a sequence's far rows of those
+  bool far_begun_ = false;
   // The place: a group of layers, in it first far rows by sequence and layer, then chunks.
   std::vector<LayerGroup> groups_;
   size_t group_ = 0;

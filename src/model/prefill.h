@@ -52,8 +52,8 @@ using RowSink = std::function<void(std::span<const OutputRow> rows, MatView<cons
 struct FarReport {
   FarRegion region;
   double work = 0;  // FLOPs that they cost in the layers that skim them
-  // Per layer: [n_heads][chunks], 1 where the write was made; empty in full layers and for Mamba-1.
-  std::vector<std::vector<std::vector<uint8_t>>> needed;
+  // Per layer [n_heads · chunks], 1 where the write was made; empty in full layers and for Mamba-1.
+  std::vector<std::vector<uint8_t>> needed;
 };
 
 struct PrefillResult {

@@ -15,7 +15,7 @@ void CheckLayer(const FarShape& shape, const FarLayer& layer) {
   if (!layer.conv_bias.empty()) CheckVector(layer.conv_bias, channels);
   CheckVector(layer.dt_bias, shape.n_heads);
   CheckVector(layer.a, shape.n_heads);
-  PITH_CHECK(layer.ssm_state != nullptr && layer.conv_state != nullptr);
+  PITH_CHECK(layer.ssm_states != nullptr && layer.conv_states != nullptr);
 }
 
 }  // namespace
@@ -28,15 +28,17 @@ bool TakesFarLayers(const Exec& exec, const FarLayersArgs& args) {
 void FarLayers(const Exec& exec, const FarLayersArgs& args) {
   PITH_CHECK(TakesFarLayers(exec, args));
   const FarShape& shape = args.shape;
-  PITH_CHECK(args.region.far > 0 && args.region.chunk > 0);
   PITH_CHECK(shape.n_groups > 0 && shape.n_heads > 0 && shape.n_heads % shape.n_groups == 0);
   PITH_CHECK(shape.dt_min >= 0 && shape.dt_min <= shape.dt_max);
-  CheckMatrix(args.stream, args.region.far, shape.d_model);
-  const auto layers = static_cast<int64_t>(args.layers.size());
-  PITH_CHECK(static_cast<int64_t>(args.needed.size()) ==
-             layers * shape.n_heads * CountChunks(args.region));
+  int64_t masks = 0;
+  for (const FarText& text : args.texts) {
+    PITH_CHECK(text.region.far > 0 && text.region.chunk > 0 && text.slot >= 0);
+    CheckMatrix(text.stream, text.region.far, shape.d_model);
+    masks += args.CountMasks(text);
+  }
+  CheckVector(args.needed, masks);
   for (const FarLayer& layer : args.layers) CheckLayer(shape, layer);
-  if (layers > 0) KernelsFor(exec).far_layers(exec, args);
+  if (masks > 0) KernelsFor(exec).far_layers(exec, args);
 }
 
 }  // namespace pith

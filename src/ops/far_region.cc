@@ -41,7 +41,9 @@ int64_t CountNeededRows(const FarRegion& region, std::span<const uint8_t> needed
 std::vector<uint8_t> NeededByAny(std::span<const uint8_t> needed, int64_t heads) {
   const size_t chunks = needed.size() / heads;
   std::vector<uint8_t> any(chunks, 0);
-  for (size_t i = 0; i < needed.size(); ++i) any[i % chunks] |= needed[i];
+  for (int64_t h = 0; h < heads; ++h) {
+    for (size_t c = 0; c < chunks; ++c) any[c] |= needed[h * chunks + c];
+  }
   return any;
 }
 

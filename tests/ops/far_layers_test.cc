@@ -77,18 +77,15 @@ struct Model {
                         .conv_bias = Vec(w.conv_bias),
                         .dt_bias = Vec(w.dt_bias),
                         .a = Vec(w.a),
-                        .conv_state = w.conv_state.data(),
-                        .ssm_state = w.ssm_state.data()});
+                        .conv_states = w.conv_state.data(),
+                        .ssm_states = w.ssm_state.data()});
     }
     return layers;
   }
-  FarLayersArgs Args(std::span<const FarLayer> layers, const Horizon& horizon) const {
-    return {.shape = shape(),
-            .region = region(),
-            .stream = rows(),
-            .horizon = horizon,
-            .layers = layers,
-            .needed = {}};
+  FarText Text() const { return {.region = region(), .stream = rows()}; }
+  FarLayersArgs Args(std::span<const FarLayer> layers, const Horizon& horizon,
+                     std::span<const FarText> texts) const {
+    return {.shape = shape(), .horizon = horizon, .layers = layers, .texts = texts, .needed = {}};
   }
 
   struct Weights {
@@ -101,15 +98,22 @@ struct Model {
   std::vector<Weights> weights;
 };
 
+// The masks, text after text.
+std::vector<uint8_t> Write(const Exec& exec, FarLayersArgs args) {
+  int64_t masks = 0;
+  for (const FarText& text : args.texts) masks += args.CountMasks(text);
+  Shared<uint8_t> needed(masks, 9);
+  args.needed = {needed.data(), masks};
+  FarLayers(exec, args);
+  exec.backend->Synchronize(exec.queue);
+  return {needed.begin(), needed.end()};
+}
+
 // The masks of all layers.
 std::vector<uint8_t> Together(Model& model, const Horizon& horizon) {
+  const FarText text = model.Text();
   const std::vector<FarLayer> layers = model.Layers();
-  FarLayersArgs args = model.Args(layers, horizon);
-  std::vector<uint8_t> needed(layers.size() * model.masks(), 9);
-  args.needed = needed;
-  FarLayers(model.exec, args);
-  model.exec.backend->Synchronize(model.exec.queue);
-  return needed;
+  return Write(model.exec, model.Args(layers, horizon, {&text, 1}));
 }
 
 struct Parted {
@@ -165,8 +169,8 @@ Parted Parts(Model& model, size_t l, const Horizon& horizon, const std::vector<u
                   .decay = {decay.data(), kHeads},
                   .needed = needed,
                   .b = b.view(),
-                  .conv_state = layer.conv_state,
-                  .ssm_state = layer.ssm_state});
+                  .conv_state = layer.conv_states,
+                  .ssm_state = layer.ssm_states});
   return {chosen, decay};
 }
 
@@ -308,13 +312,11 @@ TEST_P(FarLayersTest, OtherLayersChangeNoBit) {
     const std::vector<FarLayer> layers = alone.Layers();
     std::vector<uint8_t> joined;
     for (const size_t l : {0, 1, 2}) {
-      std::vector<uint8_t> part(alone.masks());
-      FarLayersArgs args = alone.Args(std::span(layers).subspan(l, 1), horizon);
-      args.needed = part;
-      FarLayers(exec_, args);
+      const FarText text = alone.Text();
+      const std::vector<uint8_t> part =
+          Write(exec_, alone.Args(std::span(layers).subspan(l, 1), horizon, {&text, 1}));
       joined.insert(joined.end(), part.begin(), part.end());
     }
-    exec_.backend->Synchronize(exec_.queue);
     EXPECT_EQ(joined, needed);
     for (size_t l = 0; l < all.weights.size(); ++l) {
       ExpectSameBits(all.weights[l].ssm_state, alone.weights[l].ssm_state);
@@ -323,10 +325,55 @@ TEST_P(FarLayersTest, OtherLayersChangeNoBit) {
   }
 }
 
+// Texts of other lengths and other chunks, whose states lie in any slots; the last of them more
+// rows than are written at once.
+TEST_P(FarLayersTest, OtherTextsChangeNoBit) {
+  const int64_t kFars[] = {333, 1, 65, 700, 66'000}, kChunks[] = {16, 64, 64, 33, 64};
+  const int32_t kSlots[] = {3, 0, 4, 1, 2};
+  constexpr int64_t kTexts = std::size(kFars);
+  const Case c{.far = 66'000, .groups = 2, .d_model = 64, .layers = 2};
+  for (const Horizon& horizon : {kByThreshold, kByMass}) {
+    Model all(exec_, c);
+    // Room for the states of all slots, which differ.
+    const int64_t conv = 3 * all.shape().channels(), ssm = kHeads * kState * kHead;
+    std::vector<Shared<float>> states;
+    std::vector<FarLayer> layers = all.Layers();
+    for (int64_t l = 0; l < c.layers; ++l) {
+      Random random(static_cast<uint32_t>(l));
+      states.push_back(random.Vector(kTexts * (conv + ssm)));
+    }
+    const auto point = [&](std::vector<Shared<float>>& to) {
+      for (int64_t l = 0; l < c.layers; ++l) {
+        layers[l].conv_states = to[l].data();
+        layers[l].ssm_states = to[l].data() + conv;
+        layers[l].stride = conv + ssm;
+      }
+    };
+    std::vector<FarText> texts;
+    for (int64_t t = 0; t < kTexts; ++t) {
+      texts.push_back({.region = {.far = kFars[t], .chunk = kChunks[t]},
+                       .stream = all.rows().Rows(c.far - kFars[t], kFars[t]),
+                       .slot = kSlots[t]});
+    }
+    std::vector<Shared<float>> apart = states;
+    point(states);
+    const std::vector<uint8_t> needed = Write(exec_, all.Args(layers, horizon, texts));
+    point(apart);
+    std::vector<uint8_t> joined;
+    for (const FarText& text : texts) {
+      const std::vector<uint8_t> part = Write(exec_, all.Args(layers, horizon, {&text, 1}));
+      joined.insert(joined.end(), part.begin(), part.end());
+    }
+    EXPECT_EQ(joined, needed);
+    for (int64_t l = 0; l < c.layers; ++l) ExpectSameBits(states[l], apart[l]);
+  }
+}
+
 TEST_P(FarLayersTest, OtherShapesAreNotTaken) {
   Model model(exec_, {.far = 4096, .chunk = 1});
   std::vector<FarLayer> layers = model.Layers();
-  const FarLayersArgs args = model.Args(layers, kByThreshold);
+  const FarText text = model.Text();
+  const FarLayersArgs args = model.Args(layers, kByThreshold, {&text, 1});
   EXPECT_TRUE(TakesFarLayers(exec_, args));
   const auto refuses = [&](auto change) {
     FarLayersArgs other = args;

@@ -29,16 +29,17 @@ struct Rule {
 template <class T>
 __global__ void __launch_bounds__(kThreads) Weigh(Task<T> task, Rule rule) {
   const int64_t head = blockIdx.x;
-  const Layer<T>& layer = task.layers[head / task.heads];
-  const float bias = layer.dt_bias[head % task.heads];
-  const double a = layer.a[head % task.heads];
-  float* const row = task.weight + head * task.stride;
-  uint8_t* const needed = task.needed + head * task.chunks;
+  const LayerText<T> pair = task.pairs[head / task.heads];
+  const int64_t in_layer = head % task.heads;
+  const float bias = pair.dt_bias[in_layer];
+  const double a = pair.a[in_layer];
+  float* const row = pair.weight + in_layer * pair.stride;
+  uint8_t* const needed = pair.needed + in_layer * pair.chunks;
   double after = 0;  // T of the last row at hand
   int done = 0;
-  for (; done < task.far; done += kThreads * kPer) {
+  for (; done < pair.far; done += kThreads * kPer) {
     const int back = done + static_cast<int>(threadIdx.x) * kPer;
-    const int last = task.far - 1 - back;  // the thread's rows are last, last − 1, …
+    const int last = pair.far - 1 - back;  // the thread's rows are last, last − 1, …
     float step[kPer];
     double sum = 0;
 #pragma unroll
@@ -48,15 +49,15 @@ __global__ void __launch_bounds__(kThreads) Weigh(Task<T> task, Rule rule) {
     }
     double total;
     double left = after + SumBefore<kThreads>(sum, total);
-    int phase = back % task.chunk;
+    int phase = back % pair.chunk;
 #pragma unroll
     for (int i = 0; i < kPer; ++i) {
       if (last < i) break;
       row[last - i] = step[i] * expf(static_cast<float>(left));
       if (phase == 0 && !rule.by_mass) {
-        needed[task.chunks - 1 - (back + i) / task.chunk] = exp(left) >= rule.threshold;
+        needed[pair.chunks - 1 - (back + i) / pair.chunk] = exp(left) >= rule.threshold;
       }
-      if (++phase == task.chunk) phase = 0;
+      if (++phase == pair.chunk) phase = 0;
       left += step[i] * a;
     }
     after += total;
@@ -67,15 +68,15 @@ __global__ void __launch_bounds__(kThreads) Weigh(Task<T> task, Rule rule) {
   }
   if (threadIdx.x == 0) task.decay[head] = static_cast<float>(exp(after));
   if (rule.by_mass || rule.threshold <= 0) {
-    for (int t = task.far - 1 - done - static_cast<int>(threadIdx.x); t >= 0; t -= kThreads) {
+    for (int t = pair.far - 1 - done - static_cast<int>(threadIdx.x); t >= 0; t -= kThreads) {
       row[t] = 0;
     }
   }
   if (rule.by_mass) return;
   int count = 0;
   __syncthreads();
-  for (int c = threadIdx.x; c < task.chunks; c += kThreads) {
-    if ((task.chunks - 1 - c) * int64_t{task.chunk} >= done) needed[c] = rule.threshold <= 0;
+  for (int c = threadIdx.x; c < pair.chunks; c += kThreads) {
+    if ((pair.chunks - 1 - c) * int64_t{pair.chunk} >= done) needed[c] = rule.threshold <= 0;
     count += needed[c];
   }
   count = BlockSum<kThreads>(count);
@@ -110,12 +111,12 @@ __device__ void SortByMass(double* mass, int* chunk, int size) {
 }
 
 template <class T>
-__device__ void SumMasses(const Task<T>& task, const float* row, double* mass, int* chunk,
+__device__ void SumMasses(const LayerText<T>& pair, const float* row, double* mass, int* chunk,
                           int size) {
   for (int c = threadIdx.x / 32; c < size; c += kThreads / 32) {
-    double sum = c < task.chunks ? 0 : DBL_MAX;  // what fills the power of two comes last
-    if (c < task.chunks) {
-      for (int t = task.ChunkBegin(c) + threadIdx.x % 32; t < task.ChunkBegin(c + 1); t += 32) {
+    double sum = c < pair.chunks ? 0 : DBL_MAX;  // what fills the power of two comes last
+    if (c < pair.chunks) {
+      for (int t = pair.ChunkBegin(c) + threadIdx.x % 32; t < pair.ChunkBegin(c + 1); t += 32) {
         sum += row[t];
       }
       sum = WarpSum(sum);
@@ -134,23 +135,25 @@ __global__ void __launch_bounds__(kThreads) ChooseByMass(Task<T> task, Rule rule
   extern __shared__ double mass[];
   int* const chunk = reinterpret_cast<int*>(mass + size);
   const int64_t head = blockIdx.x;
-  SumMasses(task, task.weight + head * task.stride, mass, chunk, size);
+  const LayerText<T> pair = task.pairs[head / task.heads];
+  const int64_t in_layer = head % task.heads;
+  SumMasses(pair, pair.weight + in_layer * pair.stride, mass, chunk, size);
   double limit = 0;
   if (threadIdx.x == 0) {
-    for (int c = 0; c < task.chunks; ++c) limit += mass[c];
+    for (int c = 0; c < pair.chunks; ++c) limit += mass[c];
     limit *= rule.share;
   }
-  uint8_t* const needed = task.needed + head * task.chunks;
-  for (int c = threadIdx.x; c < task.chunks; c += kThreads) needed[c] = 1;
+  uint8_t* const needed = pair.needed + in_layer * pair.chunks;
+  for (int c = threadIdx.x; c < pair.chunks; c += kThreads) needed[c] = 1;
   SortByMass(mass, chunk, size);
   if (threadIdx.x != 0) return;
   int left_out = 0;
-  for (double sum = 0; left_out < task.chunks; ++left_out) {
+  for (double sum = 0; left_out < pair.chunks; ++left_out) {
     sum += mass[left_out];
     if (sum > limit) break;
     needed[chunk[left_out]] = 0;
   }
-  task.counts[head] = task.chunks - left_out;
+  task.counts[head] = pair.chunks - left_out;
 }
 
 // The heads by their needed chunks, the most first: blocks start in this order, and one that takes
@@ -179,7 +182,7 @@ void ChooseWrites(const Exec& exec, const Task<T>& task, const Horizon& horizon)
   Launch(exec, Weigh<T>, task.all_heads(), kThreads, 0, task, rule);
   if (rule.by_mass) {
     int size = 1;
-    while (size < task.chunks) size *= 2;
+    while (size < task.most_chunks) size *= 2;
     Launch(exec, ChooseByMass<T>, task.all_heads(), kThreads, size * (sizeof(double) + sizeof(int)),
            task, rule, size);
   }

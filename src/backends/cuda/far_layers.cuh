@@ -1,5 +1,6 @@
-// What the kernels of FarLayers share. "Head" counts the heads of all layers of a batch, layer
-// after layer.
+// What the kernels of FarLayers share. A *pair* is a layer and a text; pairs of a batch stand text
+// after text within layer after layer, so that blocks that read the same weights begin together.
+// "Head" counts the heads of all pairs, pair after pair.
 #ifndef PITH_BACKENDS_CUDA_FAR_LAYERS_CUH_
 #define PITH_BACKENDS_CUDA_FAR_LAYERS_CUH_
 
@@ -9,9 +10,9 @@
 
 namespace pith::cuda::far {
 
-// A layer as the kernels read it.
+// A layer and a text as the kernels read them.
 template <class T>
-struct Layer {
+struct LayerText {
   const T* w;  // [channels + heads, d_model]
   const float* norm_weight;
   const float* conv_weight;
@@ -20,37 +21,40 @@ struct Layer {
   const float* a;
   float* conv_state;
   float* ssm_state;
-};
-
-// A batch of layers, by value.
-template <class T>
-struct Task {
-  const Layer<T>* layers;
-  const T* u;     // [far, d_model]: the rows behind the norm, without its weight
-  float* weight;  // [heads of all, stride]: Δ as projected, then what FarWeights calls weight
+  const T* u;     // [far, d_model]: the text's rows behind the norm, without its weight
+  float* weight;  // [heads, stride]: Δ as projected, then what FarWeights calls weight
   int64_t stride;
-  float* decay;     // [heads of all]
-  uint8_t* needed;  // [heads of all, chunks]
-  int* counts;      // [heads of all]: chunks that are needed
-  int* order;       // the heads, those with the most needed chunks first
-  T* b;             // [layers, far, groups · d_state]: B of the chunks that a head needs
-  int layer_count;
-  int heads;  // of a layer
-  int groups;
-  int d_model;
+  uint8_t* needed;  // [heads, chunks]
+  T* b;             // [far, groups · d_state]: B of the chunks that a head needs
   int far;
   int chunk;
   int chunks;
-  float dt_min;
-  float dt_max;
 
-  int all_heads() const { return layer_count * heads; }
-  __device__ int inner() const { return heads * static_cast<int>(kScanHead); }
-  __device__ int b_width() const { return groups * static_cast<int>(kScanState); }
-  __device__ int channels() const { return inner() + 2 * b_width(); }
   // The first row of chunk c; of the one behind the last, far.
   __device__ int ChunkBegin(int c) const { return max(0, far - (chunks - c) * chunk); }
   __device__ int ChunkOf(int row) const { return chunks - 1 - (far - 1 - row) / chunk; }
+};
+
+// A batch of pairs, by value.
+template <class T>
+struct Task {
+  const LayerText<T>* pairs;
+  float* decay;  // [heads of all]
+  int* counts;   // [heads of all]: chunks that are needed
+  int* order;    // the heads, those with the most needed chunks first
+  int pair_count;
+  int most_far;     // of a pair
+  int most_chunks;  // likewise
+  int heads;        // of a layer
+  int groups;
+  int d_model;
+  float dt_min;
+  float dt_max;
+
+  int all_heads() const { return pair_count * heads; }
+  __device__ int inner() const { return heads * static_cast<int>(kScanHead); }
+  __device__ int b_width() const { return groups * static_cast<int>(kScanState); }
+  __device__ int channels() const { return inner() + 2 * b_width(); }
 };
 
 // By mass, a block keeps the masses of a head's chunks in shared memory.

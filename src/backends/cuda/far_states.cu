@@ -9,69 +9,70 @@ namespace {
 
 // The last rows, which become the convolution's state.
 template <class T>
-__device__ Tile LastTile(const Task<T>& task) {
-  const int rows = min(task.far, kPast);
-  return {task.far - rows, rows, false};
+__device__ Tile LastTile(const LayerText<T>& pair) {
+  const int rows = min(pair.far, kPast);
+  return {pair.far - rows, rows, false};
 }
 
 // Whether a head of the group needs one of the tile's rows; the same in all threads.
 template <class T>
-__device__ bool IsNeeded(const Task<T>& task, int64_t layer, int group, const Tile& tile) {
+__device__ bool IsNeeded(const Task<T>& task, const LayerText<T>& pair, int group,
+                         const Tile& tile) {
   const int heads = task.heads / task.groups;
-  const int first = task.ChunkOf(tile.begin);
-  const int count = task.ChunkOf(tile.begin + tile.rows - 1) + 1 - first;
-  const uint8_t* const needed =
-      task.needed + (layer * task.heads + int64_t{group} * heads) * task.chunks + first;
+  const int first = pair.ChunkOf(tile.begin);
+  const int count = pair.ChunkOf(tile.begin + tile.rows - 1) + 1 - first;
+  const uint8_t* const needed = pair.needed + int64_t{group} * heads * pair.chunks + first;
   int any = 0;
   for (int i = threadIdx.x; i < heads * count; i += kThreads) {
-    any |= needed[int64_t{i / count} * task.chunks + i % count];
+    any |= needed[int64_t{i / count} * pair.chunks + i % count];
   }
   return __syncthreads_or(any) != 0;
 }
 
-// Block (i, p, l): the tile that is the i-th from the region's end, the p-th 64 channels of B,
-// layer l.
+// Block (i, p, l): the tile that is the i-th from the region's end, the p-th 64 channels of B, pair
+// l.
 template <class T>
 __global__ void __launch_bounds__(kThreads, 2) StoreB(Task<T> task) {
-  extern __shared__ uint4 memory[];
+  extern __shared__ __align__(1024) uint4 memory[];
   Shared<T>& shared = *reinterpret_cast<Shared<T>*>(memory);
   constexpr int kParts = kScanState / kColumns;  // of a group's B
-  const int64_t layer = blockIdx.z;
+  const LayerText<T>& pair = task.pairs[blockIdx.z];
   const int column = blockIdx.y * kColumns;
-  const int end = task.far - static_cast<int>(blockIdx.x) * kRows;
+  const int end = pair.far - static_cast<int>(blockIdx.x) * kRows;
+  if (end <= 0) return;
   const int begin = max(0, end - kRows);
   const Tile tile{begin, end - begin, false};
-  if (!IsNeeded(task, layer, blockIdx.y / kParts, tile)) return;
-  const Channels<T> channels{task.layers + layer, task.inner() + column};
-  LoadNorm(task, *channels.layer, shared);
+  if (!IsNeeded(task, pair, blockIdx.y / kParts, tile)) return;
+  const Channels<T> channels{&pair, task.inner() + column};
+  LoadNorm(task, *channels.pair, shared);
   Project(task, channels, tile, shared);
-  T* const b = task.b + (layer * task.far + begin) * task.b_width() + column;
+  T* const b = pair.b + int64_t{begin} * task.b_width() + column;
   Convolve(channels, tile, shared, [&](int row, int c, float2 v) {
     *reinterpret_cast<uint32_t*>(b + int64_t{row} * task.b_width() + c) = Pack<T>(v.x, v.y);
   });
 }
 
-// Block (p, l): the convolution's state of the p-th 64 channels of B and C in layer l. It comes
+// Block (p, l): the convolution's state of the p-th 64 channels of B and C of pair l. It comes
 // after StoreB, whose blocks may read what it changes.
 template <class T>
 __global__ void __launch_bounds__(kThreads, 2) KeepBc(Task<T> task) {
-  extern __shared__ uint4 memory[];
+  extern __shared__ __align__(1024) uint4 memory[];
   Shared<T>& shared = *reinterpret_cast<Shared<T>*>(memory);
-  const Channels<T> channels{task.layers + blockIdx.y,
+  const Channels<T> channels{task.pairs + blockIdx.y,
                              task.inner() + static_cast<int>(blockIdx.x) * kColumns};
-  const Tile tile = LastTile(task);
-  LoadNorm(task, *channels.layer, shared);
+  const Tile tile = LastTile(*channels.pair);
+  LoadNorm(task, *channels.pair, shared);
   Project(task, channels, tile, shared);
   KeepPast(task, channels, tile, shared);
 }
 
 // The tile's B on its way into shared memory, with zeros behind it to whole tiles of 16.
 template <class T>
-__device__ void StartB(const Task<T>& task, int64_t layer, int group, const Tile& tile,
+__device__ void StartB(const Task<T>& task, const LayerText<T>& pair, int group, const Tile& tile,
                        Shared<T>& shared) {
   constexpr int kRowPieces = kScanState / 8;
   const int end = (tile.rows + kTile - 1) / kTile * kTile;
-  const T* const b = task.b + (layer * task.far + tile.begin) * task.b_width() + group * kScanState;
+  const T* const b = pair.b + int64_t{tile.begin} * task.b_width() + group * kScanState;
   for (int i = threadIdx.x; i < end * kRowPieces; i += kThreads) {
     const int row = i / kRowPieces, column = i % kRowPieces * 8;
     const bool there = row < tile.rows;
@@ -105,11 +106,11 @@ __device__ void Accumulate(const Shared<T>& shared, const Tile& tile, State& sta
 
 // What a projected tile writes.
 template <class T>
-__device__ void WriteTile(const Task<T>& task, int64_t of_all, const Channels<T>& channels,
+__device__ void WriteTile(const Task<T>& task, int head, const Channels<T>& channels,
                           const Tile& tile, Shared<T>& shared, State& state) {
-  const int group = static_cast<int>(of_all % task.heads) / (task.heads / task.groups);
-  StartB(task, of_all / task.heads, group, tile, shared);
-  const float* const weight = task.weight + of_all * task.stride + tile.begin;
+  const LayerText<T>& pair = *channels.pair;
+  StartB(task, pair, head / (task.heads / task.groups), tile, shared);
+  const float* const weight = pair.weight + head * pair.stride + tile.begin;
   Convolve(channels, tile, shared, [&](int row, int c, float2 v) {
     const float w = weight[row];
     *reinterpret_cast<uint32_t*>(&shared.out.x[row][c]) = Pack<T>(w * v.x, w * v.y);
@@ -159,14 +160,14 @@ struct Walk {
   int at = 0, stop = 0;
 
   template <class T>
-  __device__ bool Next(const Task<T>& task, Tile& tile) {
+  __device__ bool Next(const LayerText<T>& pair, Tile& tile) {
     const bool joined = at < stop;
     if (!joined) {
-      const int first = Find(needed, chunk, task.chunks, 1);
-      if (first == task.chunks) return false;
-      chunk = Find(needed, first, task.chunks, 0);
-      at = task.ChunkBegin(first);
-      stop = task.ChunkBegin(chunk);
+      const int first = Find(needed, chunk, pair.chunks, 1);
+      if (first == pair.chunks) return false;
+      chunk = Find(needed, first, pair.chunks, 0);
+      at = pair.ChunkBegin(first);
+      stop = pair.ChunkBegin(chunk);
     }
     tile = {at, min(kRows, stop - at), joined};
     at += tile.rows;
@@ -176,26 +177,27 @@ struct Walk {
 
 template <class T>
 __global__ void __launch_bounds__(kThreads, 2) WriteHeads(Task<T> task) {
-  extern __shared__ uint4 memory[];
+  extern __shared__ __align__(1024) uint4 memory[];
   Shared<T>& shared = *reinterpret_cast<Shared<T>*>(memory);
   const int64_t of_all = task.order[blockIdx.x];
   const int head = static_cast<int>(of_all % task.heads);
-  const Channels<T> channels{task.layers + of_all / task.heads, head * kColumns};
+  const LayerText<T>& pair = task.pairs[of_all / task.heads];
+  const Channels<T> channels{&pair, head * kColumns};
   State sums = {};
-  LoadNorm(task, *channels.layer, shared);
-  Walk walk{task.needed + of_all * task.chunks};
+  LoadNorm(task, *channels.pair, shared);
+  Walk walk{pair.needed + int64_t{head} * pair.chunks};
   for (bool kept = false;;) {
     Tile tile;
-    const bool write = walk.Next(task, tile);
+    const bool write = walk.Next(pair, tile);
     if (!write && kept) break;
-    if (!write) tile = LastTile(task);
+    if (!write) tile = LastTile(pair);
     Project(task, channels, tile, shared);
-    if (write) WriteTile(task, of_all, channels, tile, shared, sums);
-    kept = tile.begin + tile.rows == task.far;
+    if (write) WriteTile(task, head, channels, tile, shared, sums);
+    kept = tile.begin + tile.rows == pair.far;
     if (kept) KeepPast(task, channels, tile, shared);
   }
   constexpr int64_t kSize = kScanState * kScanHead;
-  UpdateState(channels.layer->ssm_state + head * kSize, task.decay[of_all], sums);
+  UpdateState(pair.ssm_state + head * kSize, task.decay[of_all], sums);
 }
 
 }  // namespace
@@ -209,10 +211,10 @@ int64_t SharedBytes(int64_t d_model) {
 template <class T>
 void WriteStates(const Exec& exec, const Task<T>& task) {
   const auto shared = static_cast<size_t>(SharedBytes(task.d_model));
-  const auto layers = static_cast<unsigned>(task.layer_count);
+  const auto pairs = static_cast<unsigned>(task.pair_count);
   const auto parts = static_cast<unsigned>(task.groups * kScanState / kColumns);
-  Launch(exec, StoreB<T>, dim3(Blocks(task.far, kRows), parts, layers), kThreads, shared, task);
-  Launch(exec, KeepBc<T>, dim3(2 * parts, layers), kThreads, shared, task);
+  Launch(exec, StoreB<T>, dim3(Blocks(task.most_far, kRows), parts, pairs), kThreads, shared, task);
+  Launch(exec, KeepBc<T>, dim3(2 * parts, pairs), kThreads, shared, task);
   Launch(exec, WriteHeads<T>, task.all_heads(), kThreads, shared, task);
 }
 

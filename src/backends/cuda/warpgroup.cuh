@@ -32,7 +32,9 @@ __device__ inline uint64_t TileAt(const void* p, int next = 16) {
 
 // What ordinary stores wrote to shared memory becomes visible to the products.
 __device__ inline void FenceShared() {
+#if PITH_HAS_WARPGROUP
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+#endif
 }
 
 #if PITH_HAS_WARPGROUP
@@ -58,6 +60,10 @@ __device__ inline void Settle(float (&d)[kCount][4]) {
 #define PITH_D32                                                                           \
   "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, " \
   "%19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}"
+#define PITH_D40                                                                           \
+  "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, " \
+  "%19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, "  \
+  "%36, %37, %38, %39}"
 #define PITH_OUT4(d, i) "+f"(d[i][0]), "+f"(d[i][1]), "+f"(d[i][2]), "+f"(d[i][3])
 #define PITH_OUT32(d)                                                                  \
   PITH_OUT4(d, 0), PITH_OUT4(d, 1), PITH_OUT4(d, 2), PITH_OUT4(d, 3), PITH_OUT4(d, 4), \
@@ -121,10 +127,28 @@ __device__ inline void Product128(float (&d)[16][4], uint64_t a, uint64_t b) {
 #undef PITH_PRODUCT
 }
 
+// d [64, 80] += a [64, 16] · b [16, 80] with a in registers, as an operand of MultiplyAdd; the sum
+// runs within b's rows.
+template <class T>
+__device__ inline void ProductFrom80(float (&d)[10][4], const uint32_t (&a)[4], uint64_t b) {
+#define PITH_PRODUCT(TYPE)                                                              \
+  asm volatile("wgmma.mma_async.sync.aligned.m64n80k16.f32." TYPE "." TYPE " " PITH_D40 \
+               ", {%40, %41, %42, %43}, %44, 1, 1, 1, 0;\n"                             \
+               : PITH_OUT32(d), PITH_OUT4(d, 8), PITH_OUT4(d, 9)                        \
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b))
+  if constexpr (std::is_same_v<T, __half>) {
+    PITH_PRODUCT("f16");
+  } else {
+    PITH_PRODUCT("bf16");
+  }
+#undef PITH_PRODUCT
+}
+
 #undef PITH_OUT64
 #undef PITH_OUT32
 #undef PITH_OUT4
 #undef PITH_D64
+#undef PITH_D40
 #undef PITH_D32
 
 #endif  // PITH_HAS_WARPGROUP

@@ -97,8 +97,7 @@ class Mamba2Layer : public Layer {
   bool TakesCompact(const LayerContext& context) const override {
     return TakesMamba2Mixer(context.exec, Whole(context, {}, {}, {}, {}));
   }
-  std::optional<FarDescription> DescribeFar(const LayerStates& states,
-                                            int32_t slot) const override {
+  std::optional<FarDescription> DescribeFar(const LayerStates& states) const override {
     PITH_CHECK(state_ == DType::kF32);  // RequireStatesForSkim
     const AddNormArgs front = norm().Args({}, {}, {}, {});
     const int64_t outputs = config_.conv_channels() + config_.n_heads;
@@ -119,8 +118,9 @@ class Mamba2Layer : public Layer {
                                     .conv_bias = mixer_.conv_bias(),
                                     .dt_bias = dt_bias_.view(),
                                     .a = a_.view(),
-                                    .conv_state = states.Slot(slot),
-                                    .ssm_state = states.Slot(slot) + mixer_.conv_size()}};
+                                    .conv_states = states.base,
+                                    .ssm_states = states.base + mixer_.conv_size(),
+                                    .stride = states.stride}};
   }
 
  protected:
