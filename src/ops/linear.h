@@ -13,9 +13,9 @@ namespace pith {
 //
 // Precision kF32: products of f32 activations and widened weights, f32 sums. kBF16, kF16:
 // activations and weights rounded to it, f32 sums. Quantised weights, in any precision on the host
-// (elsewhere they are widened when prepared): weights as WidenRow gives them, activations rounded by
-// groups of 32 columns as QuantiseActivations (core/quantise.h) does. A row's result does not depend on the number of
-// rows or on the other rows, to the last bit.
+// (elsewhere they are widened when prepared): weights as WidenRow gives them, activations rounded
+// by groups of 32 columns as QuantiseActivations (core/quantise.h) does. A row's result does not
+// depend on the number of rows or on the other rows, to the last bit.
 void Linear(const Exec& exec, MatView<const float> x, const WeightView& w,
             VecView<const float> bias, MatView<float> out);
 

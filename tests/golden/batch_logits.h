@@ -8,10 +8,10 @@
 
 #include "model/model.h"
 #include "model/prefill.h"
-#include "ops/linear.h"
 #include "model/state_pool.h"
 #include "model/workspace.h"
 #include "ops/backend.h"
+#include "ops/linear.h"
 
 namespace pith::testing {
 

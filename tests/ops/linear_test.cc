@@ -194,7 +194,8 @@ TEST_F(LinearTest, RowsDoNotDependOnTheirNumber) {
   for (const DType dtype : {DType::kBF16, DType::kF16}) {
     Exec exec = Tested(2);
     if (dtype == DType::kBF16) exec.precision = Precision::kBF16;
-    if (dtype == DType::kF16 && exec.backend->device() == Device::kCuda) exec.precision = Precision::kF16;
+    if (dtype == DType::kF16 && exec.backend->device() == Device::kCuda)
+      exec.precision = Precision::kF16;
     const Weights weights(random, dtype, kCols, kDepth);
     const Weight w = weights.On(exec);
     const auto run = [&](int64_t begin, int64_t count) {
