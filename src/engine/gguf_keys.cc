@@ -56,6 +56,8 @@ uint32_t FileType(DType dtype) {  // llama.cpp's numbers (enum llama_ftype)
       return 18;
     case DType::kBF16:
       return 32;
+    case DType::kI8:
+      break;
   }
   Throw(ErrorCode::kInternal, "dtype: got ", Name(dtype), ", expected one that GGUF has");
 }

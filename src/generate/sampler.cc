@@ -23,6 +23,7 @@ Sampler::Sampler(const SamplingOptions& options, int64_t vocab_size)
   RequireRange(options.min_p >= 0 && options.min_p <= 1, "min-p", options.min_p, "0 to 1");
   RequireRange(options.repetition_penalty >= 1e-3 && options.repetition_penalty <= 1e6,
                "repetition-penalty", options.repetition_penalty, "0.001 to 1000000");
+  if (options.repetition_penalty != 1) seen_ids_.reserve(vocab_size);  // steps allocate nothing
 }
 
 void Sampler::Observe(std::span<const int32_t> ids) {

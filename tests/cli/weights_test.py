@@ -38,7 +38,6 @@ class Weights(Case):
     def test_refused(self):
         self.fails(2, "perplexity", "--model", SMALL, "--text", TEXT, "--weights", "int3",
                    names=["int3"])
-        self.fails(2, "bench", "--model", SMALL, "--weights", "f32", names=["--weights", "--shape"])
         self.fails(2, "bench", "--shape", "mamba-130m", "--weights", "stored", names=["--model"])
 
 

@@ -11,6 +11,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <span>
 #include <vector>
 
 #include "backends/cpu/kernels.h"
@@ -69,17 +70,24 @@ struct Digit {
 };
 constexpr std::array<Digit, 3> kDigits = {{{21, 1U << 11}, {10, 1U << 11}, {0, 1U << 10}}};
 
+// Of the calling thread, for all rows: other threads would each grow their own in a later step.
+struct Scratch {
+  std::vector<uint32_t> keys;     // [rows, vocab]
+  std::vector<uint64_t> weights;  // [rows, vocab]
+  std::vector<Amount> sums;       // [rows, kDigits[0].count]
+};
+
 class Ranking {
  public:
-  Ranking(const float* logits, int64_t count, double largest, const DrawRule& rule) {
-    keys_.resize(count);
-    weights_.resize(count);
-    for (int64_t j = 0; j < count; ++j) {
+  Ranking(const float* logits, double largest, const DrawRule& rule, std::span<uint32_t> keys,
+          std::span<uint64_t> weights, std::span<Amount> sums)
+      : keys_(keys), weights_(weights), sums_(sums) {
+    for (size_t j = 0; j < keys.size(); ++j) {
       const double gap = (logits[j] - largest) / rule.temperature;
-      keys_[j] = RankKey(logits[j]);
-      weights_[j] = TokenWeight(gap);
-      total_ += weights_[j];
-      if (gap >= rule.lowest_gap) likely_ += weights_[j];
+      keys[j] = RankKey(logits[j]);
+      weights[j] = TokenWeight(gap);
+      total_ += weights[j];
+      if (gap >= rule.lowest_gap) likely_ += weights[j];
     }
   }
 
@@ -96,7 +104,7 @@ class Ranking {
     Amount before;
     uint32_t key = 0;
     for (const Digit& digit : kDigits) {
-      const std::vector<Amount>& sums = Sums(digit, key);
+      const std::span<const Amount> sums = Sums(digit, key);
       uint32_t d = digit.count - 1;
       for (; before.*what + sums[d].*what < wanted; --d) {
         before.tokens += sums[d].tokens;
@@ -109,9 +117,9 @@ class Ranking {
 
  private:
   // Of the tokens whose key begins as `key` does, by their next digit.
-  const std::vector<Amount>& Sums(const Digit& digit, uint32_t key) const {
-    thread_local std::vector<Amount> sums;
-    sums.assign(digit.count, {});
+  std::span<const Amount> Sums(const Digit& digit, uint32_t key) const {
+    const std::span<Amount> sums = sums_.first(digit.count);
+    std::ranges::fill(sums, Amount{});
     const uint64_t same = ~uint64_t{0} << digit.shift << std::countr_zero(digit.count);
     for (size_t j = 0; j < keys_.size(); ++j) {
       if (((keys_[j] ^ key) & same) != 0) continue;
@@ -133,21 +141,14 @@ class Ranking {
     Throw(ErrorCode::kInternal, "draw: fewer tokens than were counted");
   }
 
-  static thread_local std::vector<uint32_t> keys_;
-  static thread_local std::vector<uint64_t> weights_;
+  std::span<const uint32_t> keys_;
+  std::span<const uint64_t> weights_;
+  std::span<Amount> sums_;
   uint64_t total_ = 0;
   uint64_t likely_ = 0;
 };
-thread_local std::vector<uint32_t> Ranking::keys_;
-thread_local std::vector<uint64_t> Ranking::weights_;
 
-int32_t Draw(const float* logits, int64_t count, const DrawRule& rule) {
-  const float largest = HWY_DYNAMIC_DISPATCH(LargestLogit)(logits, count);
-  if (!std::isfinite(largest)) return -1;
-  if (rule.temperature == 0) {
-    return static_cast<int32_t>(std::find(logits, logits + count, largest) - logits);
-  }
-  const Ranking ranking(logits, count, largest, rule);
+int32_t Draw(const Ranking& ranking, const DrawRule& rule) {
   uint64_t left = ranking.total();
   if (rule.top_k > 0) left = ranking.Reaching(&Amount::tokens, rule.top_k).weight;
   if (rule.top_p < 1) left = ranking.Reaching(&Amount::weight, ShareOf(left, rule.top_p)).weight;
@@ -158,14 +159,35 @@ int32_t Draw(const float* logits, int64_t count, const DrawRule& rule) {
 }  // namespace
 
 void DrawTokens(const Exec& exec, const DrawTokensArgs& args) {
-  const MatView<float>& logits = args.logits;
-  ParallelFor(ThreadsFor(exec, 10 * logits.rows * logits.cols), logits.rows, [&](int64_t i) {
-    float* const row = logits.Row(i);
+  thread_local Scratch scratch;
+  const int64_t rows = args.logits.rows, vocab = args.logits.cols, sums = kDigits[0].count;
+  const bool ranks =
+      std::ranges::any_of(args.rules, [](const DrawRule& rule) { return rule.temperature > 0; });
+  if (ranks) {
+    scratch.keys.resize(rows * vocab);
+    scratch.weights.resize(rows * vocab);
+    scratch.sums.resize(rows * sums);
+  }
+  Scratch& mine = scratch;  // not that of the thread that takes a row
+  ParallelFor(ThreadsFor(exec, 10 * rows * vocab), rows, [&](int64_t i) {
+    float* const row = args.logits.Row(i);
     const DrawRow& by = args.rows[i];
     for (const int32_t id : by.seen) {
       row[id] = row[id] > 0 ? row[id] / by.penalty : row[id] * by.penalty;
     }
-    args.out[i] = Draw(row, logits.cols, args.rules[i]);
+    const float largest = HWY_DYNAMIC_DISPATCH(LargestLogit)(row, vocab);
+    if (!std::isfinite(largest)) {
+      args.out[i] = -1;
+    } else if (by.temperature == 0) {
+      args.out[i] = static_cast<int32_t>(std::find(row, row + vocab, largest) - row);
+    } else {
+      const auto part = [&](auto& all, int64_t count) {
+        return std::span(all).subspan(i * count, count);
+      };
+      const Ranking ranking(row, largest, args.rules[i], part(mine.keys, vocab),
+                            part(mine.weights, vocab), part(mine.sums, sums));
+      args.out[i] = Draw(ranking, args.rules[i]);
+    }
   });
 }
 
