@@ -105,7 +105,7 @@ void ResolveWeights(BenchFlags& flags) {
   Require(flags.shape.empty() ? !drawn : flags.weights != "stored", ErrorCode::kInvalidArgument,
           "--weights: got ", flags.weights, ", expected ",
           flags.shape.empty() ? "stored, int8 or int4 with --model (f32 and bf16 are for --shape)"
-                              : "f32, bf16, int8 or int4 with --shape");
+                              : "f32, bf16, int8 or int4 with --shape (stored is for --model)");
   if (flags.weights.starts_with("int")) flags.engine.weights = flags.weights;
 }
 
