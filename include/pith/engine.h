@@ -14,6 +14,7 @@
 
 #include "pith/error.h"
 #include "pith/options.h"
+#include "pith/policy.h"
 #include "pith/reduction.h"
 #include "pith/results.h"
 
@@ -101,6 +102,13 @@ class Engine {
   // reading a file that the text names. The calls throw kInvalidArgument for another model's.
   Reduction Compile(std::string_view text, const CompileOptions& options = {}) const;
 
+  // The same by a method of the caller's own; `amount` follows its name as in texts, such as "@30%"
+  // or "@30%:protect=64,sites=5+9". Nothing reads its text back. Throws kInvalidArgument also for a
+  // source that the model's layers lack, and, from the calls that read a context, for a plan that
+  // is none.
+  Reduction Compile(const OwnPolicy& policy, std::string_view amount,
+                    const CompileOptions& options = {}) const;
+
   // What a reduction would do to a context of `tokens`, without reading one.
   PlanReport Plan(int64_t tokens, const Reduction& reduction) const;
   // What it does to this context, of at least one token.
@@ -147,6 +155,10 @@ class Session {
   GenerateResult Generate(std::span<const int32_t> prompt, const GenerateOptions& options);
 
   int64_t tokens() const;  // tokens read so far
+  // [vocab_size] what follows the last token read, before any softmax. Throws kInvalidArgument
+  // where none was read since the session was made or loaded, or the last one was written and is
+  // not read yet. Until the session is used again.
+  std::span<const float> logits() const;
   // docs/formats/state.md. Everything read and written so far is in the file.
   void Save(const std::filesystem::path& state_file) const;
 

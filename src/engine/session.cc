@@ -55,6 +55,13 @@ Session Engine::LoadSession(const std::filesystem::path& state_file) const {
   return Session(std::move(session));
 }
 
+std::span<const float> Session::logits() const {
+  Require(!impl_->logits.empty(), ErrorCode::kInvalidArgument,
+          "logits: no token was read since the session was made or loaded, or the last one was "
+          "written and not read yet");
+  return impl_->logits;
+}
+
 PrefillReport Session::Append(std::span<const int32_t> ids, const Reduction& reduction,
                               const RunControl& control) {
   const auto start = std::chrono::steady_clock::now();

@@ -58,7 +58,11 @@ struct Compiler {
 
 Reduction CompileReduction(const ReductionSpec& spec, const ModelFacts& facts,
                            const std::vector<int>& sites, FlopsCount count) {
-  const Method& method = FindMethod(spec.method);
+  return CompileReduction(spec, FindMethod(spec.method), facts, sites, count);
+}
+
+Reduction CompileReduction(const ReductionSpec& spec, const Method& method, const ModelFacts& facts,
+                           const std::vector<int>& sites, FlopsCount count) {
   Require(!spec.reduction || (*spec.reduction >= 0 && *spec.reduction < 1),
           ErrorCode::kInvalidArgument, spec.method, ": wanted reduction: got ",
           spec.reduction.value_or(0), ", expected a share of at least 0 and less than 1");
@@ -69,6 +73,7 @@ Reduction CompileReduction(const ReductionSpec& spec, const ModelFacts& facts,
   impl->sites = CheckedSites(sites, facts.n_layer());
   std::visit(Compiler{*impl, count}, method.how);
   impl->text = impl->spec.ToString();
+  impl->files = FilesOf(impl->spec, method);
   return Reduction(std::move(impl));
 }
 
@@ -109,7 +114,7 @@ Reduction::Reduction(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) 
 const std::string& Reduction::text() const { return impl_->text; }
 const std::string& Reduction::method() const { return impl_->spec.method; }
 std::optional<double> Reduction::wanted() const { return impl_->spec.reduction; }
-std::vector<std::string> Reduction::files() const { return FilesOf(impl_->spec); }
+std::vector<std::string> Reduction::files() const { return impl_->files; }
 bool Reduction::none() const { return !by_length() && impl_->compiled->none(); }
 bool Reduction::by_length() const { return !impl_->compiled.has_value(); }
 

@@ -17,6 +17,8 @@
 
 namespace pith {
 
+struct Method;  // registry.h
+
 struct NoReduction {};
 
 // What is done to a context, whatever its length.
@@ -44,6 +46,7 @@ struct Reduction::Impl {
   std::optional<ModelFacts> facts;            // of the model; absent: `none`, for any model
   std::optional<CompiledReduction> compiled;  // absent under `auto`
   std::vector<int> sites;                     // as given; `auto` passes them on
+  std::vector<std::string> files = {};        // that it was made from
 
   // Throws kInvalidArgument where it was compiled for another model, and kUnsupported where this
   // one cannot run it as it is held.
@@ -61,6 +64,9 @@ struct Reduction::Impl {
 Reduction CompileReduction(const ReductionSpec& spec, const ModelFacts& facts,
                            const std::vector<int>& sites = {},
                            FlopsCount count = FlopsCount::kBlocks);
+// The same by a method that need not be one of Methods().
+Reduction CompileReduction(const ReductionSpec& spec, const Method& method, const ModelFacts& facts,
+                           const std::vector<int>& sites, FlopsCount count);
 
 }  // namespace pith
 

@@ -65,9 +65,9 @@ const Method& FindMethod(std::string_view name) {
         DidYouMean(name, names));
 }
 
-std::vector<std::string> FilesOf(const ReductionSpec& spec) {
+std::vector<std::string> FilesOf(const ReductionSpec& spec, const Method& method) {
   std::vector<std::string> files;
-  for (const MethodKey& key : FindMethod(spec.method).keys) {
+  for (const MethodKey& key : method.keys) {
     const auto it = spec.params.find(std::string(key.name));
     if (key.file && it != spec.params.end() && it->second != key.fallback) {
       files.push_back(it->second);

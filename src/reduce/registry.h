@@ -35,7 +35,7 @@ struct RemovalMethod {
   bool blocks = true;          // it can be planned in blocks (blocks.h); needs Limit::kHalf
   int64_t protect = -1;        // last tokens protected unless told otherwise; −1: d_conv
   // Reads its own keys and `seed`; throws kInvalidArgument.
-  PolicySetup (*make)(const ParamReader& params);
+  std::function<PolicySetup(const ParamReader& params)> make;
 };
 
 struct Method {
@@ -54,7 +54,7 @@ const Method& FindMethod(std::string_view name);
 
 // The files that compiling `spec` reads. Front ends that take specs from a network must refuse
 // those that have any.
-std::vector<std::string> FilesOf(const ReductionSpec& spec);
+std::vector<std::string> FilesOf(const ReductionSpec& spec, const Method& method);
 
 // The common keys that apply to the method, then its own.
 std::vector<MethodKey> AllKeys(const Method& method);
