@@ -32,6 +32,11 @@ void CausalConv1d(const Exec& exec, const CausalConv1dArgs& args);
 void Ssd(const Exec& exec, const SsdArgs& args);
 void SsdStep(const Exec& exec, const SsdArgs& args);
 void SelectiveScan(const Exec& exec, const SelectiveScanArgs& args);
+void Rope(const Exec& exec, const RopeArgs& args);
+void WriteKv(const Exec& exec, const WriteKvArgs& args);
+void Attention(const Exec& exec, const AttentionArgs& args);
+void Activate(const Exec& exec, const ActivateArgs& args);
+void AddScaledRows(const Exec& exec, const AddScaledRowsArgs& args);
 void ScoreLabels(const Exec& exec, MatView<const float> logits, std::span<const int32_t> labels,
                  std::span<LabelScore> out);
 void DrawTokens(const Exec& exec, const DrawTokensArgs& args);
