@@ -59,6 +59,7 @@ struct Kernels {
   void (*copy_rows)(const Exec&, MatView<const float> in, MatView<float> out);
   void (*add_rows)(const Exec&, MatView<const float> a, MatView<const float> b, MatView<float> out);
   void (*clip_rows)(const Exec&, MatView<const float> in, MatView<float> out);
+  void (*scale_rows)(const Exec&, MatView<const float> in, float factor, MatView<float> out);
   void (*gather_rows)(const Exec&, const GatherRowsArgs&);
   void (*take_rows)(const Exec&, const TakeRowsArgs&);
   void (*row_importance)(const Exec&, ImportanceKind kind, MatView<const float> activations,

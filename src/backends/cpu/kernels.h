@@ -56,6 +56,7 @@ void DrawTokens(const Exec& exec, const DrawTokensArgs& args);
 void CopyRows(const Exec& exec, MatView<const float> in, MatView<float> out);
 void AddRows(const Exec& exec, MatView<const float> a, MatView<const float> b, MatView<float> out);
 void ClipRows(const Exec& exec, MatView<const float> in, MatView<float> out);
+void ScaleRows(const Exec& exec, MatView<const float> in, float factor, MatView<float> out);
 void GatherRows(const Exec& exec, const GatherRowsArgs& args);
 void TakeRows(const Exec& exec, const TakeRowsArgs& args);
 void RowImportance(const Exec& exec, ImportanceKind kind, MatView<const float> activations,

@@ -26,6 +26,7 @@ const Kernels& Table() {
       .copy_rows = CopyRows,
       .add_rows = AddRows,
       .clip_rows = ClipRows,
+      .scale_rows = ScaleRows,
       .gather_rows = GatherRows,
       .take_rows = TakeRows,
       .row_importance = RowImportance,
