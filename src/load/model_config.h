@@ -1,8 +1,9 @@
 // The architecture of a checkpoint, read from its config.json.
 //
 // Two families of files are understood: mamba_ssm's (d_model, n_layer, ssm_cfg, ...) and Hugging
-// Face transformers' (model_type mamba, mamba2 or falcon_mamba). Every key of the file is either
-// read, or on an explicit list of keys that cannot change inference, or an error that names it.
+// Face transformers' (by model_type: Mamba's, plain Transformers', hybrids'). Every key of the file
+// is either read, or on an explicit list of keys that cannot change inference, or an error that
+// names it.
 #ifndef PITH_LOAD_MODEL_CONFIG_H_
 #define PITH_LOAD_MODEL_CONFIG_H_
 
@@ -52,12 +53,61 @@ struct Mamba2Config : MambaConfig {
   int64_t in_proj_rows() const { return d_inner + conv_channels() + n_heads; }  // [z, x, B, C, dt]
 };
 
+// Causal attention with grouped queries.
+struct AttentionConfig {
+  int64_t n_heads = 0;     // of queries, a multiple of n_kv_heads
+  int64_t n_kv_heads = 0;  // of keys, and of values
+  int64_t head_dim = 0;
+  bool qkv_bias = false;
+  bool out_bias = false;
+  float scale = 0;     // of q · k before the softmax
+  int64_t window = 0;  // the last positions that a row sees, its own included; 0: all
+  // Rotary embedding: radians a position for each pair of a head's first numbers, whose rest stays
+  // as it is. Empty: none.
+  std::vector<double> rope;
+  float rope_factor = 1;  // of cosines and sines
+
+  int64_t q_width() const { return n_heads * head_dim; }
+  int64_t kv_width() const { return n_kv_heads * head_dim; }
+};
+
+enum class MlpActivation : uint8_t { kSilu, kReluSquared };
+
+// down(activation(gate x) · up x), or down(activation(up x)).
+struct MlpConfig {
+  int64_t d_hidden = 0;
+  MlpActivation activation = MlpActivation::kSilu;
+  bool gated = true;
+  bool bias = false;
+};
+
+// How the logits of a router become the weights of the experts that it chooses (ops/experts.h).
+enum class ExpertRouter : uint8_t { kSoftmaxOfChosen, kSoftmaxOfAll, kSigmoid };
+
+// Each row goes to a few of many MLPs, and to a shared one where there is one.
+struct ExpertsConfig {
+  MlpConfig expert;  // each of them
+  int64_t n_experts = 0;
+  int64_t chosen = 0;
+  ExpertRouter router = ExpertRouter::kSoftmaxOfChosen;
+  bool correction = false;  // kSigmoid: a bias that chooses but does not weigh
+  bool normalise = false;   // weights are divided by their sum
+  float scale = 1;          // and multiplied by this
+  int64_t groups = 1;
+  int64_t chosen_groups = 1;
+  MlpConfig shared;  // every row passes it too; d_hidden 0: none
+};
+
 // One alternative a kind of layer. Code that must tell them apart visits it: only the reading of
 // configs and src/model/layers/ do.
-using LayerConfig = std::variant<Mamba1Config, Mamba2Config>;
+using LayerConfig =
+    std::variant<Mamba1Config, Mamba2Config, AttentionConfig, MlpConfig, ExpertsConfig>;
 
-// "Mamba-1", "Mamba-2".
+// "Mamba-1", "Mamba-2", "attention", "MLP", "experts".
 std::string_view KindName(const LayerConfig& layer);
+
+// What both kinds of Mamba have; null for a layer of another kind.
+const MambaConfig* AsMamba(const LayerConfig& layer);
 
 struct ModelConfig {
   std::string format;  // "mamba_ssm", or transformers' model_type
@@ -67,9 +117,19 @@ struct ModelConfig {
   bool layer_norm = false;  // LayerNorm with a bias in place of RMSNorm, before layers and the head
   bool tie_embeddings = true;
   bool quantised = false;  // the files may hold matrices that pith quantised
+  // Granite's: the embedding and what each layer adds are multiplied by these, logits are divided
+  // by the last one. The residual branch is held divided by residual_scale, which makes it 1 for
+  // everybody else: norms forget it, but for their epsilon.
+  float embedding_scale = 1;
+  float residual_scale = 1;
+  float logits_divisor = 1;
   std::vector<int32_t> eos_token_ids;
   std::vector<LayerConfig> layers;  // at least one
 
+  // What enters the first layer is the embedding times this.
+  float EmbeddingFactor() const { return embedding_scale / residual_scale; }
+  // Epsilon of the norms in front of layers and head, for the residual branch as it is held.
+  float NormEps() const { return norm_eps / (residual_scale * residual_scale); }
   int64_t n_layer() const { return static_cast<int64_t>(layers.size()); }
   // One line for people.
   std::string Describe() const;

@@ -9,6 +9,7 @@
 #include "model/facts.h"
 #include "ops/embed.h"
 #include "ops/linear.h"
+#include "ops/rows.h"
 
 namespace pith {
 
@@ -29,7 +30,7 @@ Model::Model(const Exec& exec, ModelConfig config, TensorSource& tensors)
                           tied ? WeightUse::kBoth : WeightUse::kTable);
   head_ = tied ? embedding_ : top.Matrix("lm_head.weight", vocab, config_.d_model);
   LayerBuilder backbone(exec, config_, tensors, keys, weight_bytes_, "backbone.");
-  final_norm_ = std::make_unique<RowNorm>(backbone, "norm_f");
+  final_norm_ = std::make_unique<RowNorm>(backbone, "norm_f", 1 / config_.logits_divisor);
   std::vector<StateSize> sizes;
   for (int64_t l = 0; l < config_.n_layer(); ++l) {
     LayerBuilder build(exec, config_, tensors, keys, weight_bytes_,
@@ -56,6 +57,8 @@ int64_t Model::step_weight_bytes() const {
 
 void Model::Embed(const Exec& exec, std::span<const int32_t> ids, MatView<float> out) const {
   pith::Embed(exec, embedding_.view(), ids, out);
+  const float factor = config_.EmbeddingFactor();
+  if (factor != 1) ScaleRows(exec, out, factor, out);
 }
 
 void Model::FinalNorm(const Exec& exec, MatView<float> rows) const {

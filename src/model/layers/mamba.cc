@@ -1,7 +1,6 @@
 #include "model/layers/mamba.h"
 
 #include "core/error.h"
-#include "ops/linear.h"
 #include "ops/rows.h"
 
 namespace pith {
@@ -66,11 +65,6 @@ void MambaMixer::ProjectOut(const LayerContext& context, const LayerRows& rows,
           context.ws.h.Rows(0, rows.wanted_rows()));
 }
 
-void Project(const LayerContext& context, MatView<const float> x, const WeightView& w,
-             VecView<const float> bias, MatView<float> out) {
-  (context.mode == LayerMode::kStep ? LinearStep : Linear)(context.exec, x, w, bias, out);
-}
-
 ReadOut ReadOutOf(const LayerContext& context, const LayerRows& rows, int64_t width) {
   if (rows.wanted == nullptr)
     return {.wanted = {}, .gathered = {}, .keep = context.observed != nullptr};
@@ -78,12 +72,6 @@ ReadOut ReadOutOf(const LayerContext& context, const LayerRows& rows, int64_t wi
   return {.wanted = *rows.wanted,
           .gathered = context.ws.gather.view(),
           .keep = context.observed != nullptr};
-}
-
-MatView<float> Scratch(const LayerContext& context, MambaScratch name, int64_t rows, int64_t cols) {
-  DeviceMat<float>& scratch = context.ws.mixer[name];
-  scratch.Resize(context.exec, rows, cols);
-  return scratch.view();
 }
 
 }  // namespace pith

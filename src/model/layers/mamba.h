@@ -3,6 +3,7 @@
 #define PITH_MODEL_LAYERS_MAMBA_H_
 
 #include "model/layer.h"
+#include "model/layers/kinds.h"
 #include "ops/causal_conv1d.h"
 #include "ops/fused.h"
 
@@ -71,15 +72,8 @@ class MambaMixer {
   DeviceVector out_proj_bias_;
 };
 
-// The product for the mode: many rows, or a step's few.
-void Project(const LayerContext& context, MatView<const float> x, const WeightView& w,
-             VecView<const float> bias, MatView<float> out);
-
 // Which rows the gate reads, for the fused operators.
 ReadOut ReadOutOf(const LayerContext& context, const LayerRows& rows, int64_t width);
-
-// Scratch of [rows, cols] under one of the names above.
-MatView<float> Scratch(const LayerContext& context, MambaScratch name, int64_t rows, int64_t cols);
 
 std::unique_ptr<Layer> MakeMamba1Layer(const Mamba1Config& config, LayerBuilder& build);
 std::unique_ptr<Layer> MakeMamba2Layer(const Mamba2Config& config, LayerBuilder& build);

@@ -86,13 +86,13 @@ class Mamba1Layer : public Layer {
   // in chunks of the scratch.
   FarWritten WriteNormedFar(const LayerContext& context, MatView<const float> normed,
                             const FarRegion& /*region*/, const Horizon& /*horizon*/,
-                            const LayerStates& states, int32_t slot) const override {
+                            const FarTarget& to) const override {
     for (int64_t begin = 0; begin < normed.rows; begin += context.chunk_rows) {
       const int64_t n = std::min(context.chunk_rows, normed.rows - begin);
-      const LayerRows rows{.rows = n, .segments = {{0, n}}, .slots = {slot}, .positions = {}};
+      const LayerRows rows{.rows = n, .segments = {{0, n}}, .slots = {to.slot}, .positions = {}};
       const MatView<float> proj = Scratch(context, kProj, n, config_.d_inner);
       mixer_.ProjectIn(context, normed.Rows(begin, n), 0, proj);
-      SelectiveScan(context.exec, Scan(context, rows, states, proj, {}));
+      SelectiveScan(context.exec, Scan(context, rows, to.states, proj, {}));
     }
     return {.work = work().far * static_cast<double>(normed.rows), .needed = {}};
   }

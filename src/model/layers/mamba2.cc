@@ -137,7 +137,7 @@ class Mamba2Layer : public Layer {
   // Δ for all far rows; x per head and B per group only where a write arrives.
   FarWritten WriteNormedFar(const LayerContext& context, MatView<const float> normed,
                             const FarRegion& region, const Horizon& horizon,
-                            const LayerStates& states, int32_t slot) const override {
+                            const FarTarget& to) const override {
     PITH_CHECK(state_ == DType::kF32);  // RequireStatesForSkim
     const Exec& exec = context.exec;
     const int64_t heads = config_.n_heads;
@@ -172,8 +172,8 @@ class Mamba2Layer : public Layer {
                     .decay = {decay.data, heads},
                     .needed = needed,
                     .b = Scratch(context, kConv, region.far, config_.bc_width()),
-                    .conv_state = states.Slot(slot),
-                    .ssm_state = states.Slot(slot) + mixer_.conv_size()});
+                    .conv_state = to.states.Slot(to.slot),
+                    .ssm_state = to.states.Slot(to.slot) + mixer_.conv_size()});
     return CountWrites(work(), region, needed);
   }
 
