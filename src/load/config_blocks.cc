@@ -44,6 +44,33 @@ AttentionConfig ReadHeads(ConfigFields& top, int64_t d_model, const HeadDefaults
   return heads;
 }
 
+Mamba2Config ReadMamba2(ConfigFields& top, int64_t d_inner) {
+  Mamba2Config mixer;
+  mixer.d_inner = d_inner;
+  mixer.d_conv = top.Size("mamba_d_conv", 4, 8);
+  mixer.d_state = top.Size("mamba_d_state", 256, kMaxDim);
+  mixer.n_heads = top.Size("mamba_n_heads", 128, kMaxDim);
+  mixer.n_groups = top.Size("mamba_n_groups", 1, kMaxDim);
+  mixer.chunk_size = top.Size("mamba_chunk_size", 256, kMaxDim);
+  mixer.conv_bias = top.Bool("mamba_conv_bias", true);
+  mixer.proj_bias = top.Bool("mamba_proj_bias", false);
+  mixer.head_dim = d_inner / mixer.n_heads;
+  const Json* head = top.Find("mamba_d_head");
+  if (head != nullptr && *head != "auto") mixer.head_dim = top.Size("mamba_d_head");
+  if (mixer.head_dim * mixer.n_heads != d_inner) {
+    top.Fail("mamba_n_heads", StrCat("mamba_n_heads * mamba_d_head = ", d_inner,
+                                     ", the width that mamba_expand or mamba_d_ssm gives"));
+  }
+  top.DtLimit("time_step_limit", mixer);
+  return mixer;
+}
+
+void SetGatedNorm(float eps, Mamba2Config& mixer) {
+  mixer.gated_norm = true;
+  mixer.gated_norm_eps = eps;
+  mixer.gated_norm_group = mixer.d_inner / mixer.n_groups;
+}
+
 void RequireSilu(ConfigFields& top, const char* key) {
   const std::string activation = top.String(key, "silu");
   if (activation != "silu" && activation != "swish") top.Unsupported(key, "\"silu\"");
@@ -55,10 +82,24 @@ float PositiveNumber(ConfigFields& top, const char* key, float fallback) {
   return static_cast<float>(value);
 }
 
+std::vector<float> PositiveNumbers(ConfigFields& top, const char* key, size_t count) {
+  std::vector<float> numbers(count, 1);
+  const Json* list = top.Find(key);
+  if (list == nullptr) return numbers;
+  const bool fits = list->is_array() && list->size() == count;
+  for (size_t i = 0; fits && i < count; ++i) {
+    if ((*list)[i].is_number()) numbers[i] = (*list)[i].get<float>();
+    if (!(*list)[i].is_number() || !(numbers[i] > 0 && std::isfinite(numbers[i]))) numbers.clear();
+    if (numbers.empty()) break;
+  }
+  if (!fits || numbers.empty()) top.Fail(key, StrCat("a list of ", count, " numbers above 0"));
+  return numbers;
+}
+
 void ReadMultipliers(ConfigFields& top, ModelConfig& config, AttentionConfig& attention) {
   config.embedding_scale = PositiveNumber(top, "embedding_multiplier", 1);
   config.residual_scale = PositiveNumber(top, "residual_multiplier", 1);
-  config.logits_divisor = PositiveNumber(top, "logits_scaling", 1);
+  config.logits_scale = 1 / PositiveNumber(top, "logits_scaling", 1);
   attention.scale = PositiveNumber(top, "attention_multiplier", 1);
 }
 

@@ -28,6 +28,13 @@ struct HeadDefaults {
 };
 AttentionConfig ReadHeads(ConfigFields& top, int64_t d_model, const HeadDefaults& defaults = {});
 
+// The keys of Mamba-2 that start with "mamba_", and time_step_limit; all but the norm behind the
+// gate.
+Mamba2Config ReadMamba2(ConfigFields& top, int64_t d_inner);
+
+// The norm behind the gate: one mean square a group.
+void SetGatedNorm(float eps, Mamba2Config& mixer);
+
 // Throws unless the key is absent or says SiLU.
 void RequireSilu(ConfigFields& top, const char* key);
 
@@ -36,6 +43,8 @@ void ReadMultipliers(ConfigFields& top, ModelConfig& config, AttentionConfig& at
 
 // A finite number above 0.
 float PositiveNumber(ConfigFields& top, const char* key, float fallback);
+// A list of so many finite numbers above 0; all 1 where it is absent.
+std::vector<float> PositiveNumbers(ConfigFields& top, const char* key, size_t count);
 
 // The names of a model's layers by `key`; empty where it is absent.
 std::vector<std::string> LayerNames(ConfigFields& top, const char* key);

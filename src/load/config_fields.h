@@ -62,6 +62,7 @@ ModelConfig ParseHuggingFaceConfig(const Json& json, const std::string& source);
 // Of the model_type that config.format names; false where it is none of these.
 bool ReadTransformer(ConfigFields& top, ModelConfig& config);
 bool ReadHybrid(ConfigFields& top, ModelConfig& config);
+bool ReadMixedHybrid(ConfigFields& top, ModelConfig& config);
 
 }  // namespace pith
 

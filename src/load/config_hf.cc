@@ -29,7 +29,9 @@ constexpr std::string_view kWithoutEffect[] = {
     "ssm_cfg",
 };
 constexpr const char* kModelTypes =
-    "mamba, mamba2, falcon_mamba, llama, qwen2, granite, granitemoehybrid, bamba, nemotron_h";
+    "mamba, mamba2, falcon_mamba, llama, qwen2, granite, granitemoehybrid, bamba, nemotron_h, "
+    "jamba, "
+    "falcon_h1";
 constexpr std::string_view kMamba1WithoutEffect[] = {"expand", "time_step_limit"};
 constexpr std::string_view kMamba2WithoutEffect[] = {"intermediate_size", "time_step_rank"};
 
@@ -81,7 +83,9 @@ ModelConfig ParseHuggingFaceConfig(const Json& json, const std::string& source) 
   ConfigFields top(json, source);
   ModelConfig config;
   config.format = top.String("model_type", "");
-  if (ReadTransformer(top, config) || ReadHybrid(top, config)) return config;
+  if (ReadTransformer(top, config) || ReadHybrid(top, config) || ReadMixedHybrid(top, config)) {
+    return config;
+  }
   const bool mamba2 = config.format == "mamba2";
   const bool falcon = config.format == "falcon_mamba";
   if (!mamba2 && !falcon && config.format != "mamba") {

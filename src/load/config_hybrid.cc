@@ -17,39 +17,10 @@ namespace {
 bool IsMamba(std::string_view name) { return name == "mamba" || name == "linear_attention"; }
 bool IsAttention(std::string_view name) { return name == "attention" || name == "full_attention"; }
 
-// The keys of Mamba-2 that granitemoehybrid and bamba share.
-Mamba2Config ReadMamba2(ConfigFields& top, const ModelConfig& config) {
-  Mamba2Config mixer;
-  mixer.d_conv = top.Size("mamba_d_conv", 4, 8);
-  mixer.d_state = top.Size("mamba_d_state", 256, kMaxDim);
-  mixer.d_inner = top.InnerWidth("mamba_expand", config.d_model);
-  mixer.n_heads = top.Size("mamba_n_heads", 128, kMaxDim);
-  mixer.n_groups = top.Size("mamba_n_groups", 1, kMaxDim);
-  mixer.chunk_size = top.Size("mamba_chunk_size", 256, kMaxDim);
-  mixer.conv_bias = top.Bool("mamba_conv_bias", true);
-  mixer.proj_bias = top.Bool("mamba_proj_bias", false);
-  mixer.head_dim = mixer.d_inner / mixer.n_heads;
-  const Json* head = top.Find("mamba_d_head");
-  if (head != nullptr && *head != "auto") mixer.head_dim = top.Size("mamba_d_head");
-  if (mixer.head_dim * mixer.n_heads != mixer.d_inner) {
-    top.Fail("mamba_n_heads",
-             StrCat("mamba_n_heads * mamba_d_head = mamba_expand * hidden_size = ", mixer.d_inner));
-  }
-  top.DtLimit("time_step_limit", mixer);
-  return mixer;
-}
-
-// The norm behind the gate: one mean square a group, as all versions of mamba_ssm take it.
-void SetGatedNorm(float eps, Mamba2Config& mixer) {
-  mixer.gated_norm = true;
-  mixer.gated_norm_eps = eps;
-  mixer.gated_norm_group = mixer.d_inner / mixer.n_groups;
-}
-
 void ReadGraniteHybrid(ConfigFields& top, ModelConfig& config) {
   ReadTop(top, "rms_norm_eps", 1e-6F, config);
   const int64_t blocks = top.Size("num_hidden_layers", kMaxLayers);
-  Mamba2Config mamba = ReadMamba2(top, config);
+  Mamba2Config mamba = ReadMamba2(top, top.InnerWidth("mamba_expand", config.d_model));
   SetGatedNorm(config.norm_eps, mamba);
   AttentionConfig attention = ReadHeads(top, config.d_model);
   ReadMultipliers(top, config, attention);
@@ -94,7 +65,7 @@ void ReadGraniteHybrid(ConfigFields& top, ModelConfig& config) {
 void ReadBamba(ConfigFields& top, ModelConfig& config) {
   ReadTop(top, "rms_norm_eps", 1e-5F, config);
   const int64_t blocks = top.Size("num_hidden_layers", kMaxLayers);
-  Mamba2Config mamba = ReadMamba2(top, config);
+  Mamba2Config mamba = ReadMamba2(top, top.InnerWidth("mamba_expand", config.d_model));
   SetGatedNorm(config.norm_eps, mamba);
   AttentionConfig attention = ReadHeads(top, config.d_model, {.kv_heads = 8});
   attention.qkv_bias = attention.out_bias = top.Bool("attention_bias", false);

@@ -44,6 +44,10 @@ constexpr Family kFamilies[] = {
      "post_attention_layernorm", "mamba.", "self_attn.", "shared_mlp."},
     {"bamba", "model.", "embed_tokens", "final_layernorm", "input_layernorm", "pre_ff_layernorm",
      "mamba.", "self_attn.", "feed_forward."},
+    {"jamba", "model.", "embed_tokens", "final_layernorm", "input_layernorm", "pre_ff_layernorm",
+     "mamba.", "self_attn.", "feed_forward."},
+    {"falcon_h1", "model.", "embed_tokens", "final_layernorm", "input_layernorm",
+     "pre_ff_layernorm", "mamba.", "self_attn.", "feed_forward."},
     {"nemotron_h", "backbone.", "embeddings", "norm_f", "norm", "", "mixer.", "mixer.", "mixer."},
 };
 
@@ -92,7 +96,15 @@ std::string InNemotronExperts(std::string_view rest) {
   return std::string(rest);
 }
 
-std::string_view MixerPrefix(const Family& family, const LayerConfig& layer) {
+// `rest` tells the two halves of a parallel layer apart.
+std::string_view MixerPrefix(const Family& family, const LayerConfig& layer,
+                             std::string_view rest) {
+  if (std::holds_alternative<ParallelConfig>(layer)) {
+    constexpr std::string_view kHeads[] = {"q_proj", "k_proj", "v_proj", "o_proj"};
+    const bool heads =
+        std::ranges::any_of(kHeads, [&](auto name) { return rest.starts_with(name); });
+    return heads ? family.attention : family.mamba;
+  }
   if (std::holds_alternative<Mamba1Config>(layer) || std::holds_alternative<Mamba2Config>(layer)) {
     return family.mamba;
   }
@@ -121,8 +133,9 @@ FileTensor InFamily(const Family& family, const ModelConfig& config, std::string
   if (mlp && config.format == "granitemoehybrid") {
     return InGraniteMlp(experts, rest, std::move(found), block);
   }
-  found.name = StrCat(block, MixerPrefix(family, layer),
-                      experts != nullptr ? InNemotronExperts(rest) : std::string(rest));
+  const bool nemotron = experts != nullptr && config.format == "nemotron_h";
+  found.name = StrCat(block, MixerPrefix(family, layer, rest),
+                      nemotron ? InNemotronExperts(rest) : std::string(rest));
   return found;
 }
 

@@ -35,12 +35,20 @@ struct Detail {
     out << ", " << c.chosen << " of " << c.n_experts << " experts of " << c.expert.d_hidden;
     if (c.shared.d_hidden > 0) out << " and a shared one of " << c.shared.d_hidden;
   }
+  void operator()(const ParallelConfig& c) const {
+    (*this)(c.mamba);
+    (*this)(c.attention);
+  }
   void Common(const MambaConfig& c) const {
     out << ", d_inner " << c.d_inner << ", d_state " << c.d_state << ", d_conv " << c.d_conv;
   }
 };
 
 void CheckHeads(const LayerConfig& layer, const std::string& source) {
+  if (const auto* parallel = std::get_if<ParallelConfig>(&layer)) {
+    CheckHeads(parallel->mamba, source);
+    CheckHeads(parallel->attention, source);
+  }
   if (const auto* mamba2 = std::get_if<Mamba2Config>(&layer)) {
     // A head reads the B and C of one group.
     Require(mamba2->n_heads % mamba2->n_groups == 0, ErrorCode::kCorruptData, source,
@@ -62,7 +70,8 @@ const MambaConfig* AsMamba(const LayerConfig& layer) {
 }
 
 std::string_view KindName(const LayerConfig& layer) {
-  constexpr std::string_view kNames[] = {"Mamba-1", "Mamba-2", "attention", "MLP", "experts"};
+  constexpr std::string_view kNames[] = {"Mamba-1", "Mamba-2", "attention",
+                                         "MLP",     "experts", "Mamba-2 beside attention"};
   static_assert(std::size(kNames) == std::variant_size_v<LayerConfig>);
   return kNames[layer.index()];
 }

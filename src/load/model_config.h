@@ -7,6 +7,8 @@
 #ifndef PITH_LOAD_MODEL_CONFIG_H_
 #define PITH_LOAD_MODEL_CONFIG_H_
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <limits>
@@ -28,7 +30,8 @@ struct MambaConfig {
 
 struct Mamba1Config : MambaConfig {
   int64_t dt_rank = 0;
-  bool bcdt_norm = false;  // FalconMamba: RMSNorm without weights on B, C and dt
+  bool bcdt_norm = false;     // FalconMamba, Jamba: RMSNorm on B, C and dt
+  bool bcdt_weights = false;  // with weights: Jamba's
   float bcdt_norm_eps = 1e-6f;
 
   int64_t conv_channels() const { return d_inner; }
@@ -47,7 +50,13 @@ struct Mamba2Config : MambaConfig {
   bool d_has_hdim = false;       // D holds one value a channel instead of one a head
   float dt_min = 0.0f;           // bounds of the step size after softplus
   float dt_max = std::numeric_limits<float>::infinity();
+  // Falcon-H1: what in_proj reads and what it gives for z, x, B, C and dt are multiplied by these.
+  float in_scale = 1;
+  std::array<float, 5> out_scales = {1, 1, 1, 1, 1};
 
+  bool scaled() const {
+    return in_scale != 1 || std::ranges::any_of(out_scales, [](float s) { return s != 1; });
+  }
   int64_t bc_width() const { return n_groups * d_state; }
   int64_t conv_channels() const { return d_inner + 2 * bc_width(); }
   int64_t in_proj_rows() const { return d_inner + conv_channels() + n_heads; }  // [z, x, B, C, dt]
@@ -73,12 +82,14 @@ struct AttentionConfig {
 
 enum class MlpActivation : uint8_t { kSilu, kReluSquared };
 
-// down(activation(gate x) · up x), or down(activation(up x)).
+// out_scale · down(activation(gate_scale · gate x) · up x), or down(activation(up x)).
 struct MlpConfig {
   int64_t d_hidden = 0;
   MlpActivation activation = MlpActivation::kSilu;
   bool gated = true;
   bool bias = false;
+  float gate_scale = 1;  // Falcon-H1's
+  float out_scale = 1;   // Falcon-H1's
 };
 
 // How the logits of a router become the weights of the experts that it chooses (ops/experts.h).
@@ -98,12 +109,21 @@ struct ExpertsConfig {
   MlpConfig shared;  // every row passes it too; d_hidden 0: none
 };
 
+// Falcon-H1: Mamba-2 and attention read the same normed rows, and what they give is weighed and
+// added.
+struct ParallelConfig {
+  Mamba2Config mamba;
+  AttentionConfig attention;
+  float mamba_scale = 1;
+  float attention_scale = 1;
+};
+
 // One alternative a kind of layer. Code that must tell them apart visits it: only the reading of
 // configs and src/model/layers/ do.
-using LayerConfig =
-    std::variant<Mamba1Config, Mamba2Config, AttentionConfig, MlpConfig, ExpertsConfig>;
+using LayerConfig = std::variant<Mamba1Config, Mamba2Config, AttentionConfig, MlpConfig,
+                                 ExpertsConfig, ParallelConfig>;
 
-// "Mamba-1", "Mamba-2", "attention", "MLP", "experts".
+// "Mamba-1", "Mamba-2", "attention", "MLP", "experts", "Mamba-2 beside attention".
 std::string_view KindName(const LayerConfig& layer);
 
 // What both kinds of Mamba have; null for a layer of another kind.
@@ -117,12 +137,12 @@ struct ModelConfig {
   bool layer_norm = false;  // LayerNorm with a bias in place of RMSNorm, before layers and the head
   bool tie_embeddings = true;
   bool quantised = false;  // the files may hold matrices that pith quantised
-  // Granite's: the embedding and what each layer adds are multiplied by these, logits are divided
-  // by the last one. The residual branch is held divided by residual_scale, which makes it 1 for
-  // everybody else: norms forget it, but for their epsilon.
+  // Granite's and Falcon-H1's: the embedding, what each layer adds and the logits are multiplied by
+  // these. The residual branch is held divided by residual_scale, so that layers need not multiply:
+  // norms forget it, but for their epsilon.
   float embedding_scale = 1;
   float residual_scale = 1;
-  float logits_divisor = 1;
+  float logits_scale = 1;
   std::vector<int32_t> eos_token_ids;
   std::vector<LayerConfig> layers;  // at least one
 

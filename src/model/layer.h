@@ -229,6 +229,8 @@ class Layer {
   const RowNorm& norm() const { return norm_; }
 
  private:
+  friend class ParallelLayer;  // which is made of two layers
+
   RowNorm norm_;
 };
 

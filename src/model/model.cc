@@ -30,7 +30,7 @@ Model::Model(const Exec& exec, ModelConfig config, TensorSource& tensors)
                           tied ? WeightUse::kBoth : WeightUse::kTable);
   head_ = tied ? embedding_ : top.Matrix("lm_head.weight", vocab, config_.d_model);
   LayerBuilder backbone(exec, config_, tensors, keys, weight_bytes_, "backbone.");
-  final_norm_ = std::make_unique<RowNorm>(backbone, "norm_f", 1 / config_.logits_divisor);
+  final_norm_ = std::make_unique<RowNorm>(backbone, "norm_f", config_.logits_scale);
   std::vector<StateSize> sizes;
   for (int64_t l = 0; l < config_.n_layer(); ++l) {
     LayerBuilder build(exec, config_, tensors, keys, weight_bytes_,

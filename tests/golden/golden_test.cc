@@ -128,8 +128,9 @@ INSTANTIATE_TEST_SUITE_P(
                       "hf-mamba2-limit", "hf-falcon-mamba", "hf-falcon-mamba-options", "hf-llama",
                       "hf-llama-options", "hf-llama-yarn", "hf-qwen2", "hf-granite",
                       "hf-granitemoehybrid", "hf-granitemoehybrid-experts", "hf-bamba",
-                      "hf-nemotron-h", "hf-nemotron-h-experts", "ssm-mamba1", "ssm-mamba1-options",
-                      "ssm-mamba2", "ssm-mamba2-options", "ssm-mamba2-no-gated-norm"),
+                      "hf-nemotron-h", "hf-nemotron-h-experts", "hf-jamba", "hf-falcon-h1",
+                      "hf-falcon-h1-norm", "ssm-mamba1", "ssm-mamba1-options", "ssm-mamba2",
+                      "ssm-mamba2-options", "ssm-mamba2-no-gated-norm"),
     [](const auto& info) {
       std::string name = info.param;
       std::replace(name.begin(), name.end(), '-', '_');

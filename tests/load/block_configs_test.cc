@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <filesystem>
 #include <numbers>
@@ -148,7 +149,7 @@ TEST(BlockConfigs, Granite) {
       "attention_multiplier": 0.015625, "logits_scaling": 8})");
   EXPECT_EQ(scaled.EmbeddingFactor(), 24);
   EXPECT_EQ(scaled.NormEps(), 4e-5F);
-  EXPECT_EQ(scaled.logits_divisor, 8);
+  EXPECT_EQ(scaled.logits_scale, 0.125F);
   EXPECT_EQ(LayerOf<AttentionConfig>(scaled, 0).scale, 0.015625F);
 }
 
@@ -185,6 +186,59 @@ TEST(BlockConfigs, Bamba) {
   ExpectHeads(attention, 32, 8, 128);
   EXPECT_EQ(attention.rope.size(), 32U);  // half of a head rotates
   EXPECT_TRUE(std::holds_alternative<Mamba2Config>(hybrid.layers[38]));
+}
+
+TEST(BlockConfigs, Jamba) {
+  const ModelConfig c = Saved("jamba");  // Jamba-v0.1
+  EXPECT_EQ(c.n_layer(), 64);
+  std::string blocks;
+  for (size_t l = 0; l < c.layers.size(); ++l) blocks += KindName(c.layers[l])[0];
+  // In eight blocks one attends, the fifth; every other one ends in experts.
+  std::string eight;
+  for (const char* block : {"MM", "Me", "MM", "Me", "aM", "Me", "MM", "Me"}) eight += block;
+  EXPECT_EQ(blocks, eight + eight + eight + eight);
+  const auto& mamba = LayerOf<Mamba1Config>(c, 0);
+  EXPECT_EQ(mamba.d_inner, 8192);
+  EXPECT_EQ(mamba.d_state, 16);
+  EXPECT_EQ(mamba.dt_rank, 256);
+  EXPECT_TRUE(mamba.bcdt_norm && mamba.bcdt_weights);
+  EXPECT_EQ(mamba.bcdt_norm_eps, 1e-6F);
+  ExpectHeads(LayerOf<AttentionConfig>(c, 8), 32, 8, 128);
+  EXPECT_TRUE(LayerOf<AttentionConfig>(c, 8).rope.empty());
+  const auto& experts = LayerOf<ExpertsConfig>(c, 3);
+  EXPECT_EQ(experts.n_experts, 16);
+  EXPECT_EQ(experts.chosen, 2);
+  EXPECT_EQ(experts.router, ExpertRouter::kSoftmaxOfAll);
+  EXPECT_FALSE(experts.normalise);
+  EXPECT_EQ(experts.shared.d_hidden, 0);
+}
+
+TEST(BlockConfigs, FalconH1) {
+  const ModelConfig c = Saved("falcon_h1");
+  EXPECT_EQ(c.n_layer(), 64);
+  const auto& mixer = LayerOf<ParallelConfig>(c, 0);
+  EXPECT_EQ(mixer.mamba.d_inner, 1024);
+  EXPECT_EQ(mixer.mamba.head_dim, 8);
+  EXPECT_FALSE(mixer.mamba.gated_norm || mixer.mamba.scaled());
+  ExpectHeads(mixer.attention, 32, 8, 128);
+  EXPECT_EQ(mixer.attention.scale, static_cast<float>(1 / std::sqrt(128.0)));
+  const ModelConfig scaled = Parse(R"({"model_type": "falcon_h1", "hidden_size": 32,
+      "num_hidden_layers": 1, "vocab_size": 16, "num_attention_heads": 4, "intermediate_size": 8,
+      "num_key_value_heads": 2, "mamba_d_ssm": 48, "mamba_n_heads": 6, "mamba_d_head": 8,
+      "embedding_multiplier": 5.5, "lm_head_multiplier": 0.04, "key_multiplier": 0.5,
+      "attention_in_multiplier": 2, "attention_out_multiplier": 0.9, "ssm_in_multiplier": 1.25,
+      "ssm_out_multiplier": 0.25, "mlp_multipliers": [0.9, 0.3],
+      "ssm_multipliers": [0.35, 0.25, 0.18, 0.5, 0.36]})");
+  EXPECT_EQ(scaled.EmbeddingFactor(), 5.5F);
+  EXPECT_EQ(scaled.logits_scale, 0.04F);
+  const auto& both = LayerOf<ParallelConfig>(scaled, 0);
+  EXPECT_EQ(both.attention.scale, static_cast<float>(1 / std::sqrt(8.0)) * 4 * 0.5F);
+  EXPECT_EQ(both.attention_scale, 2 * 0.9F);
+  EXPECT_EQ(both.mamba_scale, 0.25F);
+  EXPECT_EQ(both.mamba.in_scale, 1.25F);
+  EXPECT_EQ(both.mamba.out_scales, (std::array{0.35F, 0.25F, 0.18F, 0.5F, 0.36F}));
+  EXPECT_EQ(LayerOf<MlpConfig>(scaled, 1).gate_scale, 0.9F);
+  EXPECT_EQ(LayerOf<MlpConfig>(scaled, 1).out_scale, 0.3F);
 }
 
 TEST(BlockConfigs, NemotronH) {
@@ -260,6 +314,12 @@ TEST(BlockConfigs, RefusesWhatItDoesNotCompute) {
   expect("nemotron_h", R"(, "hybrid_override_pattern": "ME", "moe_latent_size": 4)",
          "moe_latent_size: got 4");
   expect("nemotron_h", R"(, "hybrid_override_pattern": "ME", "n_group": 3)", "n_group: got 3");
+  expect("jamba", R"(, "num_key_value_heads": 4, "attn_layer_offset": 8)",
+         "attn_layer_offset: got 8");
+  expect("falcon_h1", R"(, "num_key_value_heads": 4, "mamba_n_heads": 8, "mlp_multipliers": [1])",
+         "mlp_multipliers: got [1]");
+  expect("falcon_h1", R"(, "num_key_value_heads": 4, "mamba_n_heads": 8, "projectors_bias": true)",
+         "projectors_bias: got true");
   expect("gpt2", "", "model_type: got \"gpt2\"");
 }
 

@@ -266,7 +266,7 @@ TEST_P(PrefillLaws, ReductionChangesTheState) {
 
 // A source that a site's layer has not is an error that names both, never another source.
 TEST(Removal, RefusesWhatALayerDoesNotHave) {
-  const Model model = MakeModel({.kind = Kind::kHybrid});  // Mamba-2, attention, Mamba-2, experts
+  const Model model = MakeModel({.kind = Kind::kHybrid});  // Mamba-2, attention, both, experts
   const auto error = [&](const char* text) {
     try {
       Compile(text, model);

@@ -7,6 +7,7 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "model/model.h"
@@ -56,10 +57,7 @@ inline ExpertsConfig MixtureOfExperts() {
           .shared = {.d_hidden = 40}};
 }
 
-inline LayerConfig MakeLayerConfig(const Shape& shape, int64_t l = 0) {
-  if (shape.kind == Kind::kTransformer) return TransformerLayer(l);
-  if (shape.kind == Kind::kHybrid && l % 4 == 1) return TransformerLayer(2);
-  if (shape.kind == Kind::kHybrid && l % 4 == 3) return MixtureOfExperts();
+inline LayerConfig MakeMambaLayer(const Shape& shape) {
   MambaConfig common;
   common.d_inner = 96;
   common.d_conv = shape.d_conv;
@@ -80,6 +78,26 @@ inline LayerConfig MakeLayerConfig(const Shape& shape, int64_t l = 0) {
   return c;
 }
 
+// Layer `l` of a hybrid: Mamba-2, attention, both side by side with Falcon-H1's factors, experts.
+inline LayerConfig HybridLayer(const Shape& shape, int64_t l) {
+  if (l % 4 == 1) return TransformerLayer(2);
+  if (l % 4 == 3) return MixtureOfExperts();
+  const LayerConfig mamba = MakeMambaLayer(shape);
+  if (l % 4 == 0) return mamba;
+  ParallelConfig both{.mamba = std::get<Mamba2Config>(mamba),
+                      .attention = std::get<AttentionConfig>(TransformerLayer(0)),
+                      .mamba_scale = 0.8F,
+                      .attention_scale = 1.2F};
+  both.mamba.in_scale = 0.9F;
+  both.mamba.out_scales = {1.1F, 0.8F, 0.9F, 1.2F, 0.7F};
+  return both;
+}
+
+inline LayerConfig MakeLayerConfig(const Shape& shape, int64_t l = 0) {
+  if (shape.kind == Kind::kTransformer) return TransformerLayer(l);
+  return shape.kind == Kind::kHybrid ? HybridLayer(shape, l) : MakeMambaLayer(shape);
+}
+
 inline ModelConfig MakeConfig(const Shape& shape) {
   ModelConfig c;
   c.format = "mamba_ssm";
@@ -90,7 +108,7 @@ inline ModelConfig MakeConfig(const Shape& shape) {
   if (shape.kind == Kind::kTransformer) {  // Granite's
     c.embedding_scale = 1.5F;
     c.residual_scale = 0.6F;
-    c.logits_divisor = 3;
+    c.logits_scale = 0.3F;
   }
   return c;
 }

@@ -18,6 +18,8 @@ CLASSES = {
         transformers.GraniteMoeHybridForCausalLM,
     ),
     "bamba": (transformers.BambaConfig, transformers.BambaForCausalLM),
+    "jamba": (transformers.JambaConfig, transformers.JambaForCausalLM),
+    "falcon_h1": (transformers.FalconH1Config, transformers.FalconH1ForCausalLM),
     "nemotron_h": (transformers.NemotronHConfig, transformers.NemotronHForCausalLM),
 }
 
@@ -76,6 +78,28 @@ CASES = {
         "bamba",
         dict(_SMALL, num_hidden_layers=3, attn_layer_indices=[1], num_key_value_heads=1)
         | dict(_MAMBA, mamba_d_conv=3, mamba_conv_bias=False),
+    ),
+    "hf-jamba": (
+        "jamba",
+        dict(_SMALL, num_hidden_layers=3, attn_layer_period=2, attn_layer_offset=1)
+        | dict(num_experts=4, expert_layer_period=2, expert_layer_offset=0)
+        | dict(mamba_d_state=12, mamba_dt_rank=5, mamba_proj_bias=True, rms_norm_eps=1e-3),
+    ),
+    "hf-falcon-h1": (
+        "falcon_h1",
+        dict(_SMALL, mamba_d_ssm=48, mamba_n_heads=6, mamba_d_head=8, mamba_n_groups=2)
+        | dict(mamba_d_state=16, mamba_chunk_size=8, mamba_norm_before_gate=False)
+        | dict(embedding_multiplier=3.0, lm_head_multiplier=0.4, key_multiplier=0.7)
+        | dict(attention_in_multiplier=1.3, attention_out_multiplier=0.6)
+        | dict(ssm_in_multiplier=1.2, ssm_out_multiplier=0.8)
+        | dict(mlp_multipliers=[0.9, 0.5], ssm_multipliers=[0.7, 0.5, 1.4, 0.8, 0.6]),
+    ),
+    "hf-falcon-h1-norm": (
+        "falcon_h1",
+        dict(_SMALL, mamba_d_ssm=32, mamba_n_heads=4, mamba_d_head=8, mamba_n_groups=2)
+        | dict(mamba_d_state=12, mamba_chunk_size=8, mamba_rms_norm=True, attention_bias=True)
+        | dict(mamba_proj_bias=True, projectors_bias=True, mlp_bias=True, ssm_in_multiplier=0.6)
+        | dict(tie_word_embeddings=True, ssm_multipliers=[1.0, 1.0, 1.0, 1.0, 1.5]),
     ),
     "hf-nemotron-h": (
         "nemotron_h",

@@ -52,6 +52,7 @@ class MlpWeights {
 };
 
 std::unique_ptr<Layer> MakeAttentionLayer(const AttentionConfig& config, LayerBuilder& build);
+std::unique_ptr<Layer> MakeParallelLayer(const ParallelConfig& config, LayerBuilder& build);
 std::unique_ptr<Layer> MakeMlpLayer(const MlpConfig& config, LayerBuilder& build);
 std::unique_ptr<Layer> MakeExpertsLayer(const ExpertsConfig& config, LayerBuilder& build);
 

@@ -6,12 +6,17 @@
 namespace pith {
 
 MambaMixer::MambaMixer(LayerBuilder& build, const MambaConfig& config, int64_t conv_channels,
-                       int64_t in_proj_rows)
+                       int64_t in_proj_rows, const InputScales& scales)
     : config_(config),
+      in_scale_(scales.in),
       d_model_(build.config().d_model),
       conv_channels_(conv_channels),
-      in_proj_rows_(in_proj_rows),
-      conv_weight_(build.Vector("mixer.conv1d.weight", {conv_channels, 1, config.d_conv})) {
+      in_proj_rows_(in_proj_rows) {
+  std::vector<float> taps = build.Values("mixer.conv1d.weight", {conv_channels, 1, config.d_conv});
+  for (size_t i = 0; i < taps.size() && !scales.channels.empty(); ++i) {
+    taps[i] *= scales.channels[i / static_cast<size_t>(config.d_conv)];
+  }
+  conv_weight_ = build.Place(taps);
   if (config.conv_bias) conv_bias_ = build.Vector("mixer.conv1d.bias", {conv_channels});
 }
 
@@ -21,7 +26,9 @@ void MambaMixer::LoadProjections(LayerBuilder& build) {
   in_proj_ = build.KeyMatrix("mixer.in_proj.weight", in_proj_rows_, d_model_, use);
   out_proj_ = build.KeyMatrix("mixer.out_proj.weight", d_model_, config_.d_inner, use);
   if (!config_.proj_bias) return;
-  in_proj_bias_ = build.Vector("mixer.in_proj.bias", {in_proj_rows_});
+  std::vector<float> bias = build.Values("mixer.in_proj.bias", {in_proj_rows_});
+  for (float& value : bias) value /= in_scale_;
+  in_proj_bias_ = build.Place(bias);
   out_proj_bias_ = build.Vector("mixer.out_proj.bias", {d_model_});
 }
 

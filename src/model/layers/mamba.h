@@ -2,6 +2,8 @@
 #ifndef PITH_MODEL_LAYERS_MAMBA_H_
 #define PITH_MODEL_LAYERS_MAMBA_H_
 
+#include <vector>
+
 #include "model/layer.h"
 #include "model/layers/kinds.h"
 #include "ops/causal_conv1d.h"
@@ -25,8 +27,15 @@ enum MambaScratch : size_t {
 // Weights that both kinds have, and the steps that they share.
 class MambaMixer {
  public:
+  // What Falcon-H1 multiplies: in_proj's input, and the convolution's channels by numbers that
+  // include it. Both go into weights that are f32 anyway, the convolution's and in_proj's bias, so
+  // in_proj itself stays as its file has it; z and Δ are left to the layer.
+  struct InputScales {
+    float in = 1;
+    std::vector<float> channels = {};  // [conv_channels]; empty: ones
+  };
   MambaMixer(LayerBuilder& build, const MambaConfig& config, int64_t conv_channels,
-             int64_t in_proj_rows);
+             int64_t in_proj_rows, const InputScales& scales);
   // Read last, since the fingerprint wants this order.
   void LoadProjections(LayerBuilder& build);
 
@@ -61,6 +70,7 @@ class MambaMixer {
 
  private:
   const MambaConfig config_;
+  const float in_scale_;
   const int64_t d_model_;
   const int64_t conv_channels_;
   const int64_t in_proj_rows_;

@@ -6,6 +6,7 @@
 #include "model/layers/kinds.h"
 #include "model/layers/work.h"
 #include "ops/activation.h"
+#include "ops/rows.h"
 
 namespace pith {
 namespace {
@@ -80,6 +81,7 @@ void MlpWeights::Apply(const LayerContext& context, MatView<const float> x, size
   if (config_.gated) {
     const MatView<float> up = Scratch(context, scratch, x.rows, width());
     Project(context, x, gate_.view(), gate_bias_.view(), inner);
+    if (config_.gate_scale != 1) ScaleRows(context.exec, inner, config_.gate_scale, inner);
     Project(context, x, up_.view(), up_bias_.view(), up);
     Activate(context.exec, {.activation = activation(), .gate = inner, .up = up, .out = inner});
   } else {
@@ -87,6 +89,7 @@ void MlpWeights::Apply(const LayerContext& context, MatView<const float> x, size
     Activate(context.exec, {.activation = activation(), .gate = inner, .up = {}, .out = inner});
   }
   Project(context, inner, down_.view(), down_bias_.view(), out);
+  if (config_.out_scale != 1) ScaleRows(context.exec, out, config_.out_scale, out);
 }
 
 std::unique_ptr<Layer> MakeMlpLayer(const MlpConfig& config, LayerBuilder& build) {

@@ -89,6 +89,16 @@ LayerWork WorkOf(const AttentionConfig& c, int64_t d_model) {
           .kind = LayerKind::kAttention};
 }
 
+// One norm and one residual add for both, and what weighs and adds their outputs.
+LayerWork WorkOf(const ParallelConfig& c, int64_t d_model) {
+  const double d = d_model;
+  const LayerWork attention = WorkOf(c.attention, d_model);
+  LayerWork work = WorkOf(c.mamba, d_model);
+  work.full += attention.full - (NormFlops(d) + d) + 3 * d;
+  work.far += attention.far - NormFlops(d);
+  return work;
+}
+
 LayerWork WorkOf(const MlpConfig& c, int64_t d_model) {
   const double d = d_model;
   return {.full = NormFlops(d) + d + MlpFlops(c, d), .kind = LayerKind::kMlp};
@@ -115,6 +125,12 @@ ProductFlops ProductsOf(const Mamba2Config& c, int64_t d_model) {
 ProductFlops ProductsOf(const AttentionConfig& c, int64_t d_model) {
   const double d = d_model, q = c.q_width(), kv = c.kv_width();
   return {.full = 2 * d * (q + 2 * kv) + 2 * q * d, .state = 4 * d * kv};
+}
+
+ProductFlops ProductsOf(const ParallelConfig& c, int64_t d_model) {
+  const ProductFlops mamba = ProductsOf(c.mamba, d_model);
+  const ProductFlops attention = ProductsOf(c.attention, d_model);
+  return {.full = mamba.full + attention.full, .state = mamba.state + attention.state};
 }
 
 ProductFlops ProductsOf(const MlpConfig& c, int64_t d_model) {

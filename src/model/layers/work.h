@@ -29,6 +29,7 @@ LayerFlops FlopsOf(const Mamba2Config& config, int64_t d_model);
 LayerWork WorkOf(const Mamba1Config& config, int64_t d_model);
 LayerWork WorkOf(const Mamba2Config& config, int64_t d_model);
 LayerWork WorkOf(const AttentionConfig& config, int64_t d_model);
+LayerWork WorkOf(const ParallelConfig& config, int64_t d_model);
 LayerWork WorkOf(const MlpConfig& config, int64_t d_model);
 LayerWork WorkOf(const ExpertsConfig& config, int64_t d_model);
 
@@ -45,6 +46,7 @@ struct ProductFlops {
 ProductFlops ProductsOf(const Mamba1Config& config, int64_t d_model);
 ProductFlops ProductsOf(const Mamba2Config& config, int64_t d_model);
 ProductFlops ProductsOf(const AttentionConfig& config, int64_t d_model);
+ProductFlops ProductsOf(const ParallelConfig& config, int64_t d_model);
 ProductFlops ProductsOf(const MlpConfig& config, int64_t d_model);
 ProductFlops ProductsOf(const ExpertsConfig& config, int64_t d_model);
 
