@@ -30,6 +30,8 @@ MatView<const float> NormWanted(const LayerContext& context, const LayerRows& ro
   return wanted;
 }
 
+// A GPU records a step once and repeats it (Backend::Repeat), while what attention launches changes
+// with every row that it holds.
 void RequireKernels(const Exec& exec, std::string_view kind) {
   Require(exec.backend->device() != Device::kCuda, ErrorCode::kUnsupported, "device: got cuda, ",
           "expected cpu or reference for a model with ", kind,
