@@ -13,8 +13,7 @@ template <Activation kActivation, class Tag>
 HWY_INLINE hn::Vec<Tag> Activated(Tag d, hn::Vec<Tag> x) {
   if constexpr (kActivation == Activation::kSilu) return Silu(d, x);
   if constexpr (kActivation == Activation::kGelu) return Gelu(d, x);
-  // Max returns its second argument where one is NaN.
-  const auto positive = hn::Max(hn::Zero(d), x);
+  const auto positive = hn::IfThenZeroElse(hn::Lt(x, hn::Zero(d)), x);  // NaN stays
   return hn::Mul(positive, positive);
 }
 
