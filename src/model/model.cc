@@ -1,6 +1,7 @@
 #include "model/model.h"
 
 #include <atomic>
+#include <limits>
 #include <utility>
 
 #include "core/error.h"
@@ -18,6 +19,12 @@ void CheckTokenIds(const ModelConfig& config, std::span<const int32_t> ids) {
     Require(id >= 0 && id < config.vocab_size, ErrorCode::kInvalidArgument, "token id: got ", id,
             ", expected 0 to ", config.vocab_size - 1);
   }
+}
+
+void CheckLength(const Model& model, int64_t tokens) {
+  constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
+  Require(tokens <= kMost || !model.state_layout().grows(), ErrorCode::kUnsupported, "text: got ",
+          tokens, " tokens, expected at most ", kMost, " for a model with attention");
 }
 
 Model::Model(const Exec& exec, ModelConfig config, TensorSource& tensors)

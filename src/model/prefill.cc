@@ -40,6 +40,7 @@ class PrefillPass::Impl {
               "prompt: got no tokens, expected at least one");
       CheckTokenIds(model.config(), input.ids);
       lengths_.push_back(static_cast<int64_t>(input.ids.size()));
+      CheckLength(model, input.sequence->tokens + lengths_.back());
     }
     const bool reduces = options.reduction != nullptr && !options.reduction->none();
     groups_ = GroupLayers(model.n_layer(), reduces ? options.reduction : nullptr);

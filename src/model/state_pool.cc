@@ -114,12 +114,15 @@ LayerStates StatePool::layer(int64_t layer) const {
 
 std::vector<float> StatePool::Download(int32_t slot) const {
   std::vector<float> content(layout_->floats());
-  exec_.backend->Download(exec_.queue, Slot(slot), content.data(), layout_->bytes());
+  if (!content.empty()) {
+    exec_.backend->Download(exec_.queue, Slot(slot), content.data(), layout_->bytes());
+  }
   return layout_->Widen(std::move(content));
 }
 
 void StatePool::Upload(std::span<const float> values, int32_t slot) {
   const std::vector<float> content = layout_->Round(values);
+  if (content.empty()) return;
   exec_.backend->Upload(exec_.queue, content.data(), Slot(slot), layout_->bytes());
 }
 

@@ -192,7 +192,7 @@ TEST(BlockConfigs, Jamba) {
   const ModelConfig c = Saved("jamba");  // Jamba-v0.1
   EXPECT_EQ(c.n_layer(), 64);
   std::string blocks;
-  for (size_t l = 0; l < c.layers.size(); ++l) blocks += KindName(c.layers[l])[0];
+  for (const LayerConfig& layer : c.layers) blocks += KindName(layer)[0];
   // In eight blocks one attends, the fifth; every other one ends in experts.
   std::string eight;
   for (const char* block : {"MM", "Me", "MM", "Me", "aM", "Me", "MM", "Me"}) eight += block;

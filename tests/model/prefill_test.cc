@@ -113,7 +113,7 @@ std::vector<std::string> Reductions(Kind kind) {
                                     "pumer:keep=0.8,sites=1,mode=published",
                                     "tome:keep=0.8,sites=0+1+2",
                                     "ltmp:keep=0.8,sites=0+2,match=B"};
-  specs.push_back("evit:keep=0.7,sites=0+2,importance=rarity");
+  specs.emplace_back("evit:keep=0.7,sites=0+2,importance=rarity");
   const bool scans = kind != Kind::kTransformer;  // a scan at layers 0 and 2
   const bool all_scan = scans && kind != Kind::kHybrid;
   for (const char* importance : {"delta", "state-write", "final-state", "tail-query", "last-row"}) {
@@ -291,6 +291,17 @@ TEST_P(PrefillLaws, RejectsBadInput) {
   EXPECT_THROW(Forward(model_, {{}}), Error);
   EXPECT_THROW(Forward(model_, {{0, 97}}), Error);
   EXPECT_THROW(Forward(model_, {{-1}}), Error);
+}
+
+// What a state file may say of its text's length.
+TEST_P(PrefillLaws, RefusesPositionsThatDoNotFit) {
+  Slots slots(model_, ExecOn(DeviceUnderTest(), 2), 1);
+  slots.sequences[0].tokens = int64_t{1} << 31;
+  if (model_.state_layout().grows()) {
+    EXPECT_THROW(Forward(model_, {Text(3)}, {}, &slots), Error);
+  } else {
+    EXPECT_NO_THROW(Forward(model_, {Text(3)}, {}, &slots));
+  }
 }
 
 TEST_P(PrefillLaws, CancelThrows) {

@@ -82,7 +82,7 @@ inline LayerConfig MakeMambaLayer(const Shape& shape) {
 inline LayerConfig HybridLayer(const Shape& shape, int64_t l) {
   if (l % 4 == 1) return TransformerLayer(2);
   if (l % 4 == 3) return MixtureOfExperts();
-  const LayerConfig mamba = MakeMambaLayer(shape);
+  LayerConfig mamba = MakeMambaLayer(shape);
   if (l % 4 == 0) return mamba;
   ParallelConfig both{.mamba = std::get<Mamba2Config>(mamba),
                       .attention = std::get<AttentionConfig>(TransformerLayer(0)),
