@@ -14,7 +14,7 @@ namespace pith {
 // Rows of keys and values in a page.
 inline constexpr int64_t kKvPageRows = 64;
 
-// How the rows of one page lie, in floats from its begin, which is aligned to a cache line: their
+// How the rows of one page lie, in floats from its begin, which is aligned to 16 bytes: their
 // positions as int32 [kKvPageRows]; for each head its keys [head_dim, kKvPageRows], transposed, so
 // that a vector holds one number of many keys; for each head its values [kKvPageRows, head_dim].
 // Behind them is room for a vector's width, which kernels may read and nobody writes.

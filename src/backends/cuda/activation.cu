@@ -12,7 +12,7 @@ constexpr int64_t kPiece = 4 * kThreads;  // columns a block
 
 __device__ float Activated(Activation activation, float x) {
   if (activation == Activation::kSilu) return Silu(x);
-  if (activation == Activation::kGelu) return 0.5f * x * erfcf(-0.70710678f * x);
+  if (activation == Activation::kGelu) return x * normcdff(x);
   const float positive = x < 0 ? 0 : x;  // NaN stays
   return positive * positive;
 }
