@@ -119,8 +119,9 @@ std::vector<std::string> LayerNames(ConfigFields& top, const char* key) {
 
 std::span<const std::string_view> BlocksWithoutEffect() { return kWithoutEffect; }
 
-void FinishConfig(ConfigFields& top, std::span<const std::string_view> without_effect) {
-  RequireNeutralBaseClass(top);
+void FinishConfig(ConfigFields& top, std::span<const std::string_view> without_effect,
+                  bool own_code) {
+  RequireNeutralBaseClass(top, own_code);
   top.Finish({BaseClassWithoutEffect(), BlocksWithoutEffect(), without_effect});
 }
 

@@ -52,8 +52,11 @@ std::vector<std::string> LayerNames(ConfigFields& top, const char* key);
 // Keys that no forward of these models reads: dropout, initialisation, training, caches.
 std::span<const std::string_view> BlocksWithoutEffect();
 
-// The end of every reader: what the base class may say, and no key left over.
-void FinishConfig(ConfigFields& top, std::span<const std::string_view> without_effect);
+// The end of every reader: what the base class may say, and no key left over. `own_code`: published
+// files name code of their own (auto_map), for versions of transformers that did not know the
+// model.
+void FinishConfig(ConfigFields& top, std::span<const std::string_view> without_effect,
+                  bool own_code = false);
 
 }  // namespace pith
 

@@ -58,7 +58,8 @@ void ReadGraniteHybrid(ConfigFields& top, ModelConfig& config) {
     config.layers.push_back(second);
   }
   constexpr std::string_view kWithoutEffect[] = {"intermediate_size", "num_experts_per_tok",
-                                                 "layers_block_type", "normalization_function"};
+                                                 "layers_block_type", "normalization_function",
+                                                 "init_method"};
   FinishConfig(top, kWithoutEffect);
 }
 
@@ -188,6 +189,7 @@ void ReadNemotron(ConfigFields& top, ModelConfig& config) {
                                                  "mamba_ssm_cache_dtype",
                                                  "moe_shared_expert_overlap",
                                                  "mtp_layers_block_type",
+                                                 "time_step_rank",
                                                  "mtp_hybrid_override_pattern",
                                                  "n_shared_experts",
                                                  "norm_eps",
@@ -198,7 +200,7 @@ void ReadNemotron(ConfigFields& top, ModelConfig& config) {
                                                  "time_step_limit",
                                                  "time_step_max",
                                                  "hidden_act"};
-  FinishConfig(top, kWithoutEffect);
+  FinishConfig(top, kWithoutEffect, /*own_code=*/true);
 }
 
 }  // namespace

@@ -263,7 +263,8 @@ TEST(BlockConfigs, NemotronH) {
 TEST(BlockConfigs, NemotronLetters) {
   const auto with = [](const std::string& pattern) {
     return Parse(R"({"model_type": "nemotron_h", "hidden_size": 64, "vocab_size": 16,
-        "num_attention_heads": 8, "num_hidden_layers": 5, "hybrid_override_pattern": ")" +
+        "num_attention_heads": 8, "num_hidden_layers": 5,
+        "auto_map": {"AutoConfig": "configuration_nemotron_h.NemotronHConfig"}, "hybrid_override_pattern": ")" +
                  pattern + R"("})");
   };
   const ModelConfig c = with("M-*EM");
@@ -301,6 +302,7 @@ TEST(BlockConfigs, RefusesWhatItDoesNotCompute) {
   expect("llama", R"(, "hidden_act": "gelu")", "hidden_act: got \"gelu\"");
   expect("llama", R"(, "num_key_value_heads": 3)", "num_key_value_heads: got 3");
   expect("llama", R"(, "sliding_window": 5)", "sliding_window: this option is not known");
+  expect("llama", R"(, "auto_map": {"AutoConfig": "a.B"})", "auto_map: got");
   expect("llama", R"(, "surprise": 5)", "surprise: this option is not known");
   expect("qwen2", R"(, "layer_types": ["full_attention"])", "layer_types");
   expect("granite", R"(, "residual_multiplier": 0)", "residual_multiplier: got 0");
