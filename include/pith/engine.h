@@ -53,6 +53,7 @@ std::filesystem::path TokenizerOf(const std::filesystem::path& model);
 std::vector<std::string> DevicesOf(const std::string& device);
 
 class Session;
+class Scheduler;   // pith/scheduler.h
 struct BenchCase;  // pith/bench.h
 struct BenchOptions;
 struct BenchReport;
@@ -124,6 +125,8 @@ class Engine {
 
  private:
   friend class Session;
+  friend class Scheduler;
+  friend struct ReadingRoom;  // the scheduler's
   struct Impl;
   explicit Engine(std::shared_ptr<const Impl> impl);
   std::shared_ptr<const Impl> impl_;
