@@ -81,7 +81,7 @@ struct SchedulerCounts {
 class Scheduler {
  public:
   // Keeps the engine alive, and does not share it: nothing else should run on its device.
-  Scheduler(const Engine& engine, const SchedulerOptions& options = {});
+  explicit Scheduler(const Engine& engine, const SchedulerOptions& options = {});
   ~Scheduler();  // cancels what is left
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;

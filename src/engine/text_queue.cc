@@ -80,7 +80,7 @@ std::vector<TextPtr> TextQueue::Ended() const {
 TextPtr TextQueue::Next() {
   const std::scoped_lock lock(mutex_);
   if (waiting_.empty()) return nullptr;
-  const TextPtr text = std::move(waiting_.front());
+  TextPtr text = std::move(waiting_.front());
   waiting_.pop_front();
   begun_.push_back(text);
   ++counts_.reading;
