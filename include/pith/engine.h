@@ -54,6 +54,8 @@ std::filesystem::path TokenizerOf(const std::filesystem::path& model);
 std::vector<std::string> DevicesOf(const std::string& device);
 
 class Session;
+class Tokenizer;   // pith/tokenizer.h
+class Scheduler;   // pith/scheduler.h
 struct BenchCase;  // pith/bench.h
 struct BenchOptions;
 struct BenchReport;
@@ -75,7 +77,9 @@ class Engine {
 
   const ModelInfo& info() const;
 
-  // Throw kNotFound where the model came without a tokenizer. Never add a BOS token; `bos`
+  // These throw kNotFound where the model came without a tokenizer.
+  const Tokenizer& tokenizer() const;
+  // Never add a BOS token; `bos`
   // puts the end-of-text token first, which the models were trained to see before a document.
   std::vector<int32_t> Tokenize(std::string_view text, bool bos = false) const;
   std::string Detokenize(std::span<const int32_t> ids) const;
@@ -125,6 +129,8 @@ class Engine {
 
  private:
   friend class Session;
+  friend class Scheduler;
+  friend struct ReadingRoom;  // the scheduler's
   struct Impl;
   explicit Engine(std::shared_ptr<const Impl> impl);
   std::shared_ptr<const Impl> impl_;
