@@ -40,8 +40,9 @@ void AttentionTasks::Cut(const AttentionArgs& args) {
       for (task.head = 0; task.head < kv_heads; ++task.head) tasks_.push_back(task);
     }
   }
-  std::stable_sort(tasks_.begin(), tasks_.end(),
-                   [](const AttentionTask& a, const AttentionTask& b) { return a.most > b.most; });
+  // Not stable_sort, which allocates.
+  std::sort(tasks_.begin(), tasks_.end(),
+            [](const AttentionTask& a, const AttentionTask& b) { return a.most > b.most; });
 }
 
 }  // namespace pith::cpu
