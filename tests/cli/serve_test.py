@@ -279,6 +279,10 @@ class Answers(Case):
         _, _, info = self.server.call("GET", "/tokenizer_info")
         self.assertEqual(info["eos_token"], "<|endoftext|>")
         self.assertEqual(self.server.call("GET", "/health")[2], {"status": "ok"})
+        status, headers, page = self.server.call("GET", "/")
+        self.assertEqual(status, 200)
+        self.assertIn("frame-ancestors 'none'", headers["Content-Security-Policy"])
+        self.assertIn(b"</html>", page)
         self.assertEqual(self.server.call("HEAD", "/health")[0], 200)
 
 
