@@ -22,14 +22,15 @@ namespace pith {
 // What a model's files hold, for people and for JSON.
 struct ModelInfo {
   std::string description;  // several lines
-  std::string kind;         // "mamba1" or "mamba2"
-  std::string format;       // "mamba_ssm", "mamba", "mamba2", "falcon_mamba" or "gguf"
+  std::string kind;         // "mamba1", "mamba2", "transformer" or "hybrid"
+  std::string format;       // "mamba_ssm", "gguf" or transformers' model_type
   int64_t parameters = 0;
   std::map<std::string, int64_t> stored_types;  // as the files hold them, with counts of tensors
   int64_t n_layer = 0;
   int64_t d_model = 0;
   int64_t vocab_size = 0;              // rows of the embedding
-  int64_t state_bytes = 0;             // of one sequence
+  int64_t state_bytes = 0;             // of one sequence, whatever its length
+  int64_t state_bytes_per_token = 0;   // and so much more for each token that it read (attention)
   std::optional<int32_t> end_of_text;  // the token that ends generation
   std::string end_of_text_source;      // where it was found: "config.json", "tokenizer.json", ...
   std::vector<std::string> warnings;   // about weights and vocabulary
@@ -38,7 +39,7 @@ struct ModelInfo {
 
 // What the configuration alone tells of a model.
 struct ModelShape {
-  std::string kind;  // "mamba1" or "mamba2"
+  std::string kind;  // "mamba1", "mamba2", "transformer" or "hybrid"
   int64_t n_layer = 0;
 };
 // Reads no weights. Throws pith::Error.

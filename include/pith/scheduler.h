@@ -30,7 +30,8 @@ struct SchedulerOptions {
   int64_t rows_per_round = 0;
   // Bytes for the states of prompts that were read, so that one that begins alike goes on from
   // there, with the same bits. Of prompts without a reduction alone; on the reference and with
-  // 16-bit states, where a cut costs a rounding, nothing is kept.
+  // 16-bit states, where a cut costs a rounding, nothing is kept; nor
+  // of models with layers whose states grow.
   int64_t state_memory = 0;
 };
 

@@ -88,6 +88,7 @@ class Scheduler::Impl {
   static int64_t StatesKept(const SchedulerOptions& options, const Engine::Impl& engine) {
     constexpr int64_t kMost = 4096;
     const StateLayout& layout = engine.model.state_layout();
+    if (layout.grows()) return 0;  // a slot does not bound what a state takes
     const bool cuts_round =
         engine.exec.backend->device() == Device::kReference || layout.values() != layout.floats();
     return cuts_round ? 0 : std::min(kMost, options.state_memory / layout.bytes());
