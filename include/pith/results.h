@@ -19,6 +19,8 @@ struct PrefillReport {
   int64_t rows_left = 0;  // rows that reached the last layer
   double realised = 0;
   double seconds = 0;  // wall clock
+  int64_t reused =
+      0;  // of `tokens`, those that were not read, since a state after them was at hand
 };
 
 struct RankedToken {

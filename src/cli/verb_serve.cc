@@ -16,6 +16,8 @@
 namespace pith::cli {
 namespace {
 
+constexpr int64_t kStateMemory = 256 << 20;
+
 struct ServeFlags {
   ModelFlags model;
   ReductionFlags reduction;
@@ -91,6 +93,7 @@ void DeclareLimits(CLI::App& verb, ServeFlags& flags) {
         ->group("Limits");
   };
   SchedulerOptions& scheduler = flags.service.scheduler;
+  scheduler.state_memory = kStateMemory;
   add("--max-running", scheduler.max_running, "Texts that are read or written at once", 1, 4096);
   add("--max-waiting", scheduler.max_waiting, "Texts that wait; more get status 429", 1, 1 << 20);
   add("--max-prompt", scheduler.max_prompt_tokens, "Most tokens of a prompt", 1,
@@ -98,6 +101,8 @@ void DeclareLimits(CLI::App& verb, ServeFlags& flags) {
   add("--rows-per-round", scheduler.rows_per_round,
       "Rows of prompts read between two tokens of the others; 0: a quarter of a chunk", 0,
       int64_t{1} << 31);
+  add("--state-memory", scheduler.state_memory,
+      "Bytes for states of prompts, for prompts that begin alike", 0, int64_t{1} << 50);
   add("--max-body", flags.server.max_body, "Most bytes of a request's body", 1, int64_t{1} << 32);
   add("--connections", flags.server.connections, "Connections that are served at once", 1, 4096);
   verb.add_option("--max-seconds", flags.service.max_seconds,

@@ -5,17 +5,6 @@
 #include "core/error.h"
 
 namespace pith {
-namespace {
-
-// How much of the prompt its reduction sees; all of it without one.
-int64_t ContextTokens(const TextRequest& request) {
-  const auto tokens = std::ssize(request.prompt);
-  if (request.options.reduction.none()) return tokens;
-  return std::max<int64_t>(0, tokens - request.whole_tail);
-}
-
-}  // namespace
-
 PromptReader::PromptReader(const ReadingRoom& room, const TextRequest& request, Sequence& sequence,
                            const std::atomic<bool>& cancel)
     : room_(room),
@@ -25,21 +14,45 @@ PromptReader::PromptReader(const ReadingRoom& room, const TextRequest& request, 
       reduces_(!request.options.reduction.none()),
       logits_(room.engine.model.config().vocab_size) {
   report_.tokens = std::ssize(request.prompt);
+  FindCuts();
   Begin();
 }
 
-// The next pass: the context, or what follows it.
+// A reduced context and its tail are a pass each. Without a reduction, cuts lie where a state is
+// kept: the last one that leaves a row to read, and the one where the prompts of others go another
+// way. A prompt that is scored needs all of its rows.
+void PromptReader::FindCuts() {
+  const auto tokens = std::ssize(request_.prompt);
+  PrefixCache& prefixes = room_.prefixes;
+  if (reduces_) {
+    if (const int64_t context = tokens - request_.whole_tail; context > 0) cuts_ = {context};
+  } else if (!request_.score_prompt && prefixes.holds_any()) {
+    const int64_t last = (tokens - 1) / prefixes.block() * prefixes.block();
+    const PrefixCache::Found found = prefixes.Find(request_.prompt, last);
+    if (found.tokens > 0) {
+      room_.pool.CopyFrom(prefixes.pool(), found.slot, sequence_.slot);
+      sequence_.tokens = at_ = report_.reused = report_.rows_left = found.tokens;
+    }
+    for (const int64_t cut : {found.shared, last}) {
+      if (cut > (cuts_.empty() ? at_ : cuts_.back())) cuts_.push_back(cut);
+    }
+  }
+  if (cuts_.empty() || cuts_.back() < tokens) cuts_.push_back(tokens);
+}
+
 void PromptReader::Begin() {
-  const int64_t context = ContextTokens(request_);
-  const bool in_context = at_ < context;
-  pass_tokens_ = (in_context ? context : std::ssize(request_.prompt)) - at_;
+  const int64_t end = *std::ranges::upper_bound(cuts_, at_);
+  const bool in_context =
+      reduces_ && at_ == 0 && end <= std::ssize(request_.prompt) - request_.whole_tail;
+  pass_tokens_ = end - at_;
   charged_ = 0;
   reduction_ = in_context ? request_.options.reduction.For(pass_tokens_) : Reduction();
   options_ = room_.engine.Prefilling({.cancel = &cancel_, .progress = nullptr}, reduction_);
   options_.rows_per_chunk = room_.rows_per_chunk;
-  const bool all = request_.score_prompt && !(reduces_ && in_context);
+  const bool all = request_.score_prompt && !in_context;
   input_ = {std::span(request_.prompt).subspan(at_, pass_tokens_), &sequence_,
             all ? WantRows::kAll : WantRows::kLast};
+  if (!reduces_ && end < std::ssize(request_.prompt)) input_.want = WantRows::kNone;
   pass_.emplace(room_.engine.model, room_.engine.exec, room_.pool, std::span(&input_, 1), options_,
                 room_.workspace);
 }
@@ -62,6 +75,9 @@ void PromptReader::EndPass() {
   if (!reduction_.none()) report_.realised = result.realised;
   at_ += pass_tokens_;
   if (!done()) {
+    if (!reduces_) {
+      room_.prefixes.Add(std::span(request_.prompt).first(at_), room_.pool, sequence_.slot);
+    }
     Begin();
     return;
   }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "engine/impl.h"
+#include "engine/prefix_cache.h"
 #include "model/prefill.h"
 #include "model/state_pool.h"
 #include "model/workspace.h"
@@ -25,6 +26,7 @@ struct ReadingRoom {
   StatePool& pool;
   Workspace& workspace;
   LabelScorer& labels;
+  PrefixCache& prefixes;
   int64_t rows_per_chunk = 0;
 };
 
@@ -48,6 +50,7 @@ class PromptReader {
   std::vector<TokenLogprob> TakeLogprobs() { return std::move(logprobs_); }
 
  private:
+  void FindCuts();
   void Begin();
   void EndPass();
   void Take(std::span<const OutputRow> rows, MatView<const float> normed);
@@ -59,10 +62,11 @@ class PromptReader {
   const std::atomic<bool>& cancel_;
   const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   const bool reduces_;
-  int64_t at_ = 0;           // tokens of whole passes
-  int64_t pass_tokens_ = 0;  // of this one
-  int64_t charged_ = 0;      // of these, those that Advance has told of
-  Reduction reduction_;      // of this pass
+  std::vector<int64_t> cuts_;  // where passes end, increasing; the last one is the prompt's end
+  int64_t at_ = 0;             // tokens of whole passes
+  int64_t pass_tokens_ = 0;    // of this one
+  int64_t charged_ = 0;        // of these, those that Advance has told of
+  Reduction reduction_;        // of this pass
   PrefillOptions options_;
   SequenceInput input_;
   std::optional<PrefillPass> pass_;

@@ -30,6 +30,7 @@ SchedulerOptions Checked(SchedulerOptions options, int64_t rows_per_chunk) {
   RequireRange("max-running", options.max_running, 1, 4096);
   RequireRange("max-waiting", options.max_waiting, 1, int64_t{1} << 20);
   RequireRange("max-prompt-tokens", options.max_prompt_tokens, 1, kMostTokens);
+  RequireRange("state-memory", options.state_memory, 0, int64_t{1} << 50);
   RequireRange("rows-per-round", options.rows_per_round, 0, kMostTokens);
   if (options.rows_per_round == 0) {
     options.rows_per_round = std::max<int64_t>(1, rows_per_chunk / 4);
@@ -48,8 +49,10 @@ class Scheduler::Impl {
         pool_(engine_->model, engine_->exec, options_.max_running),
         labels_(engine_->model, engine_->exec),
         decoder_(engine_->model, engine_->exec, pool_, workspace_),
-        room_{*engine_, pool_, workspace_, labels_,
-              std::min(engine_->rows_per_chunk, options_.rows_per_round)} {
+        prefixes_(engine_->model, engine_->exec, StatesKept(options_, *engine_),
+                  engine_->ssd_chunk),
+        room_{*engine_, pool_,     workspace_,
+              labels_,  prefixes_, std::min(engine_->rows_per_chunk, options_.rows_per_round)} {
     engine_->RequireTokenizer();
     thread_ = std::thread([this] { Run(); });
   }
@@ -82,6 +85,15 @@ class Scheduler::Impl {
   }
 
  private:
+  static int64_t StatesKept(const SchedulerOptions& options, const Engine::Impl& engine) {
+    constexpr int64_t kMost = 4096;
+    const StateLayout& layout = engine.model.state_layout();
+    if (layout.grows()) return 0;  // a slot does not bound what a state takes
+    const bool cuts_round =
+        engine.exec.backend->device() == Device::kReference || layout.values() != layout.floats();
+    return cuts_round ? 0 : std::min(kMost, options.state_memory / layout.bytes());
+  }
+
   void Run() {
     while (queue_.WaitForWork()) {
       for (const TextPtr& text : queue_.Ended()) {
@@ -135,6 +147,7 @@ class Scheduler::Impl {
       --counts.reading;
       counts.prompt_tokens += report.tokens;
       counts.prompt_rows_left += report.rows_left;
+      counts.prompt_tokens_reused += report.reused;
     });
     if (text->request.on_prompt) text->request.on_prompt(report);
   }
@@ -234,6 +247,7 @@ class Scheduler::Impl {
   StatePool pool_;
   LabelScorer labels_;
   Decoder decoder_;
+  PrefixCache prefixes_;
   const ReadingRoom room_;
   std::deque<TextPtr> readers_;  // in the order of their turns
   std::deque<TextPtr> writers_;

@@ -38,6 +38,8 @@ std::string Metrics::Text(const SchedulerCounts& counts) const {
   One(text, "pith_prompt_tokens_total", "counter", "Tokens of prompts read.", counts.prompt_tokens);
   One(text, "pith_prompt_rows_left_total", "counter",
       "Of the tokens of prompts, those that passed every layer.", counts.prompt_rows_left);
+  One(text, "pith_prompt_tokens_reused_total", "counter",
+      "Of the tokens of prompts, those that were not read again.", counts.prompt_tokens_reused);
   One(text, "pith_generated_tokens_total", "counter", "Tokens written.", counts.generated_tokens);
   One(text, "pith_steps_total", "counter", "Steps, each one token for all texts being written.",
       counts.steps);

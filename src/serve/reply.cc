@@ -50,6 +50,7 @@ std::string FinishReason(const std::string& finish) {
 void Usage::AddPrompt(const PrefillReport& prefill, int64_t whole_tail) {
   read_ += prefill.tokens;
   kept_ += prefill.rows_left;
+  reused_ += prefill.reused;
   const int64_t context = std::max<int64_t>(0, prefill.tokens - whole_tail);
   context_ += context;
   saved_ += prefill.realised * static_cast<double>(context);
@@ -60,6 +61,7 @@ OrderedJson Usage::ToJson() const {
   return {{"prompt_tokens", read_},
           {"completion_tokens", written_},
           {"total_tokens", read_ + written_},
+          {"prompt_tokens_details", {{"cached_tokens", reused_}}},
           {"pith", {{"reduce", reduce_}, {"tokens_kept", kept_}, {"realised", realised}}}};
 }
 

@@ -40,6 +40,7 @@ class Usage {
   std::string reduce_;
   int64_t read_ = 0;
   int64_t kept_ = 0;
+  int64_t reused_ = 0;
   int64_t context_ = 0;
   double saved_ = 0;  // of the contexts, in tokens
   int64_t written_ = 0;

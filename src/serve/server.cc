@@ -16,6 +16,7 @@
 #include "core/json.h"
 #include "serve/answer.h"
 #include "serve/metrics.h"
+#include "serve/page.h"
 #include "serve/peer.h"
 #include "serve/request.h"
 
@@ -221,6 +222,13 @@ class Server::Impl {
     http_.Get("/health", [this](const Request&, Response& response) {
       if (stopping_) return SendError(response, 503, "the server is shutting down");
       SendJson(response, {{"status", "ok"}});
+    });
+    http_.Get("/", [](const Request&, Response& response) {  // asks for the key itself
+      response.set_header("Content-Security-Policy",
+                          "default-src 'none'; style-src 'unsafe-inline'; script-src "
+                          "'unsafe-inline'; connect-src 'self'; frame-ancestors 'none'; "
+                          "base-uri 'none'; form-action 'none'");
+      response.set_content(kPage, "text/html; charset=utf-8");
     });
     http_.Get("/metrics", Keyed([this](const Request&, Response& response) {
                 response.set_content(metrics_.Text(service_.scheduler().counts()),

@@ -240,6 +240,17 @@ class Answers(Case):
         protected = self.server.complete(TEXT * 3, pith={"reduce": "utrc@20%", "protect": 10000})
         self.assertEqual(protected["usage"]["pith"]["realised"], 0)
 
+    def test_a_prompt_that_begins_alike_is_not_read_again(self):
+        first = self.server.complete(TEXT, max_tokens=4)
+        again = self.server.complete(TEXT + " And then", max_tokens=4)
+        details = again["usage"]["prompt_tokens_details"]
+        self.assertGreaterEqual(details["cached_tokens"],
+                                first["usage"]["prompt_tokens"] - 1 - 2 * 64)
+        with Server("--state-memory", "0") as server:
+            alone = server.complete(TEXT + " And then", max_tokens=4)
+            self.assertEqual(alone["usage"]["prompt_tokens_details"]["cached_tokens"], 0)
+            self.assertEqual(alone["choices"], again["choices"])
+
     def test_what_else_runs_changes_nothing(self):
         requests = []
         for i in range(64):
@@ -254,6 +265,7 @@ class Answers(Case):
 
         def ask(body):
             answer = self.server.post("/v1/completions", body)
+            del answer["usage"]["prompt_tokens_details"]  # what was read before may be reused
             return answer["choices"], answer["usage"]
 
         alone = [ask(body) for body in requests]
@@ -267,6 +279,10 @@ class Answers(Case):
         _, _, info = self.server.call("GET", "/tokenizer_info")
         self.assertEqual(info["eos_token"], "<|endoftext|>")
         self.assertEqual(self.server.call("GET", "/health")[2], {"status": "ok"})
+        status, headers, page = self.server.call("GET", "/")
+        self.assertEqual(status, 200)
+        self.assertIn("frame-ancestors 'none'", headers["Content-Security-Policy"])
+        self.assertIn(b"</html>", page)
         self.assertEqual(self.server.call("HEAD", "/health")[0], 200)
 
 

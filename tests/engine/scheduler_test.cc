@@ -219,6 +219,83 @@ TEST_P(Scheduling, LogprobsOfWhatIsWritten) {
   }
 }
 
+// A chat of 20 turns: each prompt is the one before, its answer, and something new. With states
+// kept no turn reads more than the answer, what is new, and a block; bits are those without.
+TEST_P(Scheduling, AChatReadsWhatIsNew) {
+  if (testing::DeviceUnderTest() == Device::kReference) {
+    GTEST_SKIP() << "the reference keeps no states, since a cut costs it a rounding";
+  }
+  constexpr int64_t kBlock = 16;
+  constexpr int64_t kNew = 30;
+  constexpr int64_t kAnswer = 10;
+  Waiter waiter;
+  Scheduler scheduler(engine_, {.rows_per_round = 16, .state_memory = 64 << 20});
+  std::vector<int32_t> prompt;
+  for (int turn = 0; turn < 20; ++turn) {
+    const std::vector<int32_t> fresh = RandomIds(kNew, 900 + turn);
+    prompt.insert(prompt.end(), fresh.begin(), fresh.end());
+    TextRequest request{.prompt = prompt};
+    request.options.max_tokens = kAnswer;
+    request.options.stop_at_end_of_text = false;
+    request.options.logprobs = 0;
+    scheduler.Submit({waiter.Watch(request)});
+    const TextResult got = waiter.Get(turn).result;
+    const TextResult alone = Alone(request).result;
+    EXPECT_EQ(got.generated.ids, alone.generated.ids);
+    EXPECT_TRUE(SameLogprobs(got.generated.logprobs, alone.generated.logprobs));
+    EXPECT_EQ(alone.generated.prefill.reused, 0);
+    EXPECT_EQ(got.generated.prefill.rows_left, std::ssize(prompt));
+    const int64_t read = std::ssize(prompt) - got.generated.prefill.reused;
+    EXPECT_GE(read, 1);
+    EXPECT_LE(read, kNew + kAnswer + kBlock);
+    prompt.insert(prompt.end(), got.generated.ids.begin(), got.generated.ids.end());
+  }
+}
+
+// Prompts that begin alike and go on differently: the second one leaves a state where they part,
+// from which the third one goes on. Reduced and scored prompts are read whole. Where there is room
+// for few states, the ones that were used last stay.
+TEST_P(Scheduling, PromptsThatBeginAlike) {
+  if (testing::DeviceUnderTest() == Device::kReference) {
+    GTEST_SKIP() << "the reference keeps no states, since a cut costs it a rounding";
+  }
+  const std::vector<int32_t> common = RandomIds(100, 1);  // 6 blocks of 16, and 4 tokens
+  const auto text = [&](uint64_t seed) {
+    TextRequest request{.prompt = common};
+    const std::vector<int32_t> rest = RandomIds(70, seed);
+    request.prompt.insert(request.prompt.end(), rest.begin(), rest.end());
+    request.options.max_tokens = 5;
+    request.options.stop_at_end_of_text = false;
+    return request;
+  };
+  const auto reused = [&](Scheduler& scheduler, const TextRequest& request) {
+    Waiter waiter;
+    scheduler.Submit({waiter.Watch(request)});
+    const TextResult got = waiter.Get(0).result;
+    EXPECT_EQ(got.generated.ids, Alone(request).result.generated.ids);
+    return got.generated.prefill.reused;
+  };
+  Scheduler scheduler(engine_, {.state_memory = 64 << 20});
+  EXPECT_EQ(reused(scheduler, text(11)), 0);
+  EXPECT_EQ(reused(scheduler, text(12)), 0);
+  EXPECT_EQ(reused(scheduler, text(13)), 96);
+  EXPECT_EQ(reused(scheduler, text(11)), 160);
+  EXPECT_EQ(scheduler.counts().prompt_tokens_reused, 256);
+  TextRequest reduced = text(11);
+  reduced.options.reduction = engine_.Compile("utrc@20%");
+  EXPECT_EQ(reused(scheduler, reduced), 0);
+  TextRequest scored = text(11);
+  scored.score_prompt = true;
+  EXPECT_EQ(reused(scheduler, scored), 0);
+
+  Scheduler small(engine_, {.state_memory = 2 * engine_.info().state_bytes});
+  EXPECT_EQ(reused(small, text(11)), 0);
+  EXPECT_EQ(reused(small, text(12)), 0);  // its end and the parting push out the first one's end
+  EXPECT_EQ(reused(small, text(12)), 160);
+  EXPECT_EQ(reused(small, text(11)), 96);  // its end pushes out the one used longest ago
+  EXPECT_EQ(reused(small, text(11)), 160);
+}
+
 TEST_P(Scheduling, CancellingFreesThePlace) {
   Waiter waiter;
   Scheduler scheduler(engine_, {.max_running = 1});
