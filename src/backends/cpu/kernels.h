@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "ops/kernels.h"
@@ -17,6 +18,11 @@ const Kernels& Table();
 void ChooseSimd();
 // What this build has kernels for and this processor runs, the best first.
 std::vector<std::string> SimdLevels();
+// The same for one of them by name.
+void UseSimd(std::string_view name);
+// Whether the level has products of four bytes (AVX-512 VNNI) and of two bf16 (AVX-512 BF16).
+bool HasByteProducts();
+bool HasBF16Products();
 
 void Embed(const Exec& exec, const WeightView& table, std::span<const int32_t> ids,
            MatView<float> out);
@@ -29,8 +35,7 @@ void PackPanels(const Exec& exec, const StoredMatrix& from, DType dtype, void* t
 // Products with quantised panels (quant_panels.h), in any precision.
 void LinearQuant(const Exec& exec, MatView<const float> x, const WeightView& w,
                  VecView<const float> bias, MatView<float> out);
-// The bf16 precision by the processor's bf16 dot products; only where it has them.
-bool HasBF16Products();
+// The bf16 precision by the processor's bf16 dot products; only where the level has them.
 void LinearBF16(const Exec& exec, MatView<const float> x, const WeightView& w,
                 VecView<const float> bias, MatView<float> out);
 // [rows, cols] rounded to bf16.
