@@ -6,7 +6,7 @@
 // scale and the bias come last: (2n + 6) u S, S the sum of what the terms are at most. The
 // reference's weights are rounded to f32 twice at most: 2 u S more.
 #ifdef PITH_TEST_SIMD
-#include <hwy/targets.h>
+#include "backends/cpu/kernels.h"
 #endif
 
 #include <random>
@@ -267,25 +267,26 @@ TEST_P(LinearQuantTest, PanelsTakeWhatTheirNumbersTake) {
 }
 
 #ifdef PITH_TEST_SIMD  // a build with the CPU backend
-// Every target that the process may use gives the same bits, with panels of its own.
-TEST_P(LinearQuantTest, EverySimdTargetGivesTheSameBits) {
+// Every level that the processor has gives the same bits, with panels of its own.
+TEST_P(LinearQuantTest, EverySimdLevelGivesTheSameBits) {
   if (testing::DeviceUnderTest() != Device::kCpu) GTEST_SKIP() << "of the CPU's kernels";
   Random random(21);
   const Strided x(random, 23, 512);
   const QuantWeights w(21, GetParam(), 150, 512);
   std::vector<Strided> outs;
-  const int64_t usable = hwy::SupportedTargets();  // fewer under PITH_SIMD
-  for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
-    hwy::SetSupportedTargetsForTest(target);
-    hwy::GetChosenTarget().Update(target);
+  const std::vector<std::string> levels = cpu::SimdLevels();
+  for (const std::string& level : levels) {
+    cpu::UseSimd(level);
     Strided& out = outs.emplace_back(23, 150);
     const Exec exec = Tested(2);
     Linear(exec, x.view(), w.On(exec).view(), {}, out.view());
   }
-  hwy::SetSupportedTargetsForTest(usable);
-  hwy::GetChosenTarget().Update(usable);
-  ASSERT_FALSE(outs.empty());
-  for (const Strided& out : outs) ExpectSameBits(out.view(), outs[0].view());
+  cpu::UseSimd(levels.front());
+  cpu::ChooseSimd();  // as the other tests have it
+  for (size_t i = 0; i < levels.size(); ++i) {
+    SCOPED_TRACE(levels[i]);
+    ExpectSameBits(outs[i].view(), outs[0].view());
+  }
 }
 #endif
 

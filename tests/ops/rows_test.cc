@@ -53,6 +53,25 @@ TEST(Rows, SumAndClipWorkInPlace) {
   }
 }
 
+TEST(Rows, Scaled) {
+  for (const Exec& exec : ReferenceAndTested({1, 3})) {
+    for (const auto& [rows, cols] : kShapes) {
+      Random random(static_cast<uint32_t>(rows * 41 + cols));
+      const Strided a(random, rows, cols);
+      Strided out(rows, cols), in_place = a;
+      ScaleRows(exec, a.view(), 0.3F, out.view());
+      ScaleRows(exec, in_place.view(), 0.3F, in_place.view());
+      for (int64_t r = 0; r < rows; ++r) {
+        for (int64_t c = 0; c < cols; ++c) {
+          ASSERT_EQ(out.At(r, c), 0.3F * a.At(r, c));
+          ASSERT_EQ(in_place.At(r, c), out.At(r, c));
+        }
+      }
+      out.CheckPadding();
+    }
+  }
+}
+
 TEST(Rows, ClipKeepsNaN) {
   for (const Exec& exec : ReferenceAndTested({1, 3})) {
     Strided in(1, 2), out(1, 2);

@@ -153,13 +153,6 @@ void RunBlock(const Task& task, int64_t row_begin, int64_t row_end, int64_t col_
 
 }  // namespace
 
-bool HasBF16Products() {
-  if ((hwy::SupportedTargets() & HWY_AVX3) == 0) return false;  // PITH_SIMD may say less
-  const auto isa = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
-  const auto wanted = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_bf16);
-  return (isa & wanted) == wanted;
-}
-
 void RoundToRows(const Exec& exec, const StoredMatrix& from, BF16* to) {
   ParallelFor(exec.threads, from.rows, [&](int64_t r) {
     const auto* row = static_cast<const std::byte*>(from.data) + r * from.cols * SizeOf(from.dtype);

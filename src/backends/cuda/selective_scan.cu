@@ -73,7 +73,7 @@ using Cells = float[kJ][4];
 
 // One row of one channel; returns the lane's part of C S.
 template <bool kOutput, int kJ>
-__device__ float Step(const Tile<kJ>& tile, int r, int at, const Cells<kJ>& log2_decay,
+__device__ float Step(const Tile<kJ>& tile, int r, int at, const Cells<kJ>& rate,
                       Cells<kJ>& cells) {
   const int lane = threadIdx.x % kLanesN * 4;
   const float dt = tile.dt[r][at];
@@ -87,7 +87,7 @@ __device__ float Step(const Tile<kJ>& tile, int r, int at, const Cells<kJ>& log2
     const float c[4] = {c4.x, c4.y, c4.z, c4.w};
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      const float decay = exp2f(__fmul_rn(dt, log2_decay[j][i]));
+      const float decay = expf(__fmul_rn(dt, rate[j][i]));
       cells[j][i] = fmaf(decay, cells[j][i], __fmul_rn(b[i], in));
       if constexpr (kOutput) parts[i] = fmaf(c[i], cells[j][i], parts[i]);
     }
@@ -112,11 +112,11 @@ __device__ void ForCells(const ScanView& args, int64_t channel, const Fn& fn) {
 template <bool kOutput, int kJ>
 __device__ void ReadTile(const ScanView& args, const Segment& segment, int64_t first,
                          const Tile<kJ>& tile, int at, int64_t channel, float skip,
-                         const Cells<kJ>& log2_decay, Cells<kJ>& cells) {
+                         const Cells<kJ>& rate, Cells<kJ>& cells) {
   const int rows = static_cast<int>(min(segment.count - first, static_cast<int64_t>(kTile)));
 #pragma unroll 4
   for (int r = 0; r < rows; ++r) {
-    float sum = Step<kOutput>(tile, r, at, log2_decay, cells);
+    float sum = Step<kOutput>(tile, r, at, rate, cells);
     if constexpr (kOutput) {
 #pragma unroll
       for (int offset = 1; offset < kLanesN; offset *= 2) {
@@ -145,18 +145,17 @@ __global__ void __launch_bounds__(kThreads) ScanKernel(ScanView args) {
   const int64_t channel = begin + at;
   const float skip = kOutput && channel < args.d_inner ? args.d[channel] : 0.0f;
   float* const state = args.states + args.slots[blockIdx.x] * args.state_stride;
-  Cells<kJ> cells = {}, log2_decay = {};
-  constexpr float kLog2E = 1.44269504f;
+  Cells<kJ> cells = {}, rate = {};
   ForCells<kJ>(args, channel, [&](int j, int i, int64_t place) {
     cells[j][i] = state[place];
-    log2_decay[j][i] = __fmul_rn(args.a[place], kLog2E);
+    rate[j][i] = args.a[place];
   });
   Prepare(segment, 0, bias, tiles[0]);
   int now = 0;
   for (int64_t first = 0; first < segment.count; first += kTile, now ^= 1) {
     const int64_t next = first + kTile;
     if (next < segment.count) SendTile<kOutput>(args, segment, next, begin, tiles[now ^ 1]);
-    ReadTile<kOutput>(args, segment, first, tiles[now], at, channel, skip, log2_decay, cells);
+    ReadTile<kOutput>(args, segment, first, tiles[now], at, channel, skip, rate, cells);
     Prepare(segment, next, bias, tiles[now ^ 1]);
   }
   ForCells<kJ>(args, channel, [&](int j, int i, int64_t place) { state[place] = cells[j][i]; });
