@@ -162,10 +162,6 @@ __global__ void GatherKernel(const T* from, const int64_t* wanted, int64_t cols,
 
 constexpr int kThreads = 256;
 
-}  // namespace
-
-namespace {
-
 template <bool kE4M3, class T>
 void LaunchNorm(const Exec& exec, const AddNormArgs& args, const CompactRows& compact, void* out,
                 float* scales) {
