@@ -17,10 +17,8 @@
 #include "ops/linear.h"
 #include "tests/ops/ops_testing.h"
 
-namespace pith {
+namespace pith::ops_testing {
 namespace {
-
-using namespace ops_testing;
 
 struct QuantWeights {
   QuantWeights(uint32_t seed, DType dtype, int64_t rows, int64_t cols)
@@ -296,4 +294,4 @@ INSTANTIATE_TEST_SUITE_P(Types, LinearQuantTest,
                          [](const auto& info) { return std::string(Name(info.param)); });
 
 }  // namespace
-}  // namespace pith
+}  // namespace pith::ops_testing

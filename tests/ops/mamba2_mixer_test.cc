@@ -16,10 +16,8 @@
 #include "ops/rows.h"
 #include "tests/ops/ops_testing.h"
 
-namespace pith {
+namespace pith::ops_testing {
 namespace {
-
-using namespace ops_testing;
 
 constexpr int64_t kModel = 128, kHeads = 4, kHead = 64, kState = 128, kInner = kHeads * kHead;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
@@ -463,4 +461,4 @@ INSTANTIATE_TEST_SUITE_P(Precisions, Mamba2MixerTest,
                          });
 
 }  // namespace
-}  // namespace pith
+}  // namespace pith::ops_testing
