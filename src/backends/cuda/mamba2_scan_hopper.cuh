@@ -6,13 +6,15 @@
 #ifndef PITH_BACKENDS_CUDA_MAMBA2_SCAN_HOPPER_CUH_
 #define PITH_BACKENDS_CUDA_MAMBA2_SCAN_HOPPER_CUH_
 
+#include <cuda/atomic>
+
 #include "backends/cuda/mamba2_scan_task.cuh"
 #include "backends/cuda/warpgroup.cuh"
 
 namespace pith::cuda::scan {
 
 // Chunks that a block takes where a segment is shared by several: see ScanOnHopper.
-constexpr int kRunChunks = 8;
+constexpr int kRunChunks = 4;
 constexpr int64_t kRunRows = int64_t{kRunChunks} * kScanChunk;
 constexpr int64_t kRunState = int64_t{kScanState} * kScanHead / 4;  // float4s of a head
 
@@ -40,7 +42,8 @@ template <class T>
 struct Block {
   const Task<T>& task;
   Shared& shared;
-  const int head = blockIdx.x;
+  const int head;
+  const int which;  // segment
   const int lane = threadIdx.x % 32;
   const int warp = threadIdx.x / 32;
   const Segment segment;
@@ -48,11 +51,13 @@ struct Block {
   int64_t first = 0;  // of the chunk
   int rows = 0;       // of the chunk
 
-  __device__ Block(const Task<T>& task, Shared& shared)
+  __device__ Block(const Task<T>& task, Shared& shared, int head, int which)
       : task(task),
         shared(shared),
-        segment(task.segments[blockIdx.y]),
-        past(task.conv_states + task.slots[blockIdx.y] * task.conv_stride) {}
+        head(head),
+        which(which),
+        segment(task.segments[which]),
+        past(task.conv_states + task.slots[which] * task.conv_stride) {}
 
   __device__ void Enter(int64_t chunk_first) {
     first = chunk_first;
@@ -203,7 +208,7 @@ struct Block {
 
   // The warp's rows of m, as operands: (C Bᵀ)[t, s] · exp(Σ Δ a over (s, t]) · Δ_s for s ≤ t.
   __device__ void MakeM(uint32_t (&m)[kBlocks][4]) const {
-    const float4* const cb = TilesOf(task, ChunkIndex(segment, blockIdx.y, first / kScanChunk),
+    const float4* const cb = TilesOf(task, ChunkIndex(segment, which, first / kScanChunk),
                                      head / (task.heads / task.groups));
     const int t = warp * kRows + lane / 4;
     const float early = shared.steps[0][t].y, late = shared.steps[0][t + 8].y;
@@ -367,7 +372,7 @@ struct Block {
   // Where the thread's part of the state lies: [states, channels].
   template <class Visit>
   __device__ void VisitState(const Visit& visit) const {
-    WithState(task, task.slots[blockIdx.y], head, [&](auto* state) {
+    WithState(task, task.slots[which], head, [&](auto* state) {
       auto* const stored = state + warp * 16 + lane / 4;
 #pragma unroll
       for (int j = 0; j < 16; ++j) {
@@ -387,20 +392,31 @@ struct Block {
         [&](int j, int e, auto& v) { v = std::remove_reference_t<decltype(v)>(state[j][e]); });
   }
 
-  // The thread's part of the state before a run of chunks, where runs have states of their own.
-  __device__ float4* RunState(int64_t run) const {
-    const int64_t index = segment.begin / kRunRows + blockIdx.y + run;
-    return task.run_states + (index * task.heads + head) * kRunState + threadIdx.x;
+  // A number for each run of any head.
+  __device__ int64_t RunIndex(int64_t run) const {
+    return (segment.begin / kRunRows + which + run) * task.heads + head;
   }
+  __device__ auto Flag(int64_t run) const {
+    return ::cuda::atomic_ref<unsigned, ::cuda::thread_scope_device>(
+        task.run_tickets[1 + RunIndex(run)]);
+  }
+  // The state before a run of chunks, for the block that takes it.
   __device__ void StoreRun(const State& state, int64_t run) const {
-    float4* const to = RunState(run);
+    float4* const to = task.run_states + RunIndex(run) * kRunState + threadIdx.x;
 #pragma unroll
     for (int j = 0; j < 16; ++j) {
       to[j * kThreads] = {state[j][0], state[j][1], state[j][2], state[j][3]};
     }
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0) Flag(run).store(1, ::cuda::memory_order_release);
   }
   __device__ void LoadRun(State& state, int64_t run) const {
-    const float4* const from = RunState(run);
+    if (threadIdx.x == 0) {
+      while (Flag(run).load(::cuda::memory_order_acquire) == 0) __nanosleep(100);
+    }
+    __syncthreads();
+    const float4* const from = task.run_states + RunIndex(run) * kRunState + threadIdx.x;
 #pragma unroll
     for (int j = 0; j < 16; ++j) {
       const float4 v = from[j * kThreads];

@@ -40,7 +40,9 @@ struct Task {
   float* states;
   int64_t state_stride;  // in floats
   DType state_type;
-  float4* run_states = nullptr;  // where ScanOnHopper cuts segments into runs
+  // Where ScanOnHopper cuts segments into runs.
+  float4* run_states = nullptr;
+  unsigned* run_tickets = nullptr;  // how many blocks have begun, and for each run whether it may
   const Segment* segments;
   const int32_t* slots;
   const float* dt_bias;
