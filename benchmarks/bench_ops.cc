@@ -3,10 +3,16 @@
 // read and written once. Compare Linear with the machine's peak: f32 FMA lanes × 2 × clock × cores.
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
+#include <numeric>
 #include <random>
+#include <tuple>
+#include <utility>
 #include <vector>
 
+#include "ops/activation.h"
 #include "ops/apply_plan.h"
+#include "ops/attention.h"
 #include "ops/backend.h"
 #include "ops/causal_conv1d.h"
 #include "ops/far_weights.h"
@@ -16,6 +22,7 @@
 #include "ops/log_softmax.h"
 #include "ops/match.h"
 #include "ops/norm.h"
+#include "ops/rope.h"
 #include "ops/rows.h"
 #include "ops/scan_features.h"
 #include "ops/scan_importance.h"
@@ -163,6 +170,91 @@ BENCHMARK(BM_SelectiveScan)
     ->Args({1536, 16, 1, 1})
     ->Args({5120, 16, 512, 2})
     ->UseRealTime();
+
+// Arguments: heads, heads of keys, head_dim, rows of the text, rows that attend (its last),
+// threads.
+void BM_Attention(benchmark::State& state) {
+  const int64_t heads = state.range(0), rows = state.range(3), count = state.range(4);
+  const KvPageLayout layout{.n_kv_heads = state.range(1), .head_dim = state.range(2)};
+  const std::vector<float> q = Values(count * heads * layout.head_dim);
+  const std::vector<float> kv = Values(rows * layout.width());
+  const int64_t pages = (rows + kKvPageRows - 1) / kKvPageRows;
+  std::vector<float> memory(pages * layout.floats()), out(q.size());
+  std::vector<float*> list(pages);
+  for (int64_t p = 0; p < pages; ++p) list[p] = memory.data() + p * layout.floats();
+  std::vector<int32_t> positions(rows);
+  std::iota(positions.begin(), positions.end(), 0);
+  const KvPages stored = {list, rows};
+  const Segment all = {0, rows}, last = {0, count};
+  const MatView<const float> written(kv.data(), rows, layout.width());
+  WriteKv(Cpu(1), {.layout = layout,
+                   .k = written,
+                   .v = written,
+                   .positions = positions,
+                   .segments = std::span(&all, 1),
+                   .kv = std::span(&stored, 1)});
+  for (auto _ : state) {
+    Attention(Cpu(state.range(5)), {.layout = layout,
+                                    .n_heads = heads,
+                                    .scale = 0.1f,
+                                    .q = {q.data(), count, heads * layout.head_dim},
+                                    .positions = std::span(positions).last(count),
+                                    .segments = std::span(&last, 1),
+                                    .kv = std::span(&stored, 1),
+                                    .out = {out.data(), count, heads * layout.head_dim}});
+  }
+  // Of the keys that a query sees; exponentials are not counted.
+  const double seen = static_cast<double>(count) * (rows - (count - 1) / 2.0);
+  Rates(state, 4.0 * seen * heads * layout.head_dim, 8.0 * rows * layout.width());
+}
+void AttentionShapes(benchmark::internal::Benchmark* b) {
+  for (const auto& [heads, kv, dim] :
+       std::vector<std::tuple<int64_t, int64_t, int64_t>>{{12, 4, 64}, {32, 8, 128}}) {
+    for (const int64_t rows : {2048, 8192}) {
+      b->Args({heads, kv, dim, rows, std::min<int64_t>(rows, 2048), 1});
+      b->Args({heads, kv, dim, rows, 1, 1});
+      b->Args({heads, kv, dim, rows, 1, 2});
+    }
+    b->Args({heads, kv, dim, 2048, 2048, 2});
+  }
+}
+BENCHMARK(BM_Attention)->Apply(AttentionShapes)->UseRealTime();
+
+// Arguments: heads, head_dim, rows, threads.
+void BM_Rope(benchmark::State& state) {
+  const int64_t heads = state.range(0), head_dim = state.range(1), rows = state.range(2);
+  std::vector<float> x = Values(rows * heads * head_dim);
+  const std::vector<double> frequencies(head_dim / 2, 0.01);
+  std::vector<int32_t> positions(rows);
+  std::iota(positions.begin(), positions.end(), 100000);
+  for (auto _ : state) {
+    Rope(Cpu(state.range(3)), {.n_heads = heads,
+                               .head_dim = head_dim,
+                               .positions = positions,
+                               .frequencies = frequencies,
+                               .x = {x.data(), rows, heads * head_dim}});
+  }
+  Rates(state, 3.0 * rows * heads * head_dim, 8.0 * rows * heads * head_dim);
+}
+BENCHMARK(BM_Rope)->Args({16, 64, 512, 1})->Args({40, 128, 512, 2})->UseRealTime();
+
+// Arguments: activation, d, rows, threads.
+void BM_Activate(benchmark::State& state) {
+  const int64_t d = state.range(1), rows = state.range(2);
+  const std::vector<float> gate = Values(rows * d, -5, 5), up = Values(rows * d);
+  std::vector<float> out(rows * d);
+  for (auto _ : state) {
+    Activate(Cpu(state.range(3)), {.activation = static_cast<Activation>(state.range(0)),
+                                   .gate = {gate.data(), rows, d},
+                                   .up = {up.data(), rows, d},
+                                   .out = {out.data(), rows, d}});
+  }
+  Rates(state, 2.0 * rows * d, 12.0 * rows * d);
+}
+void ActivateShapes(benchmark::internal::Benchmark* b) {
+  for (const int64_t activation : {0, 1, 2}) b->Args({activation, 2048, 512, 1});
+}
+BENCHMARK(BM_Activate)->Apply(ActivateShapes)->UseRealTime();
 
 // Arguments: channels, rows, threads.
 void BM_CausalConv1d(benchmark::State& state) {

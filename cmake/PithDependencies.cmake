@@ -18,6 +18,8 @@ if(PITH_MPI)
   enable_language(C)  # FindMPI asks the C compiler for the C interface
   find_package(MPI COMPONENTS C)
 endif()
+# By pkg-config: its package says with which macros the library was compiled.
+pkg_check_modules(HTTPLIB REQUIRED IMPORTED_TARGET cpp-httplib)
 if(PITH_TESTS)
   find_package(GTest REQUIRED)
 endif()

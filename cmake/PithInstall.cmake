@@ -11,7 +11,7 @@ target_compile_features(pith_package INTERFACE cxx_std_20)
 target_link_libraries(pith_package INTERFACE pith_engine)
 
 get_property(layers GLOBAL PROPERTY PITH_LAYERS)
-list(REMOVE_ITEM layers pith_eval)  # the program's own: no public header
+list(REMOVE_ITEM layers pith_eval pith_serve)  # the program's own: no public header
 install(TARGETS pith_package ${layers} EXPORT pithTargets
         ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}/pith)
 install(EXPORT pithTargets NAMESPACE pith:: DESTINATION ${package_dir})

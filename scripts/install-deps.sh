@@ -8,6 +8,7 @@ packages=(
   libdnnl-dev ocl-icd-opencl-dev     # matrix products (oneDNN asks for OpenCL when it is found)
   libhwy-dev                         # SIMD
   nlohmann-json3-dev libcli11-dev    # JSON, command line
+  libcpp-httplib-dev libssl-dev libbrotli-dev zlib1g-dev  # pith serve (its header asks for the others)
   libonig-dev libutf8proc-dev        # tokenizer: regular expressions, Unicode
   liblzma-dev xz-utils               # shipped models and data
   libopenmpi-dev openmpi-bin         # pith eval on several machines
@@ -16,7 +17,7 @@ packages=(
 )
 case "${1-}" in
   "") ;;
-  --with-lint) packages+=(git clang-format-16 clang-tidy-16 universal-ctags) ;;
+  --with-lint) packages+=(git clang-format-16 clang-tidy-16 libomp-16-dev universal-ctags) ;;
   *) echo "usage: $0 [--with-lint]" >&2; exit 2 ;;
 esac
 

@@ -13,8 +13,8 @@ preset=$1
 jobs=${2:-$(nproc)}
 shift $(($# < 2 ? $# : 2))
 case $preset in
-  asan | ubsan | asan-ubsan) tests=${TESTS:-core load tokenize reduce ops model generate engine} ;;
-  tsan) tests=${TESTS:-engine}; export GTEST_FILTER=${GTEST_FILTER:-*Thread*} ;;
+  asan | ubsan | asan-ubsan) tests=${TESTS:-core load tokenize reduce ops model generate engine serve} ;;
+  tsan) tests=${TESTS:-engine}; export GTEST_FILTER=${GTEST_FILTER:-*Thread*:*Scheduling*} ;;
   *) echo "$0: expected asan, ubsan, asan-ubsan or tsan, got $preset" >&2; exit 2 ;;
 esac
 

@@ -90,6 +90,8 @@ PLANTED = {
     "src/eval/a.cc": ("reduce/schedule.h", False),
     "src/eval/b.cc": ("pith/engine.h", True),
     "src/cli/b.cc": ("score/modes.h", False),
+    "src/serve/a.cc": ("engine/impl.h", False),
+    "src/serve/b.cc": ("pith/scheduler.h", True),
     "python/a.cc": ("engine/session.h", False),
     "python/b.cc": ("cli/options.h", False),
 }

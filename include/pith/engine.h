@@ -23,14 +23,15 @@ namespace pith {
 // What a model's files hold, for people and for JSON.
 struct ModelInfo {
   std::string description;  // several lines
-  std::string kind;         // "mamba1" or "mamba2"
-  std::string format;       // "mamba_ssm", "mamba", "mamba2", "falcon_mamba" or "gguf"
+  std::string kind;         // "mamba1", "mamba2", "transformer" or "hybrid"
+  std::string format;       // "mamba_ssm", "gguf" or transformers' model_type
   int64_t parameters = 0;
   std::map<std::string, int64_t> stored_types;  // as the files hold them, with counts of tensors
   int64_t n_layer = 0;
   int64_t d_model = 0;
   int64_t vocab_size = 0;              // rows of the embedding
-  int64_t state_bytes = 0;             // of one sequence
+  int64_t state_bytes = 0;             // of one sequence, whatever its length
+  int64_t state_bytes_per_token = 0;   // and so much more for each token that it read (attention)
   std::optional<int32_t> end_of_text;  // the token that ends generation
   std::string end_of_text_source;      // where it was found: "config.json", "tokenizer.json", ...
   std::vector<std::string> warnings;   // about weights and vocabulary
@@ -39,7 +40,7 @@ struct ModelInfo {
 
 // What the configuration alone tells of a model.
 struct ModelShape {
-  std::string kind;  // "mamba1" or "mamba2"
+  std::string kind;  // "mamba1", "mamba2", "transformer" or "hybrid"
   int64_t n_layer = 0;
 };
 // Reads no weights. Throws pith::Error.
@@ -54,6 +55,8 @@ std::filesystem::path TokenizerOf(const std::filesystem::path& model);
 std::vector<std::string> DevicesOf(const std::string& device);
 
 class Session;
+class Tokenizer;   // pith/tokenizer.h
+class Scheduler;   // pith/scheduler.h
 struct BenchCase;  // pith/bench.h
 struct BenchOptions;
 struct BenchReport;
@@ -75,7 +78,9 @@ class Engine {
 
   const ModelInfo& info() const;
 
-  // Throw kNotFound where the model came without a tokenizer. Never add a BOS token; `bos`
+  // These throw kNotFound where the model came without a tokenizer.
+  const Tokenizer& tokenizer() const;
+  // Never add a BOS token; `bos`
   // puts the end-of-text token first, which the models were trained to see before a document.
   std::vector<int32_t> Tokenize(std::string_view text, bool bos = false) const;
   std::string Detokenize(std::span<const int32_t> ids) const;
@@ -132,6 +137,8 @@ class Engine {
 
  private:
   friend class Session;
+  friend class Scheduler;
+  friend struct ReadingRoom;  // the scheduler's
   struct Impl;
   explicit Engine(std::shared_ptr<const Impl> impl);
   std::shared_ptr<const Impl> impl_;

@@ -80,6 +80,9 @@ struct GenerateOptions {
   SamplingOptions sampling;
   std::vector<std::string> stop;    // texts that end the output and are not part of it
   bool stop_at_end_of_text = true;  // stop at the model's end-of-text token
+  // At least 0: list every token with its log-probability and so many of the most likely tokens,
+  // after the repetition penalty and before temperature and filters. −1: list nothing.
+  int64_t logprobs = -1;
   Reduction reduction;
   // Receives valid UTF-8 as it becomes final. Returning false stops after this piece.
   std::function<bool(std::string_view text)> on_text = nullptr;

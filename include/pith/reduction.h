@@ -41,6 +41,8 @@ class Reduction {
 struct CompileOptions {
   std::vector<int> sites;   // layers after which to reduce; empty: the method's default
   bool full_flops = false;  // count layers and head for "@N%", not the layers alone
+  // False, for texts from a network: one that names a file is refused (kInvalidArgument), unread.
+  bool may_read_files = true;
 };
 
 // A reduction method as `pith plan --list` and docs/reductions.md list it.

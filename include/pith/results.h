@@ -19,14 +19,13 @@ struct PrefillReport {
   int64_t rows_left = 0;  // rows that reached the last layer
   double realised = 0;
   double seconds = 0;  // wall clock
+  int64_t reused =
+      0;  // of `tokens`, those that were not read, since a state after them was at hand
 };
 
-struct GenerateResult {
-  std::string text;          // without the stop text
-  std::vector<int32_t> ids;  // every token sampled, the end-of-text token included
-  std::string finish;        // "end-of-text", "stop", "length", "cancelled" or "stopped"
-  PrefillReport prefill;
-  double decode_seconds = 0;
+struct RankedToken {
+  int32_t id = 0;
+  double logprob = 0;  // nats
 };
 
 struct TokenLogprob {
@@ -34,6 +33,16 @@ struct TokenLogprob {
   double logprob = 0;  // nats
   int32_t top_id = 0;  // the most likely token in its place
   double top_logprob = 0;
+  std::vector<RankedToken> ranked;  // the most likely tokens, the first of them first, where asked
+};
+
+struct GenerateResult {
+  std::string text;                    // without the stop text
+  std::vector<int32_t> ids;            // every token sampled, the end-of-text token included
+  std::vector<TokenLogprob> logprobs;  // one for each of `ids`, with GenerateOptions::logprobs
+  std::string finish;                  // "end-of-text", "stop", "length", "cancelled" or "stopped"
+  PrefillReport prefill;
+  double decode_seconds = 0;
 };
 
 struct ScoreItem {

@@ -21,7 +21,10 @@ constexpr size_t kMaxInputBytes = size_t{1} << 30;
 std::atomic<bool> interrupted{false};
 static_assert(std::atomic<bool>::is_always_lock_free);
 
-void OnInterrupt(int) { interrupted = true; }
+void OnInterrupt(int) {
+  interrupted = true;
+  std::signal(SIGTERM, SIG_DFL);  // whichever comes next ends the program
+}
 
 [[noreturn]] void ThrowSystem(const std::string& name, const char* action) {
   const int error = errno;
@@ -121,6 +124,16 @@ const std::atomic<bool>* CatchInterrupts() {
   sigaction(SIGINT, &action, nullptr);
   std::signal(SIGPIPE, SIG_IGN);  // write() says EPIPE instead, and temporary files get removed
   return &interrupted;
+}
+
+void CatchTermination() {
+  struct sigaction action = {};
+  action.sa_handler = [](int signal) {
+    OnInterrupt(signal);
+    std::signal(SIGINT, SIG_DFL);
+  };
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGTERM, &action, nullptr);
 }
 
 namespace {

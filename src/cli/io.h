@@ -50,6 +50,9 @@ void WriteError(std::string_view text);
 // The first Ctrl-C raises the flag, the second ends the program.
 const std::atomic<bool>* CatchInterrupts();
 
+// From here on SIGTERM is as Ctrl-C.
+void CatchTermination();
+
 // A bar on standard error for work of more than two seconds, where that is a terminal, with the
 // time left at the pace so far. Cleared at the end. Not shared between threads.
 class ProgressBar {

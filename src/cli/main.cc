@@ -125,7 +125,7 @@ int Run(int argc, char** argv) {
   context.command = CommandLine(argc, argv);
   for (const auto add :
        {AddGenerate, AddScore, AddPerplexity, AddPlan, AddInspect, AddTokenize, AddInfo, AddDemo,
-        AddEval, AddCalibrate, AddReproduce, AddBench, AddConvert}) {
+        AddEval, AddServe, AddCalibrate, AddReproduce, AddBench, AddConvert}) {
     add(app, context);
   }
   try {

@@ -23,6 +23,7 @@ OrderedJson ToJson(const ModelInfo& info) {
                       {"d_model", info.d_model},
                       {"vocab_size", info.vocab_size},
                       {"state_bytes", info.state_bytes},
+                      {"state_bytes_per_token", info.state_bytes_per_token},
                       {"end_of_text", nullptr},
                       {"warnings", info.warnings},
                       {"description", info.description}};
@@ -41,7 +42,10 @@ std::string ToText(const ModelInfo& info) {
   fields.Add("stored as", StoredText(info.stored_types));
   fields.Add("layers", Grouped(info.n_layer) + " of width " + Grouped(info.d_model));
   fields.Add("vocabulary", Grouped(info.vocab_size));
-  fields.Add("state", Grouped(info.state_bytes) + " bytes a sequence, of any length");
+  fields.Add("state", info.state_bytes_per_token == 0
+                          ? Grouped(info.state_bytes) + " bytes a sequence, of any length"
+                          : Grouped(info.state_bytes) + " bytes a sequence, and " +
+                                Grouped(info.state_bytes_per_token) + " for each of its tokens");
   fields.Add("end of text", info.end_of_text ? "id " + std::to_string(*info.end_of_text) +
                                                    ", from " + info.end_of_text_source
                                              : "none known");

@@ -40,6 +40,7 @@ void AddTokenize(CLI::App& app, Context& context);
 void AddInfo(CLI::App& app, Context& context);
 void AddDemo(CLI::App& app, Context& context);
 void AddEval(CLI::App& app, Context& context);
+void AddServe(CLI::App& app, Context& context);
 void AddCalibrate(CLI::App& app, Context& context);
 void AddReproduce(CLI::App& app, Context& context);
 void AddBench(CLI::App& app, Context& context);

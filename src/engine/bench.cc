@@ -57,7 +57,11 @@ void CheckCase(const BenchCase& what) {
 BenchRow StartRow(const Model& model, const BenchCase& what, int64_t share, const Reduction& here) {
   const auto batch = static_cast<double>(share);
   const double tokens = batch * static_cast<double>(what.prompt);
-  const auto states = static_cast<double>(model.state_layout().bytes());
+  // Fixed states are read and written; of those that grow, a step reads what the prompt left.
+  const StateLayout& layout = model.state_layout();
+  const double states =
+      static_cast<double>(layout.bytes()) +
+      0.5 * static_cast<double>(layout.bytes_per_token()) * static_cast<double>(what.prompt);
   BenchRow row;
   row.reduce = what.reduction.text();
   row.applied = here.text();

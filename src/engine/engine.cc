@@ -9,6 +9,7 @@
 #include "model/workspace.h"
 #include "reduce/edges.h"
 #include "reduce/reduction.h"
+#include "reduce/registry.h"
 #include "score/score.h"
 #include "tokenize/blanks.h"
 
@@ -36,6 +37,8 @@ Engine::Engine(Engine&&) noexcept = default;
 Engine& Engine::operator=(Engine&&) noexcept = default;
 
 const ModelInfo& Engine::info() const { return impl_->info; }
+
+const Tokenizer& Engine::tokenizer() const { return impl_->RequireTokenizer(); }
 
 std::vector<int32_t> Engine::Tokenize(std::string_view text, bool bos) const {
   std::vector<int32_t> ids = impl_->RequireTokenizer().Encode(text);
@@ -155,7 +158,10 @@ std::vector<std::vector<std::vector<uint8_t>>> ByHead(const FarReport& far) {
 }  // namespace
 
 Reduction Engine::Compile(std::string_view text, const CompileOptions& options) const {
-  return CompileReduction(ReductionSpec::Parse(text), impl_->model.facts(), options.sites,
+  const ReductionSpec spec = ReductionSpec::Parse(text);
+  Require(options.may_read_files || FilesOf(spec).empty(), ErrorCode::kInvalidArgument,
+          "reduction '", text, "': names a file, which is not read here");
+  return CompileReduction(spec, impl_->model.facts(), options.sites,
                           options.full_flops ? FlopsCount::kFull : FlopsCount::kBlocks);
 }
 

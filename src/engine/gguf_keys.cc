@@ -25,8 +25,9 @@ void CheckConfig(const ModelConfig& config, const std::string& source) {
   refuse(config.layer_norm, "LayerNorm in place of RMSNorm");
   refuse(config.eos_token_ids.size() > 2, "more than two tokens that end a text");
   for (const LayerConfig& layer : config.layers) {
-    std::visit([&](const auto& mixer) { refuse(mixer.proj_bias, "biases on its projections"); },
-               layer);
+    const MambaConfig* const mamba = AsMamba(layer);
+    refuse(mamba == nullptr, "layers that are not Mamba's");
+    refuse(mamba->proj_bias, "biases on its projections");
     const auto* mixer = std::get_if<Mamba2Config>(&layer);
     if (mixer == nullptr) continue;
     refuse(!mixer->gated_norm, "no norm behind the gate");
@@ -88,14 +89,15 @@ void AddArchitecture(const ModelConfig& config, const std::string& name, GgufHea
   head.AddUint32(arch + ".block_count", config.n_layer());
   head.AddUint32(arch + ".vocab_size", config.vocab_size);
   head.AddFloat32(arch + ".attention.layer_norm_rms_epsilon", config.norm_eps);
-  std::visit(
-      [&](const auto& mixer) {
-        head.AddUint32(arch + ".ssm.conv_kernel", mixer.d_conv);
-        head.AddUint32(arch + ".ssm.inner_size", mixer.d_inner);
-        head.AddUint32(arch + ".ssm.state_size", mixer.d_state);
-        AddMixer(mixer, config, head);
-      },
-      first);
+  const MambaConfig& mamba = *AsMamba(first);  // CheckConfig
+  head.AddUint32(arch + ".ssm.conv_kernel", mamba.d_conv);
+  head.AddUint32(arch + ".ssm.inner_size", mamba.d_inner);
+  head.AddUint32(arch + ".ssm.state_size", mamba.d_state);
+  if (const auto* mamba1 = std::get_if<Mamba1Config>(&first)) {
+    AddMixer(*mamba1, config, head);
+  } else {
+    AddMixer(std::get<Mamba2Config>(first), config, head);
+  }
 }
 
 GgufVocabulary ReadVocabulary(const std::filesystem::path& path, int64_t size) {

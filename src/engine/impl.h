@@ -41,6 +41,8 @@ struct Engine::Impl {
   // `reduction`, which may not be by_length(), must outlive the result. Throws kInvalidArgument for
   // another model's.
   PrefillOptions Prefilling(const RunControl& control, const Reduction& reduction) const;
+  // The logits [vocab] that follow one normalised row, on the host.
+  void ReadLogits(MatView<const float> normed, std::span<float> to) const;
 };
 
 struct Session::Impl {

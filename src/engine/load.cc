@@ -126,6 +126,7 @@ ModelInfo DescribeModel(const LoadedModel& loaded) {
           .d_model = config.d_model,
           .vocab_size = config.vocab_size,
           .state_bytes = loaded.model.state_layout().bytes(),
+          .state_bytes_per_token = loaded.model.state_layout().bytes_per_token(),
           .end_of_text = std::nullopt,
           .end_of_text_source = "",
           .warnings = loaded.warnings,

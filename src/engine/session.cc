@@ -10,18 +10,13 @@
 #include "pith/engine.h"
 
 namespace pith {
-namespace {
 
-// The logits that follow one normalised row, on the host.
-void ReadLogits(const Model& model, const Exec& exec, MatView<const float> normed,
-                std::vector<float>& to) {
+void Engine::Impl::ReadLogits(MatView<const float> normed, std::span<float> to) const {
   DeviceMat<float> logits;
   logits.Resize(exec, 1, std::ssize(to));
   model.StepLogits(exec, normed, logits.view());
   DownloadRows(exec, logits.view(), {to.data(), 1, std::ssize(to)});
 }
-
-}  // namespace
 
 Session::Session(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Session::~Session() = default;
@@ -78,7 +73,7 @@ PrefillReport Session::Append(std::span<const int32_t> ids, const Reduction& red
   const PrefillResult result =
       Prefill(engine.model, engine.exec, impl_->pool, {&input, 1}, engine.Prefilling(control, here),
               impl_->workspace, [&](std::span<const OutputRow>, MatView<const float> normed) {
-                ReadLogits(engine.model, engine.exec, normed, logits);
+                engine.ReadLogits(normed, logits);
               });
   impl_->spare = impl_->sequence.slot;
   impl_->sequence = ahead;

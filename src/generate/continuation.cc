@@ -10,6 +10,8 @@ namespace pith {
 void CheckGenerateOptions(const GenerateOptions& options, int64_t vocab_size) {
   Require(options.max_tokens >= 0, ErrorCode::kInvalidArgument, "max-tokens: got ",
           options.max_tokens, ", expected at least 0");
+  Require(options.logprobs >= -1 && options.logprobs <= vocab_size, ErrorCode::kInvalidArgument,
+          "logprobs: got ", options.logprobs, ", expected -1 to ", vocab_size);
   [[maybe_unused]] const Sampler sampler(options.sampling, vocab_size);
   [[maybe_unused]] const StopFilter filter(options.stop);
 }
@@ -54,6 +56,11 @@ int32_t Continuation::Take(int32_t drawn) {
     result_.finish = "cancelled";
   }
   return id;
+}
+
+void Continuation::End(std::string finish) {
+  PITH_CHECK(result_.finish.empty() && !finish.empty());
+  result_.finish = std::move(finish);
 }
 
 GenerateResult Continuation::TakeResult() {

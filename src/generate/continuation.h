@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "generate/sampler.h"
@@ -35,6 +36,15 @@ class Continuation {
   // the token. Throws kCorruptData where it gave none. Allocates nothing but room for text that
   // grows.
   int32_t Take(int32_t drawn);
+
+  // How many of the most likely tokens are listed with each token; −1: nothing is.
+  int64_t logprobs() const { return options_.logprobs; }
+  // What the token that is taken next was drawn from.
+  void AddLogprob(TokenLogprob logprob) { result_.logprobs.push_back(std::move(logprob)); }
+  // What was written so far.
+  const GenerateResult& so_far() const { return result_; }
+  // Ends a text that wants more.
+  void End(std::string finish);
 
   // ids, text, finish and decode_seconds, once no token is wanted any more.
   GenerateResult TakeResult();

@@ -43,6 +43,7 @@ class Decoder {
   };
 
   int64_t ReadPending();
+  void ListLogprobs(int64_t count);
 
   const Model& model_;
   const Exec exec_;

@@ -24,19 +24,6 @@ constexpr std::string_view kEmbedding = "backbone.embedding.weight";
 constexpr std::string_view kHead = "lm_head.weight";
 constexpr char kExpected[] = ": expected a directory with config.json and weights, or a GGUF file";
 
-// The name of a tensor in files of the config's format. Within layers transformers kept mamba_ssm's
-// names.
-std::string NameInFile(const ModelConfig& config, std::string_view name) {
-  if (config.format == kGgufFormat) return GgufTensorName(name);
-  if (name == kEmbedding && config.format != "mamba_ssm") return "backbone.embeddings.weight";
-  return std::string(name);
-}
-
-std::vector<int64_t> ShapeInFile(const ModelConfig& config, std::string_view name,
-                                 const std::vector<int64_t>& shape) {
-  return config.format == kGgufFormat ? GgufTensorShape(config, name, shape) : shape;
-}
-
 TensorTable TableOf(const Gguf& file) {
   TensorTable table;
   for (const GgufTensor& tensor : file.tensors()) {
@@ -142,23 +129,22 @@ std::string_view Checkpoint::config_name() const {
   return config_.format == kGgufFormat ? "the file's keys" : "config.json";
 }
 
-const StoredTensor& Checkpoint::Find(std::string_view name, const std::vector<int64_t>& shape) {
-  const std::string in_file = NameInFile(config_, name);
-  const std::vector<int64_t> stored_shape = ShapeInFile(config_, name, shape);
+const StoredTensor& Checkpoint::Find(const FileTensor& wanted) {
+  const std::string& in_file = wanted.name;
   const auto it = tensors_.find(in_file);
   Require(it != tensors_.end(), ErrorCode::kNotFound, path_.string(), ": tensor ", Quoted(in_file),
-          " is missing; expected one of shape ", ShapeText(stored_shape));
+          " is missing; expected one of shape ", ShapeText(wanted.shape));
   StoredTensor& tensor = it->second;
   Require(tensor.dtype.has_value(), ErrorCode::kUnsupported, tensor.file, ": ", Quoted(in_file),
           ": got dtype ", Quoted(tensor.dtype_name), ", expected F32, F16 or BF16");
-  Require(tensor.shape == stored_shape, ErrorCode::kCorruptData, tensor.file, ": ", Quoted(in_file),
-          ": got shape ", ShapeText(tensor.shape), ", expected ", ShapeText(stored_shape), " from ",
+  Require(tensor.shape == wanted.shape, ErrorCode::kCorruptData, tensor.file, ": ", Quoted(in_file),
+          ": got shape ", ShapeText(tensor.shape), ", expected ", ShapeText(wanted.shape), " from ",
           config_name());
   if (!tensor.strides.empty()) MakeContiguous(tensor);
   if (used_.insert(in_file).second) {
-    if (!name.ends_with(kScaleSuffix)) parameters_ += *ElementCount(shape);
+    if (!in_file.ends_with(kScaleSuffix)) parameters_ += *ElementCount(wanted.shape);
     ++stored_types_[tensor.dtype_name];
-    if (name == kEmbedding) CheckTiedHead();
+    if (in_file == TensorInFile(config_, kEmbedding, {}).name) CheckTiedHead();
     if (options_.verify_finite) CheckFinite(in_file, tensor);
   }
   return tensor;
@@ -178,13 +164,14 @@ void Checkpoint::MakeContiguous(StoredTensor& tensor) {
 void Checkpoint::CheckTiedHead() {
   const auto head = tensors_.find(kHead);
   if (!config_.tie_embeddings || head == tensors_.end()) return;
-  Find(kHead, {config_.vocab_size, config_.d_model});
+  Find({.name = std::string(kHead), .shape = {config_.vocab_size, config_.d_model}});
   parameters_ -= config_.vocab_size * config_.d_model;  // the embedding again
-  Require(SameBytes(head->second, tensors_.find(NameInFile(config_, kEmbedding))->second),
-          ErrorCode::kCorruptData, head->second.file, ": ", Quoted(kHead),
-          ": differs from the embedding, to which config.json ties it; set ",
-          config_.format == "mamba_ssm" ? "tie_embeddings" : "tie_word_embeddings",
-          " to false to use it");
+  Require(
+      SameBytes(head->second, tensors_.find(TensorInFile(config_, kEmbedding, {}).name)->second),
+      ErrorCode::kCorruptData, head->second.file, ": ", Quoted(kHead),
+      ": differs from the embedding, to which config.json ties it; set ",
+      config_.format == "mamba_ssm" ? "tie_embeddings" : "tie_word_embeddings",
+      " to false to use it");
 }
 
 void Checkpoint::CheckFinite(std::string_view name, const StoredTensor& tensor) {
@@ -196,27 +183,36 @@ void Checkpoint::CheckFinite(std::string_view name, const StoredTensor& tensor) 
 }
 
 StoredMatrix Checkpoint::Matrix(std::string_view name, int64_t rows, int64_t cols) {
-  const StoredTensor& tensor = Find(name, {rows, cols});
-  const void* data = tensor.bytes.data();
+  const FileTensor wanted = TensorInFile(config_, name, {rows, cols});
+  const StoredTensor& tensor = Find(wanted);
+  const std::span<const std::byte> bytes =
+      tensor.bytes.subspan(static_cast<size_t>(BytesOf(*tensor.dtype, cols) * wanted.first_row),
+                           static_cast<size_t>(BytesOf(*tensor.dtype, cols) * rows));
+  const void* data = bytes.data();
   // Blocks are read byte by byte.
   const size_t alignment = IsBlocked(*tensor.dtype) ? 1 : SizeOf(*tensor.dtype);
   if (reinterpret_cast<uintptr_t>(data) % alignment != 0) {
-    const int64_t size = std::ssize(tensor.bytes);
+    const int64_t size = std::ssize(bytes);
     BufferOwner<std::byte>& copy = storage_->copies.emplace_back(size);
     std::memcpy(copy.data(), data, size);
     data = copy.data();
     copied_bytes_ += size;
   }
   StoredMatrix matrix{*tensor.dtype, data, rows, cols};
-  if (matrix.dtype == DType::kI8) matrix.scales = RowScales(name, rows);
+  if (matrix.dtype == DType::kI8) {
+    Require(bytes.size() == tensor.bytes.size(), ErrorCode::kUnsupported, tensor.file, ": ",
+            Quoted(wanted.name),
+            ": got I8, expected F32, F16 or BF16 where several matrices share ", "a tensor");
+    matrix.scales = RowScales(name, rows);
+  }
   return matrix;
 }
 
 // Kept apart from the file, where they may lie at any address. Without a finite scale a whole row
 // means nothing, so here it is an error.
 const float* Checkpoint::RowScales(std::string_view name, int64_t rows) {
-  const std::string scale_name = StrCat(NameInFile(config_, name), kScaleSuffix);
-  std::vector<float> scales = Vector(scale_name, {rows});
+  const std::string scale_name = StrCat(TensorInFile(config_, name, {}).name, kScaleSuffix);
+  std::vector<float> scales = Widened(Find({.name = scale_name, .shape = {rows}}), scale_name);
   for (int64_t r = 0; r < rows; ++r) {
     Require(std::isfinite(scales[r]) && scales[r] >= 0, ErrorCode::kCorruptData, path_.string(),
             ": ", Quoted(scale_name), ": row ", r, ": got ", scales[r],
@@ -226,13 +222,16 @@ const float* Checkpoint::RowScales(std::string_view name, int64_t rows) {
   return storage_->scales.back()->data();
 }
 
-std::vector<float> Checkpoint::Vector(std::string_view name, const std::vector<int64_t>& shape) {
-  const StoredTensor& tensor = Find(name, shape);
+std::vector<float> Checkpoint::Widened(const StoredTensor& tensor, std::string_view name) {
   Require(*tensor.dtype != DType::kI8, ErrorCode::kUnsupported, tensor.file, ": ", Quoted(name),
           ": got dtype ", Quoted(tensor.dtype_name), ", expected F32, F16 or BF16");
-  std::vector<float> values(static_cast<size_t>(*ElementCount(shape)));
+  std::vector<float> values(static_cast<size_t>(*ElementCount(tensor.shape)));
   Widen(*tensor.dtype, tensor.bytes.data(), values);
   return values;
+}
+
+std::vector<float> Checkpoint::Vector(std::string_view name, const std::vector<int64_t>& shape) {
+  return Widened(Find(TensorInFile(config_, name, shape)), name);
 }
 
 std::vector<float> Checkpoint::Decay(std::string_view name, const std::vector<int64_t>& shape) {

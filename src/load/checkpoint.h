@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "load/checkpoint_files.h"
+#include "load/file_names.h"
 #include "load/model_config.h"
 #include "load/tensor_source.h"
 
@@ -61,8 +62,10 @@ class Checkpoint : public TensorSource {
   void OpenDirectory();
   std::string_view config_name() const;  // for messages
   void MakeContiguous(StoredTensor& tensor);
+  static std::vector<float> Widened(const StoredTensor& tensor, std::string_view name);
   const float* RowScales(std::string_view name, int64_t rows);
-  const StoredTensor& Find(std::string_view name, const std::vector<int64_t>& shape);
+  // The tensor of a name in the file, checked against its shape there.
+  const StoredTensor& Find(const FileTensor& wanted);
   void CheckTiedHead();
   void CheckFinite(std::string_view name, const StoredTensor& tensor);
 

@@ -4,6 +4,7 @@
 
 #include <charconv>
 #include <string>
+#include <string_view>
 
 namespace pith {
 namespace {
@@ -97,9 +98,10 @@ bool IsNeutral(const Json& value) {
 
 std::span<const std::string_view> BaseClassWithoutEffect() { return kWithoutEffect; }
 
-void RequireNeutralBaseClass(ConfigFields& top) {
+void RequireNeutralBaseClass(ConfigFields& top, bool own_code) {
   for (const char* key : kNeutralOnly) {
     const Json* value = top.Find(key);
+    if (own_code && std::string_view(key) == "auto_map") continue;
     if (value != nullptr && !IsNeutral(*value)) top.Unsupported(key, "null, false, 0 or nothing");
   }
 }

@@ -14,8 +14,9 @@ namespace pith {
 std::span<const std::string_view> BaseClassWithoutEffect();
 
 // Reads the keys of the base class that could change a forward. Throws kUnsupported, naming the
-// key, unless each is absent, null, false, zero or empty.
-void RequireNeutralBaseClass(ConfigFields& top);
+// key, unless each is absent, null, false, zero or empty; but for auto_map where `own_code` says
+// so.
+void RequireNeutralBaseClass(ConfigFields& top, bool own_code = false);
 
 // Whether the file says that transformers MAJOR.MINOR or a later one wrote it. False where it does
 // not say.

@@ -22,6 +22,7 @@ class ConfigFields {
  public:
   ConfigFields(const Json& object, std::string source, std::string path = "");
 
+  const std::string& source() const { return reader_.source(); }
   bool Has(const char* key);
   int64_t Size(const char* key, int64_t max = kMaxDim);  // required, at least 1
   int64_t Size(const char* key, int64_t fallback, int64_t max);
@@ -54,9 +55,14 @@ class ConfigFields {
   std::set<std::string, std::less<>> read_;
 };
 
-// The two families; the callers check what both have in common (ParseModelConfig).
+// The two families, and in the second one Transformers and hybrids; the callers check what both
+// have in common (ParseModelConfig).
 ModelConfig ParseMambaSsmConfig(const Json& json, const std::string& source);
 ModelConfig ParseHuggingFaceConfig(const Json& json, const std::string& source);
+// Of the model_type that config.format names; false where it is none of these.
+bool ReadTransformer(ConfigFields& top, ModelConfig& config);
+bool ReadHybrid(ConfigFields& top, ModelConfig& config);
+bool ReadMixedHybrid(ConfigFields& top, ModelConfig& config);
 
 }  // namespace pith
 

@@ -1,4 +1,5 @@
-// config.json of transformers' MambaForCausalLM, Mamba2ForCausalLM and FalconMambaForCausalLM.
+// config.json of transformers' MambaForCausalLM, Mamba2ForCausalLM and FalconMambaForCausalLM, and
+// the choice among all that transformers publishes.
 // Names, defaults and meaning are those of its Config classes and of their forward in PyTorch: what
 // that forward does not read (rms_norm and norm_before_gate of mamba2, say) has no effect here.
 // docs/formats/config.md has the table of which field wins where two compete.
@@ -27,6 +28,10 @@ constexpr std::string_view kWithoutEffect[] = {
     "norm_before_gate",  "pad_vocab_size_multiple",
     "ssm_cfg",
 };
+constexpr const char* kModelTypes =
+    "mamba, mamba2, falcon_mamba, llama, qwen2, granite, granitemoehybrid, bamba, nemotron_h, "
+    "jamba, "
+    "falcon_h1";
 constexpr std::string_view kMamba1WithoutEffect[] = {"expand", "time_step_limit"};
 constexpr std::string_view kMamba2WithoutEffect[] = {"intermediate_size", "time_step_rank"};
 
@@ -78,10 +83,13 @@ ModelConfig ParseHuggingFaceConfig(const Json& json, const std::string& source) 
   ConfigFields top(json, source);
   ModelConfig config;
   config.format = top.String("model_type", "");
+  if (ReadTransformer(top, config) || ReadHybrid(top, config) || ReadMixedHybrid(top, config)) {
+    return config;
+  }
   const bool mamba2 = config.format == "mamba2";
   const bool falcon = config.format == "falcon_mamba";
   if (!mamba2 && !falcon && config.format != "mamba") {
-    top.Unsupported("model_type", "\"mamba\", \"mamba2\" or \"falcon_mamba\"");
+    top.Unsupported("model_type", StrCat("one of ", kModelTypes));
   }
   config.d_model = top.Size("hidden_size");
   const int64_t n_layer = top.Size("num_hidden_layers", 1 << 14);

@@ -1,11 +1,14 @@
 // The architecture of a checkpoint, read from its config.json.
 //
 // Two families of files are understood: mamba_ssm's (d_model, n_layer, ssm_cfg, ...) and Hugging
-// Face transformers' (model_type mamba, mamba2 or falcon_mamba). Every key of the file is either
-// read, or on an explicit list of keys that cannot change inference, or an error that names it.
+// Face transformers' (by model_type: Mamba's, plain Transformers', hybrids'). Every key of the file
+// is either read, or on an explicit list of keys that cannot change inference, or an error that
+// names it.
 #ifndef PITH_LOAD_MODEL_CONFIG_H_
 #define PITH_LOAD_MODEL_CONFIG_H_
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <limits>
@@ -27,7 +30,8 @@ struct MambaConfig {
 
 struct Mamba1Config : MambaConfig {
   int64_t dt_rank = 0;
-  bool bcdt_norm = false;  // FalconMamba: RMSNorm without weights on B, C and dt
+  bool bcdt_norm = false;     // FalconMamba, Jamba: RMSNorm on B, C and dt
+  bool bcdt_weights = false;  // with weights: Jamba's
   float bcdt_norm_eps = 1e-6f;
 
   int64_t conv_channels() const { return d_inner; }
@@ -46,18 +50,84 @@ struct Mamba2Config : MambaConfig {
   bool d_has_hdim = false;       // D holds one value a channel instead of one a head
   float dt_min = 0.0f;           // bounds of the step size after softplus
   float dt_max = std::numeric_limits<float>::infinity();
+  // Falcon-H1: what in_proj reads and what it gives for z, x, B, C and dt are multiplied by these.
+  float in_scale = 1;
+  std::array<float, 5> out_scales = {1, 1, 1, 1, 1};
 
+  bool scaled() const {
+    return in_scale != 1 || std::ranges::any_of(out_scales, [](float s) { return s != 1; });
+  }
   int64_t bc_width() const { return n_groups * d_state; }
   int64_t conv_channels() const { return d_inner + 2 * bc_width(); }
   int64_t in_proj_rows() const { return d_inner + conv_channels() + n_heads; }  // [z, x, B, C, dt]
 };
 
+// Causal attention with grouped queries.
+struct AttentionConfig {
+  int64_t n_heads = 0;     // of queries, a multiple of n_kv_heads
+  int64_t n_kv_heads = 0;  // of keys, and of values
+  int64_t head_dim = 0;
+  bool qkv_bias = false;
+  bool out_bias = false;
+  float scale = 0;     // of q · k before the softmax
+  int64_t window = 0;  // the last positions that a row sees, its own included; 0: all
+  // Rotary embedding: radians a position for each pair of a head's first numbers, whose rest stays
+  // as it is. Empty: none.
+  std::vector<double> rope;
+  float rope_factor = 1;  // of cosines and sines
+
+  int64_t q_width() const { return n_heads * head_dim; }
+  int64_t kv_width() const { return n_kv_heads * head_dim; }
+};
+
+enum class MlpActivation : uint8_t { kSilu, kReluSquared };
+
+// out_scale · down(activation(gate_scale · gate x) · up x), or down(activation(up x)).
+struct MlpConfig {
+  int64_t d_hidden = 0;
+  MlpActivation activation = MlpActivation::kSilu;
+  bool gated = true;
+  bool bias = false;
+  float gate_scale = 1;  // Falcon-H1's
+  float out_scale = 1;   // Falcon-H1's
+};
+
+// How the logits of a router become the weights of the experts that it chooses (ops/experts.h).
+enum class ExpertRouter : uint8_t { kSoftmaxOfChosen, kSoftmaxOfAll, kSigmoid };
+
+// Each row goes to a few of many MLPs, and to a shared one where there is one.
+struct ExpertsConfig {
+  MlpConfig expert;  // each of them
+  int64_t n_experts = 0;
+  int64_t chosen = 0;
+  ExpertRouter router = ExpertRouter::kSoftmaxOfChosen;
+  bool correction = false;  // kSigmoid: a bias that chooses but does not weigh
+  bool normalise = false;   // weights are divided by their sum
+  float scale = 1;          // and multiplied by this
+  int64_t groups = 1;
+  int64_t chosen_groups = 1;
+  MlpConfig shared;  // every row passes it too; d_hidden 0: none
+};
+
+// Falcon-H1: Mamba-2 and attention read the same normed rows, and what they give is weighed and
+// added.
+struct ParallelConfig {
+  Mamba2Config mamba;
+  AttentionConfig attention;
+  float mamba_scale = 1;
+  float attention_scale = 1;
+};
+
 // One alternative a kind of layer. Code that must tell them apart visits it: only the reading of
 // configs and src/model/layers/ do.
-using LayerConfig = std::variant<Mamba1Config, Mamba2Config>;
+using LayerConfig = std::variant<Mamba1Config, Mamba2Config, AttentionConfig, MlpConfig,
+                                 ExpertsConfig, ParallelConfig>;
 
-// "Mamba-1", "Mamba-2".
+// "Mamba-1", "Mamba-2", "attention", "MLP", "experts", "Mamba-2 beside attention".
 std::string_view KindName(const LayerConfig& layer);
+
+// What both kinds of Mamba have; null for a layer of another kind.
+const MambaConfig* AsMamba(const LayerConfig& layer);
 
 struct ModelConfig {
   std::string format;  // "mamba_ssm", or transformers' model_type
@@ -67,9 +137,19 @@ struct ModelConfig {
   bool layer_norm = false;  // LayerNorm with a bias in place of RMSNorm, before layers and the head
   bool tie_embeddings = true;
   bool quantised = false;  // the files may hold matrices that pith quantised
+  // Granite's and Falcon-H1's: the embedding, what each layer adds and the logits are multiplied by
+  // these. The residual branch is held divided by residual_scale, so that layers need not multiply:
+  // norms forget it, but for their epsilon.
+  float embedding_scale = 1;
+  float residual_scale = 1;
+  float logits_scale = 1;
   std::vector<int32_t> eos_token_ids;
   std::vector<LayerConfig> layers;  // at least one
 
+  // What enters the first layer is the embedding times this.
+  float EmbeddingFactor() const { return embedding_scale / residual_scale; }
+  // Epsilon of the norms in front of layers and head, for the residual branch as it is held.
+  float NormEps() const { return norm_eps / (residual_scale * residual_scale); }
   int64_t n_layer() const { return static_cast<int64_t>(layers.size()); }
   // One line for people.
   std::string Describe() const;

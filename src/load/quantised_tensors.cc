@@ -4,6 +4,7 @@
 #include <cmath>
 #include <map>
 #include <span>
+#include <string_view>
 #include <utility>
 
 #include "core/blocks.h"
@@ -52,8 +53,9 @@ QuantisedTensors::QuantisedTensors(TensorSource& inner, WeightsAs as, bool tied,
 
 DType QuantisedTensors::TypeOf(std::string_view name) const {
   if (as_ == WeightsAs::kStored) return DType::kF32;
-  const bool large =
-      name.ends_with("mixer.in_proj.weight") || name.ends_with("mixer.out_proj.weight");
+  constexpr std::string_view kLarge[] = {"in", "out", "q", "k", "v", "o", "gate", "up", "down"};
+  const bool large = std::ranges::any_of(
+      kLarge, [&](auto which) { return name.ends_with(StrCat(".", which, "_proj.weight")); });
   if (large) return as_ == WeightsAs::kInt4 ? DType::kQ4_0 : DType::kI8;
   const bool head = name == "lm_head.weight" || (tied_ && name == "backbone.embedding.weight");
   return head || name.ends_with("mixer.x_proj.weight") ? DType::kI8 : DType::kF32;

@@ -11,10 +11,11 @@
 
 namespace pith {
 
-// kInt8: in_proj, out_proj, x_proj and the head, which may be the embedding too, become kI8.
-// kInt4: the same, but that in_proj and out_proj become Q4_0. What stays as stored either way: an
-// embedding that is no head, of which a token reads one row; dt_proj, whose few columns set Δ; and
-// vectors.
+// kInt8: in_proj, out_proj, x_proj, the projections of attention, MLPs and experts, and the head,
+// which may be the embedding too, become kI8. kInt4: the same, but that all of them but x_proj and
+// the head become Q4_0. What stays as stored either way: an
+// embedding that is no head, of which a token reads one row; dt_proj, whose few columns set Δ;
+// routers; and vectors.
 enum class WeightsAs : uint8_t { kStored, kInt8, kInt4 };
 
 class QuantisedTensors : public TensorSource {

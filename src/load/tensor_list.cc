@@ -62,8 +62,15 @@ std::vector<ListedTensor> ListTensors(const ModelConfig& config) {
   for (int64_t l = 0; l < config.n_layer(); ++l) {
     const std::string prefix = StrCat("backbone.layers.", l, ".");
     list.Norm(prefix + "norm", config);
-    std::visit([&](const auto& mixer) { AddMixer(mixer, config.d_model, prefix + "mixer.", list); },
-               config.layers[static_cast<size_t>(l)]);
+    const LayerConfig& layer = config.layers[static_cast<size_t>(l)];
+    if (const auto* mamba1 = std::get_if<Mamba1Config>(&layer)) {
+      AddMixer(*mamba1, config.d_model, prefix + "mixer.", list);
+    } else if (const auto* mamba2 = std::get_if<Mamba2Config>(&layer)) {
+      AddMixer(*mamba2, config.d_model, prefix + "mixer.", list);
+    } else {
+      Throw(ErrorCode::kUnsupported, "convert: got a model of ", config.format, " with ",
+            KindName(layer), " layers, expected one of Mamba layers alone");
+    }
   }
   return list.Take();
 }

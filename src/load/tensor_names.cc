@@ -52,7 +52,9 @@ bool IsHeadless(const std::map<std::string, std::string>& names) {
 }  // namespace
 
 void NormalizeTensorNames(const ModelConfig& config, TensorTable& tensors) {
-  std::erase_if(tensors, [](const auto& item) { return IsBuffer(item.first, item.second); });
+  std::erase_if(tensors, [](const auto& item) {
+    return IsBuffer(item.first, item.second) || item.first.ends_with(".rotary_emb.inv_freq");
+  });
   std::map<std::string, std::string> names;  // as the file has it -> as it shall be
   for (const auto& [name, tensor] : tensors) names.emplace(name, WithoutWrappers(name));
   const bool headless = IsHeadless(names);

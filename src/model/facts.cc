@@ -8,8 +8,7 @@ namespace pith {
 
 ModelFacts FactsOf(const ModelConfig& config) {
   ModelFacts facts;
-  facts.kind =
-      std::visit([](const auto& layer) { return FactsName(layer); }, config.layers.front());
+  facts.kind = FactsName(config.layers);
   for (const LayerConfig& layer : config.layers) {
     facts.layers.push_back(
         std::visit([&](const auto& mixer) { return WorkOf(mixer, config.d_model); }, layer));

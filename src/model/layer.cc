@@ -51,17 +51,26 @@ DeviceVector LayerBuilder::Vector(std::string_view name, const std::vector<int64
   return Place(Values(name, shape));
 }
 
-DeviceVector LayerBuilder::KeyVector(std::string_view name, const std::vector<int64_t>& shape) {
-  const std::vector<float> values = Values(name, shape);
+std::vector<float> LayerBuilder::KeyValues(std::string_view name,
+                                           const std::vector<int64_t>& shape) {
+  std::vector<float> values = Values(name, shape);
   keys_.Add(std::as_bytes(std::span(values)));
-  return Place(values);
+  return values;
 }
 
-RowNorm::RowNorm(LayerBuilder& build, std::string_view name)
-    : weight_(build.KeyVector(StrCat(name, ".weight"), {build.config().d_model})),
-      layer_norm_(build.config().layer_norm),
-      eps_(build.config().norm_eps) {
-  if (layer_norm_) bias_ = build.Vector(StrCat(name, ".bias"), {build.config().d_model});
+DeviceVector LayerBuilder::KeyVector(std::string_view name, const std::vector<int64_t>& shape) {
+  return Place(KeyValues(name, shape));
+}
+
+RowNorm::RowNorm(LayerBuilder& build, std::string_view name, float factor)
+    : layer_norm_(build.config().layer_norm), eps_(build.config().NormEps()) {
+  const std::vector<int64_t> shape = {build.config().d_model};
+  const auto scaled = [&](std::vector<float> values) {
+    for (float& value : values) value *= factor;
+    return build.Place(values);
+  };
+  weight_ = scaled(build.KeyValues(StrCat(name, ".weight"), shape));
+  if (layer_norm_) bias_ = scaled(build.Values(StrCat(name, ".bias"), shape));
 }
 
 AddNormArgs RowNorm::Args(MatView<const float> x, MatView<const float> add, MatView<float> sum,
@@ -93,14 +102,20 @@ void Layer::Forward(const LayerContext& context, const LayerRows& rows, const La
             : norm_.Args(x, {}, compact ? sum : MatView<float>(), normed));
 }
 
+ScanFeaturesArgs Layer::ReadScan(const Workspace& /*ws*/) const {
+  PITH_CHECK(false);  // Removal asks only layers that have a scan
+  return {};
+}
+
 FarWritten Layer::WriteFar(const LayerContext& context, MatView<const float> stream,
                            const FarRegion& region, const Horizon& horizon,
-                           const LayerStates& states, int32_t slot) const {
+                           const FarTarget& to) const {
   PITH_CHECK(stream.rows == region.far && region.far > 0);
+  if (!has_state()) return {};
   DeviceMat<float>& normed = context.ws.far_normed;
   normed.Resize(context.exec, stream.rows, stream.cols);
   norm_.Apply(context.exec, stream, normed.view());
-  return WriteNormedFar(context, normed.view(), region, horizon, states, slot);
+  return WriteNormedFar(context, normed.view(), region, horizon, to);
 }
 
 }  // namespace pith

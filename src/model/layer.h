@@ -14,6 +14,7 @@
 #include "core/checksum.h"
 #include "load/model_config.h"
 #include "load/tensor_source.h"
+#include "model/kv_states.h"
 #include "model/workspace.h"
 #include "ops/backend.h"
 #include "ops/far_layers.h"
@@ -62,21 +63,33 @@ struct LayerContext {
 
 // What one sequence leaves behind in a layer, in numbers.
 struct StateSize {
-  int64_t fixed = 0;      // whatever was read, in f32
-  int64_t per_token = 0;  // and this much for each token (attention; no kind yet)
-  int64_t half = 0;       // behind the fixed ones and even: those of 16 bits, as Exec::state says
+  int64_t fixed = 0;  // whatever was read, in f32
+  int64_t half = 0;   // behind the fixed ones and even: those of 16 bits, as Exec::state says
+  // Keys and values for each row that was read; no heads: the state does not grow.
+  KvPageLayout kv = {};
+
+  bool grows() const { return kv.n_kv_heads > 0; }
+  int64_t page_bytes() const { return grows() ? kv.floats() * int64_t{sizeof(float)} : 0; }
 };
 
 // Where the states of one layer lie in a pool: slot 0's, and the distance to the next slot's.
 struct LayerStates {
   float* base = nullptr;
   int64_t stride = 0;
+  KvStates* kv = nullptr;  // the part that grows, where the layer has one
 
   float* Slot(int32_t slot) const { return base + slot * stride; }
   // The part of the layer's state that begins `offset` floats in.
   StateSlots Part(int64_t offset, std::span<const int32_t> slots, DType type = DType::kF32) const {
     return {.base = base + offset, .stride = stride, .slots = slots, .type = type};
   }
+};
+
+// Whose far rows a layer is given, and where its state lies.
+struct FarTarget {
+  const LayerStates& states;
+  int32_t slot = 0;
+  int64_t first_position = 0;  // of the region's first row, in the whole text
 };
 
 // What one layer wrote of a far region.
@@ -121,6 +134,7 @@ class LayerBuilder {
   std::vector<float> Values(std::string_view name, const std::vector<int64_t>& shape);
   std::vector<float> Decay(std::string_view name, const std::vector<int64_t>& shape);
   DeviceVector Vector(std::string_view name, const std::vector<int64_t>& shape);
+  std::vector<float> KeyValues(std::string_view name, const std::vector<int64_t>& shape);
   DeviceVector KeyVector(std::string_view name, const std::vector<int64_t>& shape);
   DeviceVector Place(std::span<const float> values) { return {exec_, values}; }
 
@@ -138,7 +152,8 @@ class LayerBuilder {
 // The norm in front of a layer, or of the head: RMSNorm, or LayerNorm with a bias.
 class RowNorm {
  public:
-  RowNorm(LayerBuilder& build, std::string_view name);
+  // Its weight is multiplied by `factor`.
+  RowNorm(LayerBuilder& build, std::string_view name, float factor = 1);
   // out = norm(x + add); `sum`, where given, receives x + add. `add` may be empty.
   AddNormArgs Args(MatView<const float> x, MatView<const float> add, MatView<float> sum,
                    MatView<float> out) const;
@@ -166,11 +181,11 @@ class Layer {
   void Forward(const LayerContext& context, const LayerRows& rows, const LayerStates& states,
                bool add) const;
 
-  // stream [far, d_model]: x + h as the layer finds it. Updates the state in `slot` as if these
+  // stream [far, d_model]: x + h as the layer finds it. Updates the target's state as if these
   // rows had passed, but for the writes that the horizon leaves out; their decay stays exact.
+  // A layer without a state does nothing.
   FarWritten WriteFar(const LayerContext& context, MatView<const float> stream,
-                      const FarRegion& region, const Horizon& horizon, const LayerStates& states,
-                      int32_t slot) const;
+                      const FarRegion& region, const Horizon& horizon, const FarTarget& to) const;
 
   // The same for WriteFar of many texts into many layers at once; nothing where this kind cannot
   // be.
@@ -189,15 +204,18 @@ class Layer {
 
   virtual LayerWork work() const = 0;
   virtual StateSize state_size() const = 0;
+  bool has_state() const {
+    return state_size().fixed > 0 || state_size().half > 0 || state_size().grows();
+  }
 
   // What policies may read of the rows that passed last, until the next layer runs.
   // [rows, width(source)]; width 0: this kind has none.
   virtual int64_t width(Source source) const = 0;
   virtual MatView<const float> Read(const Workspace& ws, Source source) const = 0;
   // Inputs of the state space system, all of ScanFeaturesArgs but `out`; shape.units 0: none.
-  virtual ScanShape scan_shape() const = 0;
-  virtual ScanFeaturesArgs ReadScan(const Workspace& ws) const = 0;
-  virtual VecView<const float> a() const = 0;  // as ScanImportance wants it
+  virtual ScanShape scan_shape() const { return {}; }
+  virtual ScanFeaturesArgs ReadScan(const Workspace& ws) const;
+  virtual VecView<const float> a() const { return {}; }  // as ScanImportance wants it
 
  protected:
   // `norm`, the norm in front of the layer, still to be run, of all rows → ws.normed; then the
@@ -207,10 +225,12 @@ class Layer {
   // normed [far, d_model]: the far rows behind the norm; `rows` is one segment of them.
   virtual FarWritten WriteNormedFar(const LayerContext& context, MatView<const float> normed,
                                     const FarRegion& region, const Horizon& horizon,
-                                    const LayerStates& states, int32_t slot) const = 0;
+                                    const FarTarget& to) const = 0;
   const RowNorm& norm() const { return norm_; }
 
  private:
+  friend class ParallelLayer;  // which is made of two layers
+
   RowNorm norm_;
 };
 

@@ -1,6 +1,7 @@
 #include "model/model.h"
 
 #include <atomic>
+#include <limits>
 #include <utility>
 
 #include "core/error.h"
@@ -9,6 +10,7 @@
 #include "model/facts.h"
 #include "ops/embed.h"
 #include "ops/linear.h"
+#include "ops/rows.h"
 
 namespace pith {
 
@@ -17,6 +19,12 @@ void CheckTokenIds(const ModelConfig& config, std::span<const int32_t> ids) {
     Require(id >= 0 && id < config.vocab_size, ErrorCode::kInvalidArgument, "token id: got ", id,
             ", expected 0 to ", config.vocab_size - 1);
   }
+}
+
+void CheckLength(const Model& model, int64_t tokens) {
+  constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
+  Require(tokens <= kMost || !model.state_layout().grows(), ErrorCode::kUnsupported, "text: got ",
+          tokens, " tokens, expected at most ", kMost, " for a model with attention");
 }
 
 Model::Model(const Exec& exec, ModelConfig config, TensorSource& tensors)
@@ -29,7 +37,7 @@ Model::Model(const Exec& exec, ModelConfig config, TensorSource& tensors)
                           tied ? WeightUse::kBoth : WeightUse::kTable);
   head_ = tied ? embedding_ : top.Matrix("lm_head.weight", vocab, config_.d_model);
   LayerBuilder backbone(exec, config_, tensors, keys, weight_bytes_, "backbone.");
-  final_norm_ = std::make_unique<RowNorm>(backbone, "norm_f");
+  final_norm_ = std::make_unique<RowNorm>(backbone, "norm_f", config_.logits_scale);
   std::vector<StateSize> sizes;
   for (int64_t l = 0; l < config_.n_layer(); ++l) {
     LayerBuilder build(exec, config_, tensors, keys, weight_bytes_,
@@ -56,6 +64,8 @@ int64_t Model::step_weight_bytes() const {
 
 void Model::Embed(const Exec& exec, std::span<const int32_t> ids, MatView<float> out) const {
   pith::Embed(exec, embedding_.view(), ids, out);
+  const float factor = config_.EmbeddingFactor();
+  if (factor != 1) ScaleRows(exec, out, factor, out);
 }
 
 void Model::FinalNorm(const Exec& exec, MatView<float> rows) const {

@@ -22,6 +22,10 @@ namespace pith {
 // Throws kInvalidArgument for an id outside the vocabulary.
 void CheckTokenIds(const ModelConfig& config, std::span<const int32_t> ids);
 
+class Model;
+// Throws kUnsupported for a text whose positions a layer of the model reads and cannot hold.
+void CheckLength(const Model& model, int64_t tokens);
+
 // Const after construction and shared by threads. Runs on the backend that it was made for.
 class Model {
  public:

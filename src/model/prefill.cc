@@ -40,6 +40,7 @@ class PrefillPass::Impl {
               "prompt: got no tokens, expected at least one");
       CheckTokenIds(model.config(), input.ids);
       lengths_.push_back(static_cast<int64_t>(input.ids.size()));
+      CheckLength(model, input.sequence->tokens + lengths_.back());
     }
     const bool reduces = options.reduction != nullptr && !options.reduction->none();
     groups_ = GroupLayers(model.n_layer(), reduces ? options.reduction : nullptr);
@@ -170,9 +171,11 @@ class PrefillPass::Impl {
       return 0;
     }
     const int64_t layer = far_layer_;
+    const Sequence& sequence = *batch_[s].sequence;
+    const LayerStates states = pool_.layer(layer);
     FarWritten written = model_.layer(layer).WriteFar(
         context_, stream_->FirstRows(static_cast<int64_t>(s), region.far), region, skim_->horizon(),
-        pool_.layer(layer), batch_[s].sequence->slot);
+        {.states = states, .slot = sequence.slot, .first_position = sequence.tokens});
     const double work = written.work;
     Add(s, layer, std::move(written));
     if (++far_layer_ == Group().end) {

@@ -1,12 +1,16 @@
-// The memory of sequences: slots of one allocation, in which every layer has its part.
+// The memory of sequences: slots of one allocation, in which every layer has its part, and pages
+// for layers whose states grow.
 #ifndef PITH_MODEL_STATE_POOL_H_
 #define PITH_MODEL_STATE_POOL_H_
 
 #include <cstdint>
+#include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "core/tensor.h"
+#include "model/kv_states.h"
 #include "model/layer.h"
 #include "ops/backend.h"
 
@@ -25,6 +29,13 @@ class StateLayout {
   int64_t floats() const { return floats_; }  // that a slot is as large as
   int64_t bytes() const { return floats_ * static_cast<int64_t>(sizeof(float)); }
   int64_t offset(int64_t layer) const { return offsets_[layer]; }
+  // Of the layers, whose page_bytes() come on top for each kKvPageRows rows that they hold.
+  std::span<const StateSize> layers() const { return layers_; }
+  bool grows() const { return page_bytes_ > 0; }
+  // On top of bytes() for each token, where no rows are removed; the last page is filled up.
+  int64_t bytes_per_token() const { return (page_bytes_ + kKvPageRows - 1) / kKvPageRows; }
+  // The most that a sequence of this many tokens holds; at least 1.
+  int64_t BytesFor(int64_t tokens) const;
 
   // A slot's numbers in f32 from its content, and back: what lies in 16 bits is rounded.
   std::vector<float> Widen(std::vector<float> content) const;
@@ -36,6 +47,7 @@ class StateLayout {
   DType half_ = DType::kBF16;
   int64_t values_ = 0;
   int64_t floats_ = 0;
+  int64_t page_bytes_ = 0;  // of one page in each layer that grows
 };
 
 // Not shared: whoever runs passes over its slots has it alone.
@@ -57,9 +69,12 @@ class StatePool {
 
   LayerStates layer(int64_t layer) const;
 
-  // A slot's numbers in f32, layer after layer, in host memory.
+  // A slot's numbers of fixed count in f32, layer after layer, in host memory.
   std::vector<float> Download(int32_t slot) const;
   void Upload(std::span<const float> values, int32_t slot);
+  // What grows, of the layers that do.
+  std::vector<KvRows> DownloadKv(int32_t slot) const;
+  void UploadKv(std::span<const KvRows> layers, int32_t slot);
 
  private:
   float* Slot(int32_t slot) const;
@@ -69,6 +84,7 @@ class StatePool {
   int64_t slots_;
   DeviceBuffer buffer_;
   std::vector<int32_t> free_;
+  std::vector<std::unique_ptr<KvStates>> kv_;  // one a layer; null where the state does not grow
 };
 
 // One text that is being read: where its state is and how far it got.

@@ -40,6 +40,7 @@ void Step(const Model& model, const Exec& exec, StatePool& pool, std::span<const
   rows.Clear();
   rows.rows = count;
   for (int64_t i = 0; i < count; ++i) {
+    CheckLength(model, sequences[i]->tokens + 1);
     rows.segments.push_back({i, 1});
     rows.slots.push_back(sequences[i]->slot);
     rows.positions.push_back(static_cast<int32_t>(sequences[i]->tokens));

@@ -8,6 +8,7 @@
 
 #include "ops/backend.h"
 #include "ops/compact_rows.h"
+#include "ops/experts.h"
 
 namespace pith {
 
@@ -28,6 +29,8 @@ struct Workspace {
   // What a mixer keeps between its operators. Each kind of layer numbers its own; the contents last
   // until the next layer runs.
   std::array<DeviceMat<float>, kMixerScratch> mixer;
+  Routing routing;                // of the rows of a mixture of experts
+  DeviceMat<int32_t> order;       // and which rows its experts read, one after the other
   std::vector<int64_t> step_key;  // of Backend::Repeat
   // Per far region, only under skim.
   DeviceMat<float> far_normed;  // [far, d_model]

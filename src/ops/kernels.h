@@ -8,9 +8,12 @@
 #include "core/exec.h"
 #include "core/tensor.h"
 #include "core/weight.h"
+#include "ops/activation.h"
 #include "ops/apply_plan.h"
+#include "ops/attention.h"
 #include "ops/causal_conv1d.h"
 #include "ops/draw_tokens.h"
+#include "ops/experts.h"
 #include "ops/far_layers.h"
 #include "ops/far_weights.h"
 #include "ops/far_write.h"
@@ -22,6 +25,7 @@
 #include "ops/match.h"
 #include "ops/norm.h"
 #include "ops/pair_plan.h"
+#include "ops/rope.h"
 #include "ops/rows.h"
 #include "ops/scan_features.h"
 #include "ops/scan_importance.h"
@@ -44,12 +48,18 @@ struct Kernels {
   void (*ssd)(const Exec&, const SsdArgs&);
   void (*ssd_step)(const Exec&, const SsdArgs&);
   void (*selective_scan)(const Exec&, const SelectiveScanArgs&);
+  void (*rope)(const Exec&, const RopeArgs&);
+  void (*write_kv)(const Exec&, const WriteKvArgs&);
+  void (*attention)(const Exec&, const AttentionArgs&);
+  void (*activate)(const Exec&, const ActivateArgs&);
+  void (*add_scaled_rows)(const Exec&, const AddScaledRowsArgs&);
   void (*score_labels)(const Exec&, MatView<const float> logits, std::span<const int32_t> labels,
                        std::span<LabelScore> out);
   void (*draw_tokens)(const Exec&, const DrawTokensArgs&);
   void (*copy_rows)(const Exec&, MatView<const float> in, MatView<float> out);
   void (*add_rows)(const Exec&, MatView<const float> a, MatView<const float> b, MatView<float> out);
   void (*clip_rows)(const Exec&, MatView<const float> in, MatView<float> out);
+  void (*scale_rows)(const Exec&, MatView<const float> in, float factor, MatView<float> out);
   void (*gather_rows)(const Exec&, const GatherRowsArgs&);
   void (*take_rows)(const Exec&, const TakeRowsArgs&);
   void (*row_importance)(const Exec&, ImportanceKind kind, MatView<const float> activations,

@@ -1,6 +1,8 @@
 #include "ops/log_softmax.h"
 
 #include <algorithm>
+#include <numeric>
+#include <vector>
 
 #include "ops/backend.h"
 #include "ops/checks.h"
@@ -26,6 +28,21 @@ void ScoreLabels(const Exec& exec, MatView<const float> logits, std::span<const 
   CheckLabels(labels, logits.cols);
   if (labels.empty()) return;
   KernelsFor(exec).score_labels(exec, logits, labels, out);
+}
+
+std::vector<int32_t> LargestLogits(const Exec& exec, MatView<const float> logits, int64_t count) {
+  CheckMatrix(logits, 1, logits.cols);
+  PITH_CHECK(count >= 0);
+  std::vector<float> row(logits.cols);
+  DownloadRows(exec, logits, {row.data(), 1, logits.cols});
+  std::vector<int32_t> ids(row.size());
+  std::iota(ids.begin(), ids.end(), 0);
+  const auto end = ids.begin() + std::min<int64_t>(count, logits.cols);
+  std::partial_sort(ids.begin(), end, ids.end(), [&](int32_t a, int32_t b) {
+    return row[a] > row[b] || (row[a] == row[b] && a < b);
+  });
+  ids.erase(end, ids.end());
+  return ids;
 }
 
 namespace composed {

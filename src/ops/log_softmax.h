@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "core/exec.h"
 #include "core/tensor.h"
@@ -24,6 +25,10 @@ struct LabelScore {
 // The exponentials are summed in f32 or wider: error of the result ≤ 1e-6 · (1 + |logprob|).
 void ScoreLabels(const Exec& exec, MatView<const float> logits, std::span<const int32_t> labels,
                  std::span<LabelScore> out);
+
+// The `count` largest of a row of logits [1, vocab]: their indices, the largest first, of equals
+// the lower one first. Fewer where the row is shorter. Copies the row to the host.
+std::vector<int32_t> LargestLogits(const Exec& exec, MatView<const float> logits, int64_t count);
 
 struct ScoreHeadArgs {
   MatView<const float> x;           // [rows, d_model]

@@ -34,6 +34,13 @@ void ClipRows(const Exec& exec, MatView<const float> in, MatView<float> out) {
   KernelsFor(exec).clip_rows(exec, in, out);
 }
 
+void ScaleRows(const Exec& exec, MatView<const float> in, float factor, MatView<float> out) {
+  CheckMatrix(in, out.rows, out.cols);
+  CheckMatrix(out, in.rows, in.cols);
+  if (out.empty()) return;
+  KernelsFor(exec).scale_rows(exec, in, factor, out);
+}
+
 void GatherRows(const Exec& exec, const GatherRowsArgs& args) {
   CheckMatrix(args.a, args.a.rows, args.out.cols);
   CheckMatrix(args.out, static_cast<int64_t>(args.a_rows.size()), args.a.cols);

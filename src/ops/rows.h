@@ -20,6 +20,9 @@ void AddRows(const Exec& exec, MatView<const float> a, MatView<const float> b, M
 // out = max(0, in), where NaN and −0 stay as they are. Both [rows, cols]; out may be in itself.
 void ClipRows(const Exec& exec, MatView<const float> in, MatView<float> out);
 
+// out = factor · in. Both [rows, cols]; out may be in itself.
+void ScaleRows(const Exec& exec, MatView<const float> in, float factor, MatView<float> out);
+
 struct GatherRowsArgs {
   MatView<const float> a;           // [any, cols]
   std::span<const int64_t> a_rows;  // on the host: rows of a, in any order, repeats allowed

@@ -11,6 +11,9 @@
 
 namespace pith {
 
+// What a layer is, for those who ask what can be read of it.
+enum class LayerKind : uint8_t { kMamba, kAttention, kMlp, kExperts };
+
 // FLOPs of one row in one layer in prefill, a multiply-add counting 2, by the formulas of
 // docs/reductions.md ("The count of work"). Schedules, plans, skim and what was realised all use
 // this count.
@@ -22,6 +25,7 @@ struct LayerWork {
   int64_t heads = 0;     // whose writes can be left out, each by itself; 0: all are made
   int64_t groups = 0;
   int64_t d_conv = 0;  // last rows that the layer's state holds as they are, the next one included
+  LayerKind kind = LayerKind::kMamba;
 
   double FarWritten() const {
     return far + far_group * static_cast<double>(groups) + far_head * static_cast<double>(heads);
@@ -30,7 +34,7 @@ struct LayerWork {
 };
 
 struct ModelFacts {
-  std::string kind;               // "mamba1" or "mamba2"
+  std::string kind;               // "mamba1", "mamba2", "transformer" or "hybrid"
   std::vector<LayerWork> layers;  // at least one
   double head = 0;                // FLOPs of the language-model head for one row
   DType state = DType::kF32;      // what the model's states are held as

@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/exec.h"
@@ -15,6 +16,7 @@
 #include "ops/importance.h"
 #include "ops/pair_plan.h"
 #include "ops/plan.h"
+#include "reduce/facts.h"
 #include "reduce/unigrams.h"
 
 namespace pith {
@@ -23,15 +25,22 @@ namespace pith {
 // "Importance and matching".
 enum class Source : uint8_t {
   kNone,
-  kSsm,            // y before the gate, with D·x: [rows, d_inner]
-  kGated,          // what out_proj reads: [rows, d_inner]
+  kSsm,            // y before the gate, with D·x: [rows, d_inner]; attention: what its heads give
+  kGated,          // what out_proj reads: [rows, d_inner]; attention: the same as kSsm; MLP:
+                   // [rows, d_hidden]
   kHidden,         // h, the mixer's output: [rows, d_model]
   kHiddenClipped,  // max(0, h): [rows, d_model]; for matching only
   kCombined,       // T = h + x: [rows, d_model]; for matching only
-  kKeys,           // B of the scan: [rows, n_groups · d_state]; for matching only
+  kKeys,           // B of the scan: [rows, n_groups · d_state]; attention: keys before they are
+                   // rotated, [rows, kv_width]; for matching only
   kScan,           // Δ, x, B, C of the scan (ops/scan_importance.h); for importance only
   kTokens,         // token ids; for importance only
 };
+
+// Whether layers of a kind have it, and how messages say that one has not.
+bool HasSource(LayerKind kind, Source source);
+std::string_view Lack(Source source);
+std::string_view NameOf(LayerKind kind);
 
 struct SiteNeeds {
   Source importance_from = Source::kNone;  // kNone: SiteView::importance is empty

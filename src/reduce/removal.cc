@@ -12,14 +12,39 @@
 namespace pith {
 namespace {
 
+// DefaultSites, each moved down to the next layer that mixes rows: what stands behind an MLP has
+// not met its neighbours since.
+std::vector<int> MixingSites(const ModelFacts& facts) {
+  std::vector<int> sites;
+  for (int site : DefaultSites(facts.n_layer())) {
+    while (site > 0 && !HasSource(facts.layers[site].kind, Source::kSsm)) --site;
+    if (sites.empty() || site > sites.back()) sites.push_back(site);
+  }
+  return sites;
+}
+
 std::vector<int> ChooseSites(const RemovalMethod& method, const ParamReader& params,
-                             int64_t n_layer, const std::vector<int>& given) {
+                             const ModelFacts& facts, const std::vector<int>& given) {
   if (method.before_layers) return {-1};
   if (!given.empty()) return given;
-  if (params.Has("sites")) return params.Layers("sites", n_layer);
-  std::vector<int> sites = DefaultSites(n_layer);
+  if (params.Has("sites")) return params.Layers("sites", facts.n_layer());
+  std::vector<int> sites = MixingSites(facts);
   if (method.one_site) sites.resize(1);
   return sites;
+}
+
+// Throws where the policy reads what a site's layer does not have.
+void CheckSources(const ReductionSpec& spec, const Removal& removal, const ModelFacts& facts) {
+  const SiteNeeds needs = removal.setup.policy->Needs();
+  for (const int site : removal.sites) {
+    if (site < 0) continue;
+    for (const Source source : {needs.importance_from, needs.match_on}) {
+      const LayerKind kind = facts.layers[site].kind;
+      Require(HasSource(kind, source), ErrorCode::kInvalidArgument, "reduction '", spec.ToString(),
+              "': site ", site, " is ", NameOf(kind), ", which has ", Lack(source),
+              ": expected other sites, or importance and match of what it has");
+    }
+  }
 }
 
 double LowestKeep(Limit limit) { return limit == Limit::kHalf ? 0.5 : 0.0; }
@@ -75,7 +100,8 @@ Removal CompileRemoval(const ReductionSpec& spec, const RemovalMethod& method,
       .extra = removal.setup.published_extra};
   removal.block = params.Int("block", 0, kMax, 0);
   if (removal.block % 2 != 0) params.Fail("block", "an even number of rows");
-  removal.sites = ChooseSites(method, params, facts.n_layer(), given);
+  removal.sites = ChooseSites(method, params, facts, given);
+  CheckSources(spec, removal, facts);
   removal.keep =
       params.Has("keep") ? GivenKeep(spec, params, method.limit) : KeepForWanted(spec, removal);
   if (removal.setup.made_for) CheckMadeFor(*removal.setup.made_for, removal);

@@ -57,7 +57,9 @@ void Skim::ReadHorizon(const ReductionSpec& spec, const ModelFacts& facts,
                        const ParamReader& params) {
   for (const char* key : {"horizon", "mass"}) {
     if (!facts.has_horizon() && params.Has(key)) {
-      params.Fail(key, "no horizon for Mamba-1, whose Δ depends on all of x");
+      params.Fail(key,
+                  "no horizon for a model without Mamba-2 layers, which alone can leave far "
+                  "writes out");
     }
   }
   if (params.Has("mass")) {

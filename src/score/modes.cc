@@ -215,18 +215,21 @@ std::vector<ScoreResult> ScoreWholeItems(const Model& model, const Exec& exec,
   if (scorer.Pads()) {
     std::ranges::stable_sort(order, std::greater{}, [&](size_t i) { return scorer.tokens(i); });
   }
-  const int64_t state_bytes = model.state_layout().bytes();
   // The padded batch is the published code's; others are bounded by tokens and states alone.
-  const int64_t most = scorer.Pads() ? options.padded_batch : options.max_state_bytes / state_bytes;
-  const auto full = [&](size_t begin, size_t end, int64_t tokens) {
-    return static_cast<int64_t>(end - begin) >= most ||
-           (!scorer.Pads() && tokens >= options.max_batch_tokens);
+  const auto full = [&](size_t count, int64_t tokens, int64_t state_bytes) {
+    if (scorer.Pads()) return static_cast<int64_t>(count) >= options.padded_batch;
+    return tokens >= options.max_batch_tokens || state_bytes > options.max_state_bytes;
   };
   for (size_t begin = 0; begin < order.size();) {
     size_t end = begin;
     int64_t tokens = 0;
-    while (end < order.size() && (end == begin || !full(begin, end, tokens))) {
-      tokens += scorer.tokens(order[end++]);
+    int64_t state_bytes = 0;  // with those of the next one
+    while (end < order.size()) {
+      const int64_t more = scorer.tokens(order[end]);
+      state_bytes += model.state_layout().BytesFor(more);
+      if (end > begin && full(end - begin, tokens, state_bytes)) break;
+      tokens += more;
+      ++end;
     }
     scorer.Score(std::span(order).subspan(begin, end - begin));
     begin = end;

@@ -116,16 +116,21 @@ class BatchScorer {
 
   void ReadContinuations(std::span<const ContextGroup> groups, const StatePool& pool,
                          std::span<const Sequence> sequences) {
-    const int64_t limit =
-        std::max<int64_t>(1, options_.max_state_bytes / model_.state_layout().bytes());
     std::vector<std::pair<size_t, int32_t>> pending;  // items, and the slots of their contexts
+    int64_t bytes = 0;                                // of their states
     for (size_t g = 0; g < groups.size(); ++g) {
       for (const size_t item : groups[g].items) {
-        if (items_[item].continuation.size() < 2) continue;
+        const ScoreItem& read = items_[item];
+        if (read.continuation.size() < 2) continue;
+        const int64_t more = model_.state_layout().BytesFor(
+            static_cast<int64_t>(read.context.size() + read.continuation.size()));
+        if (!pending.empty() && bytes + more > options_.max_state_bytes) {
+          ReadSome(pending, pool);
+          pending.clear();
+          bytes = 0;
+        }
         pending.emplace_back(item, sequences[g].slot);
-        if (std::ssize(pending) < limit) continue;
-        ReadSome(pending, pool);
-        pending.clear();
+        bytes += more;
       }
     }
     if (!pending.empty()) ReadSome(pending, pool);
@@ -202,15 +207,18 @@ std::vector<ScoreResult> ScoreItems(const Model& model, const Exec& exec,
   if (options.mode != ScoringMode::kContext) {
     return ScoreWholeItems(model, exec, items, options, prefill, stats);
   }
-  const int64_t state_bytes = model.state_layout().bytes();
   BatchScorer scorer(model, exec, items, options, prefill);
   for (size_t begin = 0; begin < groups.size();) {
     size_t end = begin;
     int64_t tokens = 0;
-    while (end < groups.size() && (end == begin || tokens < options.max_batch_tokens) &&
-           static_cast<int64_t>(end - begin + 1) * state_bytes <=
-               std::max(state_bytes, options.max_state_bytes)) {
-      tokens += static_cast<int64_t>(groups[end++].context->size());
+    int64_t bytes = 0;  // of states
+    while (end < groups.size()) {
+      const auto more = static_cast<int64_t>(groups[end].context->size());
+      bytes += model.state_layout().BytesFor(more);
+      const bool room = tokens < options.max_batch_tokens && bytes <= options.max_state_bytes;
+      if (end > begin && !room) break;
+      tokens += more;
+      ++end;
     }
     scorer.Score(std::span(groups).subspan(begin, end - begin));
     begin = end;

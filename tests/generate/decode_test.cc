@@ -85,7 +85,7 @@ class Writer {
   void Leave(Decoder& decoder) { decoder.Leave(*text_); }
   Written Finish() {
     GenerateResult result = text_->TakeResult();
-    return {result.ids, result.text, result.finish, pool_.Download(sequence_.slot),
+    return {result.ids, result.text, result.finish, testing::StateOf(pool_, sequence_.slot),
             sequence_.tokens};
   }
   int64_t prompt_tokens() const { return std::ssize(prompt_); }
@@ -174,6 +174,9 @@ TEST_P(Decoding, ASteadyStepAllocatesNothing) {
         << "counts the host's memory, where the reference has the scratch of each call and "
            "CUDA copies of the ids that it placed";
   }
+  if (model_.state_layout().grows()) {
+    GTEST_SKIP() << "attention's states grow, a page for each 64 tokens";
+  }
   StatePool pool(model_, exec_, 3);
   Workspace ws;
   Decoder decoder(model_, exec_, pool, ws);
@@ -189,7 +192,7 @@ TEST_P(Decoding, ASteadyStepAllocatesNothing) {
   EXPECT_EQ(decoder.active(), 3);
 }
 
-INSTANTIATE_TEST_SUITE_P(Kinds, Decoding, ::testing::Values(Kind::kMamba1, Kind::kMamba2),
+INSTANTIATE_TEST_SUITE_P(Kinds, Decoding, ::testing::ValuesIn(testing::kKinds),
                          [](const auto& info) { return testing::KindName(info.param); });
 
 }  // namespace

@@ -122,17 +122,20 @@ TEST_P(Golden, DecodeSteps) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Cases, Golden,
-                         ::testing::Values("hf-mamba", "hf-mamba-options", "hf-mamba2-groups1",
-                                           "hf-mamba2-groups2", "hf-mamba2-limit",
-                                           "hf-falcon-mamba", "hf-falcon-mamba-options",
-                                           "ssm-mamba1", "ssm-mamba1-options", "ssm-mamba2",
-                                           "ssm-mamba2-options", "ssm-mamba2-no-gated-norm"),
-                         [](const auto& info) {
-                           std::string name = info.param;
-                           std::replace(name.begin(), name.end(), '-', '_');
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Cases, Golden,
+    ::testing::Values("hf-mamba", "hf-mamba-options", "hf-mamba2-groups1", "hf-mamba2-groups2",
+                      "hf-mamba2-limit", "hf-falcon-mamba", "hf-falcon-mamba-options", "hf-llama",
+                      "hf-llama-options", "hf-llama-yarn", "hf-qwen2", "hf-granite",
+                      "hf-granitemoehybrid", "hf-granitemoehybrid-experts", "hf-bamba",
+                      "hf-nemotron-h", "hf-nemotron-h-experts", "hf-jamba", "hf-falcon-h1",
+                      "hf-falcon-h1-norm", "ssm-mamba1", "ssm-mamba1-options", "ssm-mamba2",
+                      "ssm-mamba2-options", "ssm-mamba2-no-gated-norm"),
+    [](const auto& info) {
+      std::string name = info.param;
+      std::replace(name.begin(), name.end(), '-', '_');
+      return name;
+    });
 
 // The shipped models, unpacked by scripts/unpack-models.sh, on real text.
 class ShippedGolden : public ::testing::TestWithParam<std::string> {};

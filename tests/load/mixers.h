@@ -17,9 +17,7 @@ inline const Mamba1Config& Mamba1Of(const ModelConfig& c) {
 inline const Mamba2Config& Mamba2Of(const ModelConfig& c) {
   return std::get<Mamba2Config>(c.layers.at(0));
 }
-inline const MambaConfig& MixerOf(const ModelConfig& c) {
-  return std::visit([](const auto& mixer) -> const MambaConfig& { return mixer; }, c.layers.at(0));
-}
+inline const MambaConfig& MixerOf(const ModelConfig& c) { return *AsMamba(c.layers.at(0)); }
 
 }  // namespace pith::testing
 

@@ -48,8 +48,8 @@ TEST(ModelConfig, PublishedMamba1) {
   EXPECT_EQ(MixerOf(c).d_state, 16);
   EXPECT_EQ(MixerOf(c).d_conv, 4);
   EXPECT_EQ(Mamba1Of(c).dt_rank, 160);
-  EXPECT_EQ(std::visit([](const auto& m) { return m.conv_channels(); }, c.layers[0]), 5120);
-  EXPECT_EQ(std::visit([](const auto& m) { return m.in_proj_rows(); }, c.layers[0]), 10240);
+  EXPECT_EQ(Mamba1Of(c).conv_channels(), 5120);
+  EXPECT_EQ(Mamba1Of(c).in_proj_rows(), 10240);
   EXPECT_TRUE(MixerOf(c).conv_bias);
   EXPECT_FALSE(MixerOf(c).proj_bias);
   EXPECT_FALSE(c.layer_norm);
@@ -70,9 +70,8 @@ TEST(ModelConfig, PublishedMamba2) {
   EXPECT_EQ(Mamba2Of(c).head_dim, 64);
   EXPECT_EQ(Mamba2Of(c).n_groups, 1);
   EXPECT_EQ(Mamba2Of(c).chunk_size, 256);
-  EXPECT_EQ(std::visit([](const auto& m) { return m.conv_channels(); }, c.layers[0]), 5120 + 256);
-  EXPECT_EQ(std::visit([](const auto& m) { return m.in_proj_rows(); }, c.layers[0]),
-            2 * 5120 + 256 + 80);
+  EXPECT_EQ(Mamba2Of(c).conv_channels(), 5120 + 256);
+  EXPECT_EQ(Mamba2Of(c).in_proj_rows(), 2 * 5120 + 256 + 80);
   EXPECT_TRUE(Mamba2Of(c).gated_norm);
   EXPECT_FALSE(Mamba2Of(c).norm_before_gate);
   EXPECT_EQ(Mamba2Of(c).gated_norm_group, 5120);

@@ -43,7 +43,7 @@ void ExpectMamba1(const ModelConfig& c, int64_t width, int64_t layers, int64_t v
   EXPECT_EQ(c.n_layer(), layers);
   EXPECT_EQ(c.vocab_size, vocab);
   EXPECT_EQ(MixerOf(c).d_inner, 2 * width);
-  EXPECT_EQ(std::visit([](const auto& m) { return m.in_proj_rows(); }, c.layers[0]), 4 * width);
+  EXPECT_EQ(Mamba1Of(c).in_proj_rows(), 4 * width);
   EXPECT_EQ(Mamba1Of(c).dt_rank, width / 16);
   EXPECT_EQ(MixerOf(c).d_state, 16);
   EXPECT_EQ(MixerOf(c).d_conv, 4);
@@ -161,8 +161,7 @@ TEST(PublishedConfigs, CodestralMamba) {
   const ModelConfig c = Parse(Mamba2Hf(4096, 64, more + R"("4.44.0.dev0")"));
   ExpectMamba2(c, 4096, 64, 32768);
   EXPECT_EQ(Mamba2Of(c).n_groups, 8);
-  EXPECT_EQ(std::visit([](const auto& m) { return m.in_proj_rows(); }, c.layers[0]),
-            2 * 8192 + 2 * 8 * 128 + 128);
+  EXPECT_EQ(Mamba2Of(c).in_proj_rows(), 2 * 8192 + 2 * 8 * 128 + 128);
   EXPECT_FALSE(c.tie_embeddings);
   // transformers took one mean of squares over the whole width until 5.22, one a group since.
   EXPECT_EQ(Mamba2Of(c).gated_norm_group, 8192);

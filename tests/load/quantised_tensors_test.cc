@@ -61,6 +61,17 @@ TEST(QuantisedTensors, QuantisesWhatTheContractSays) {
   }
 }
 
+TEST(QuantisedTensors, TypesOfTransformersMatrices) {
+  const std::string mixer = "backbone.layers.3.mixer.";
+  for (const char* name : {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj",
+                           "down_proj", "shared.up_proj", "experts.12.down_proj"}) {
+    const std::string whole = mixer + name + ".weight";
+    EXPECT_EQ(TypeOf(WeightsAs::kInt8, false, whole.c_str()), DType::kI8) << name;
+    EXPECT_EQ(TypeOf(WeightsAs::kInt4, false, whole.c_str()), DType::kQ4_0) << name;
+  }
+  EXPECT_EQ(TypeOf(WeightsAs::kInt4, false, (mixer + "router.weight").c_str()), DType::kF32);
+}
+
 TEST(QuantisedTensors, ErrorsAreHalfAStepAndTheSourceIsGivenBack) {
   OneMatrix inner(2500, 32);
   QuantisedTensors tensors(inner, WeightsAs::kInt8, true, 2);

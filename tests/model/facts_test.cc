@@ -6,6 +6,9 @@
 
 #include <gtest/gtest.h>
 
+#include <utility>
+#include <vector>
+
 #include "tests/reduce/test_site.h"
 
 namespace pith {
@@ -85,6 +88,74 @@ TEST(Facts, FarRowsOfMamba1LeaveTheReadOutAway) {
   const LayerWork work = FactsOf(Mamba1Model(256, 2)).layers[0];
   EXPECT_DOUBLE_EQ(work.full - work.FarWritten(), spared);
   EXPECT_EQ(work.heads, 0);
+}
+
+// 8 heads over 2, of 64 numbers that all rotate, at d_model 512: queries of 512, keys and values of
+// 128 each.
+constexpr AttentionConfig kHeads{.n_heads = 8, .n_kv_heads = 2, .head_dim = 64, .scale = 0.125F};
+
+TEST(Facts, AttentionByHand) {
+  AttentionConfig c = kHeads;
+  c.rope.assign(32, 0.5);
+  const LayerWork work = WorkOf(c, 512);
+  const double write = 2 * (2 * 512 * 128) + 3 * 64 * 2;
+  const double products = 2 * 512 * 512 + 2 * 512 * 512;  // of queries, and behind the heads
+  const double scores = 1024 * (4 * 512 + 5 * 8);
+  EXPECT_EQ(work.full, 5 * 512 + write + products + 3 * 64 * 8 + scores);
+  EXPECT_EQ(work.far, 4 * 512 + write);
+  EXPECT_EQ(work.FarWritten(), work.far);
+  EXPECT_EQ(work.kind, LayerKind::kAttention);
+  // A window of 100 rows, and no rotation.
+  c.window = 100;
+  c.rope.clear();
+  const double seen = 100 * (4 * 512 + 5 * 8);
+  EXPECT_EQ(WorkOf(c, 512).full, 5 * 512 + 4 * 512 * 128 + products + seen);
+  const ProductFlops read = ProductsOf(c, 512);
+  EXPECT_EQ(read.full, 4 * 512 * 128 + products);
+  EXPECT_EQ(read.state, 4 * 512 * 128);
+}
+
+TEST(Facts, MlpsAndExpertsByHand) {
+  const MlpConfig gated{.d_hidden = 1536};
+  const MlpConfig plain{.d_hidden = 96, .activation = MlpActivation::kReluSquared, .gated = false};
+  const double gated_work = 6 * 512 * 1536 + 5 * 1536;
+  const double plain_work = 4 * 512 * 96 + 2 * 96;
+  EXPECT_EQ(WorkOf(gated, 512).full, 5 * 512 + gated_work);
+  EXPECT_EQ(WorkOf(plain, 512).full, 5 * 512 + plain_work);
+  EXPECT_EQ(WorkOf(gated, 512).FarWritten(), 0);
+  ExpertsConfig experts{.expert = plain, .n_experts = 8, .chosen = 3};
+  const double chosen = 2 * 512 * 8 + 3 * (plain_work + 2 * 512);
+  EXPECT_EQ(WorkOf(experts, 512).full, 5 * 512 + chosen);
+  experts.shared = gated;
+  EXPECT_EQ(WorkOf(experts, 512).full, 5 * 512 + chosen + gated_work);
+  EXPECT_EQ(ProductsOf(experts, 512).full, 2 * 512 * 8 + 3 * 4 * 512 * 96 + 6 * 512 * 1536);
+}
+
+TEST(Facts, SideBySideSharesTheNorm) {
+  const ParallelConfig both{.mamba = Mamba2Layer(512), .attention = kHeads};
+  const LayerWork work = WorkOf(both, 512);
+  const LayerWork mamba = WorkOf(both.mamba, 512), attention = WorkOf(kHeads, 512);
+  EXPECT_DOUBLE_EQ(work.full, mamba.full + attention.full - 5 * 512 + 3 * 512);
+  EXPECT_DOUBLE_EQ(work.far, mamba.far + 4 * 512 * 128);
+  EXPECT_EQ(work.heads, mamba.heads);
+  EXPECT_EQ(work.far_head, mamba.far_head);
+}
+
+TEST(Facts, KindsOfModels) {
+  const auto kind = [](std::vector<LayerConfig> layers) {
+    ModelConfig c;
+    c.d_model = 512;
+    c.vocab_size = 16;
+    c.layers = std::move(layers);
+    return FactsOf(c).kind;
+  };
+  const LayerConfig one = Mamba1Layer(512), two = Mamba2Layer(512), heads = kHeads;
+  const LayerConfig mlp = MlpConfig{.d_hidden = 8};
+  EXPECT_EQ(kind({one, one}), "mamba1");
+  EXPECT_EQ(kind({two}), "mamba2");
+  EXPECT_EQ(kind({heads, mlp}), "transformer");
+  EXPECT_EQ(kind({two, mlp}), "hybrid");
+  EXPECT_EQ(kind({one, two}), "hybrid");
 }
 
 }  // namespace

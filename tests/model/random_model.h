@@ -7,6 +7,7 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "model/model.h"
@@ -15,9 +16,16 @@
 
 namespace pith::testing {
 
-enum class Kind : uint8_t { kMamba1, kMamba2 };
+// Transformers and hybrids have layers of several kinds; what mixes rows comes first, so that there
+// every policy finds what it reads.
+enum class Kind : uint8_t { kMamba1, kMamba2, kTransformer, kHybrid };
 
-inline std::string KindName(Kind kind) { return kind == Kind::kMamba1 ? "Mamba1" : "Mamba2"; }
+inline constexpr Kind kKinds[] = {Kind::kMamba1, Kind::kMamba2, Kind::kTransformer, Kind::kHybrid};
+
+inline std::string KindName(Kind kind) {
+  constexpr const char* kNames[] = {"Mamba1", "Mamba2", "Transformer", "Hybrid"};
+  return kNames[static_cast<size_t>(kind)];
+}
 
 struct Shape {
   Kind kind = Kind::kMamba2;
@@ -28,7 +36,28 @@ struct Shape {
   int64_t vocab_size = 97;
 };
 
-inline LayerConfig MakeLayerConfig(const Shape& shape) {
+// Layer `l` of a Transformer: attention that rotates; that sees a window and rotates a half of
+// each head; that knows no positions; then an MLP.
+inline LayerConfig TransformerLayer(int64_t l) {
+  if (l % 4 == 3) return MlpConfig{.d_hidden = 80};
+  AttentionConfig c{.n_heads = 6, .n_kv_heads = l % 4 == 1 ? 1 : 3, .head_dim = 16, .scale = 0.25F};
+  c.qkv_bias = l % 4 == 0;
+  if (l % 4 == 1) c.window = 23;
+  if (l % 4 == 0) c.rope = {1, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003};
+  if (l % 4 == 1) c.rope = {1, 0.1, 0.01, 0.001};
+  return c;
+}
+
+inline ExpertsConfig MixtureOfExperts() {
+  return {.expert = {.d_hidden = 24, .activation = MlpActivation::kReluSquared, .gated = false},
+          .n_experts = 6,
+          .chosen = 2,
+          .router = ExpertRouter::kSigmoid,
+          .normalise = true,
+          .shared = {.d_hidden = 40}};
+}
+
+inline LayerConfig MakeMambaLayer(const Shape& shape) {
   MambaConfig common;
   common.d_inner = 96;
   common.d_conv = shape.d_conv;
@@ -49,13 +78,38 @@ inline LayerConfig MakeLayerConfig(const Shape& shape) {
   return c;
 }
 
+// Layer `l` of a hybrid: Mamba-2, attention, both side by side with Falcon-H1's factors, experts.
+inline LayerConfig HybridLayer(const Shape& shape, int64_t l) {
+  if (l % 4 == 1) return TransformerLayer(2);
+  if (l % 4 == 3) return MixtureOfExperts();
+  LayerConfig mamba = MakeMambaLayer(shape);
+  if (l % 4 == 0) return mamba;
+  ParallelConfig both{.mamba = std::get<Mamba2Config>(mamba),
+                      .attention = std::get<AttentionConfig>(TransformerLayer(0)),
+                      .mamba_scale = 0.8F,
+                      .attention_scale = 1.2F};
+  both.mamba.in_scale = 0.9F;
+  both.mamba.out_scales = {1.1F, 0.8F, 0.9F, 1.2F, 0.7F};
+  return both;
+}
+
+inline LayerConfig MakeLayerConfig(const Shape& shape, int64_t l = 0) {
+  if (shape.kind == Kind::kTransformer) return TransformerLayer(l);
+  return shape.kind == Kind::kHybrid ? HybridLayer(shape, l) : MakeMambaLayer(shape);
+}
+
 inline ModelConfig MakeConfig(const Shape& shape) {
   ModelConfig c;
   c.format = "mamba_ssm";
   c.d_model = 48;
   c.vocab_size = shape.vocab_size;
   c.tie_embeddings = true;
-  c.layers.assign(shape.n_layer, MakeLayerConfig(shape));
+  for (int64_t l = 0; l < shape.n_layer; ++l) c.layers.push_back(MakeLayerConfig(shape, l));
+  if (shape.kind == Kind::kTransformer) {  // Granite's
+    c.embedding_scale = 1.5F;
+    c.residual_scale = 0.6F;
+    c.logits_scale = 0.3F;
+  }
   return c;
 }
 
@@ -124,13 +178,27 @@ inline std::vector<float> OnHost(const Exec& exec, MatView<const float> rows) {
   return values;
 }
 
+// All that a slot holds: the numbers of fixed count, then for each layer that grows its positions,
+// made small beside the others so that errors relative to all of them still show, keys and values.
+inline std::vector<float> StateOf(const StatePool& pool, int32_t slot) {
+  std::vector<float> state = pool.Download(slot);
+  for (const KvRows& kv : pool.DownloadKv(slot)) {
+    for (const int32_t position : kv.positions) {
+      state.push_back(1e-4F * static_cast<float>(position));
+    }
+    state.insert(state.end(), kv.keys.begin(), kv.keys.end());
+    state.insert(state.end(), kv.values.begin(), kv.values.end());
+  }
+  return state;
+}
+
 // A pool that holds just these sequences.
 struct Slots {
   Slots(const Model& model, const Exec& exec, size_t count)
       : pool(model, exec, static_cast<int64_t>(count)), sequences(count) {
     for (Sequence& sequence : sequences) sequence.slot = pool.Take();
   }
-  std::vector<float> State(size_t i) const { return pool.Download(sequences[i].slot); }
+  std::vector<float> State(size_t i) const { return StateOf(pool, sequences[i].slot); }
 
   StatePool pool;
   std::vector<Sequence> sequences;

@@ -45,7 +45,7 @@ std::vector<std::vector<float>> StepThrough(const Model& model, const Exec& exec
 }
 
 TEST(Step, SaysTheSameWhenItComesAgain) {
-  for (const Kind kind : {Kind::kMamba1, Kind::kMamba2}) {
+  for (const Kind kind : testing::kKinds) {
     const Model model = testing::MakeModel({.kind = kind});
     const auto passes = StepThrough(model, ExecOn(testing::DeviceUnderTest()), 3);
     EXPECT_EQ(passes[0], passes[1]);
@@ -55,7 +55,7 @@ TEST(Step, SaysTheSameWhenItComesAgain) {
 
 // Each model is gone before the next one, which stands at its address and may get its memory.
 TEST(Step, KnowsAModelFromAnotherInItsPlace) {
-  for (const Kind kind : {Kind::kMamba1, Kind::kMamba2}) {
+  for (const Kind kind : testing::kKinds) {
     std::optional<Model> place;
     for (const uint64_t seed : {1, 2, 3, 4}) {
       place.reset();

@@ -53,7 +53,7 @@ class Reader {
   }
   Output Finish() {
     output_.realised = pass_.TakeResult().realised;
-    output_.state = pool_.Download(sequence_.slot);
+    output_.state = testing::StateOf(pool_, sequence_.slot);
     EXPECT_EQ(sequence_.tokens, std::ssize(text_));
     return output_;
   }
@@ -72,13 +72,14 @@ class Reader {
 class SteppedPass : public ::testing::TestWithParam<Kind> {
  protected:
   std::vector<std::string> Reductions() const {
-    std::vector<std::string> specs = {"none",
-                                      "utrc:keep=0.8,sites=0+2",
-                                      "truncate@30%",
-                                      "evit:keep=0.7,sites=0+2,importance=delta",
-                                      "skim:full=0-1,window=20",
-                                      "skim:full=1+3,window=16"};
-    if (GetParam() == Kind::kMamba2) specs.push_back("skim:full=0,window=16,horizon=0.01,chunk=8");
+    std::vector<std::string> specs = {"none", "utrc:keep=0.8,sites=0+2", "truncate@30%",
+                                      "skim:full=0-1,window=20", "skim:full=1+3,window=16"};
+    if (GetParam() != Kind::kTransformer) {
+      specs.emplace_back("evit:keep=0.7,sites=0+2,importance=delta");
+    }
+    if (model_.facts().has_horizon()) {
+      specs.emplace_back("skim:full=0,window=16,horizon=0.01,chunk=8");
+    }
     return specs;
   }
   Output Whole(const std::string& reduce, const std::vector<int32_t>& text) {
@@ -164,7 +165,7 @@ TEST_P(SteppedPass, SameBitsWhateverRunsBetween) {
     ASSERT_TRUE(readers[i].done());
     EXPECT_EQ(readers[i].Finish(), alone[i]);
   }
-  EXPECT_EQ(pool.Download(sequence.slot), stepped_alone);
+  EXPECT_EQ(testing::StateOf(pool, sequence.slot), stepped_alone);
 }
 
 TEST_P(SteppedPass, GivingOneUpLeavesTheOthers) {
@@ -195,7 +196,7 @@ TEST_P(SteppedPass, GivingOneUpLeavesTheOthers) {
   EXPECT_EQ(kept.Finish(), whole);
 }
 
-INSTANTIATE_TEST_SUITE_P(Kinds, SteppedPass, ::testing::Values(Kind::kMamba1, Kind::kMamba2),
+INSTANTIATE_TEST_SUITE_P(Kinds, SteppedPass, ::testing::ValuesIn(testing::kKinds),
                          [](const auto& info) { return testing::KindName(info.param); });
 
 }  // namespace

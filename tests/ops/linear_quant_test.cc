@@ -6,7 +6,7 @@
 // scale and the bias come last: (2n + 6) u S, S the sum of what the terms are at most. The
 // reference's weights are rounded to f32 twice at most: 2 u S more.
 #ifdef PITH_TEST_SIMD
-#include <hwy/targets.h>
+#include "backends/cpu/kernels.h"
 #endif
 
 #include <random>
@@ -17,10 +17,8 @@
 #include "ops/linear.h"
 #include "tests/ops/ops_testing.h"
 
-namespace pith {
+namespace pith::ops_testing {
 namespace {
-
-using namespace ops_testing;
 
 struct QuantWeights {
   QuantWeights(uint32_t seed, DType dtype, int64_t rows, int64_t cols)
@@ -56,11 +54,10 @@ struct QuantWeights {
       const BlockShape block = BlockOf(dtype);
       const BlockParts parts = PartsOf(dtype, row + k / block.values * block.bytes);
       const int at = static_cast<int>(k % block.values);
-      const int scale = form.nested ? parts.scale[at / form.group] : 1;
+      const int group = at / form.group;
+      const int scale = form.nested ? parts.scale[group] : 1;
       to[k] = std::abs(static_cast<double>(parts.d) * scale * parts.q[at]);
-      if (form.minimums) {
-        to[k] += std::abs(static_cast<double>(parts.dmin) * parts.min[at / form.group]);
-      }
+      if (form.minimums) to[k] += std::abs(static_cast<double>(parts.dmin) * parts.min[group]);
     }
     return to;
   }
@@ -267,25 +264,26 @@ TEST_P(LinearQuantTest, PanelsTakeWhatTheirNumbersTake) {
 }
 
 #ifdef PITH_TEST_SIMD  // a build with the CPU backend
-// Every target that the process may use gives the same bits, with panels of its own.
-TEST_P(LinearQuantTest, EverySimdTargetGivesTheSameBits) {
+// Every level that the processor has gives the same bits, with panels of its own.
+TEST_P(LinearQuantTest, EverySimdLevelGivesTheSameBits) {
   if (testing::DeviceUnderTest() != Device::kCpu) GTEST_SKIP() << "of the CPU's kernels";
   Random random(21);
   const Strided x(random, 23, 512);
   const QuantWeights w(21, GetParam(), 150, 512);
   std::vector<Strided> outs;
-  const int64_t usable = hwy::SupportedTargets();  // fewer under PITH_SIMD
-  for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
-    hwy::SetSupportedTargetsForTest(target);
-    hwy::GetChosenTarget().Update(target);
+  const std::vector<std::string> levels = cpu::SimdLevels();
+  for (const std::string& level : levels) {
+    cpu::UseSimd(level);
     Strided& out = outs.emplace_back(23, 150);
     const Exec exec = Tested(2);
     Linear(exec, x.view(), w.On(exec).view(), {}, out.view());
   }
-  hwy::SetSupportedTargetsForTest(usable);
-  hwy::GetChosenTarget().Update(usable);
-  ASSERT_FALSE(outs.empty());
-  for (const Strided& out : outs) ExpectSameBits(out.view(), outs[0].view());
+  cpu::UseSimd(levels.front());
+  cpu::ChooseSimd();  // as the other tests have it
+  for (size_t i = 0; i < levels.size(); ++i) {
+    SCOPED_TRACE(levels[i]);
+    ExpectSameBits(outs[i].view(), outs[0].view());
+  }
 }
 #endif
 
@@ -295,4 +293,4 @@ INSTANTIATE_TEST_SUITE_P(Types, LinearQuantTest,
                          [](const auto& info) { return std::string(Name(info.param)); });
 
 }  // namespace
-}  // namespace pith
+}  // namespace pith::ops_testing

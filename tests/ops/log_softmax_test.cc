@@ -13,10 +13,8 @@
 #include "ops/linear.h"
 #include "tests/ops/ops_testing.h"
 
-namespace pith {
+namespace pith::ops_testing {
 namespace {
-
-using namespace ops_testing;
 
 class LogSoftmaxTest : public ::testing::Test {};
 
@@ -46,6 +44,19 @@ TEST_F(LogSoftmaxTest, AgreesWithReference) {
   Compare(2, 50280, 0.1f);
   Compare(2, 50280, 20);
   Compare(2, 50280, 1000);  // nearly all exponentials underflow
+}
+
+TEST_F(LogSoftmaxTest, LargestLogitsInOrder) {
+  Shared<float> logits(100, 0.0f);
+  logits[80] = logits[37] = 3;
+  logits[5] = 4;
+  logits[99] = -1;
+  const MatView<const float> row{logits.data(), 1, 100};
+  EXPECT_EQ(LargestLogits(Tested(), row, 4), (std::vector<int32_t>{5, 37, 80, 0}));
+  EXPECT_TRUE(LargestLogits(Tested(), row, 0).empty());
+  const std::vector<int32_t> all = LargestLogits(Tested(), row, 1000);
+  EXPECT_EQ(all.size(), 100u);
+  EXPECT_EQ(all.back(), 99);
 }
 
 TEST_F(LogSoftmaxTest, TiesGoToTheLowerIndexAndTheTopScoresItself) {
@@ -228,4 +239,4 @@ TEST_F(LogSoftmaxTest, ALabelOutsideTheVocabularyIsABug) {
 }
 
 }  // namespace
-}  // namespace pith
+}  // namespace pith::ops_testing

@@ -6,10 +6,8 @@
 
 #include "tests/ops/ops_testing.h"
 
-namespace pith {
+namespace pith::ops_testing {
 namespace {
-
-using namespace ops_testing;
 
 // Sizes around one row, one task of rows and several.
 constexpr std::pair<int64_t, int64_t> kShapes[] = {{1, 1},   {3, 7},     {5, 17},
@@ -50,6 +48,25 @@ TEST(Rows, SumAndClipWorkInPlace) {
     ClipRows(exec, a.view(), clip.view());
     ClipRows(exec, clipped.view(), clipped.view());
     ExpectSameBits(clipped.view(), clip.view());
+  }
+}
+
+TEST(Rows, Scaled) {
+  for (const Exec& exec : ReferenceAndTested({1, 3})) {
+    for (const auto& [rows, cols] : kShapes) {
+      Random random(static_cast<uint32_t>(rows * 41 + cols));
+      const Strided a(random, rows, cols);
+      Strided out(rows, cols), in_place = a;
+      ScaleRows(exec, a.view(), 0.3F, out.view());
+      ScaleRows(exec, in_place.view(), 0.3F, in_place.view());
+      for (int64_t r = 0; r < rows; ++r) {
+        for (int64_t c = 0; c < cols; ++c) {
+          ASSERT_EQ(out.At(r, c), 0.3F * a.At(r, c));
+          ASSERT_EQ(in_place.At(r, c), out.At(r, c));
+        }
+      }
+      out.CheckPadding();
+    }
   }
 }
 
@@ -141,4 +158,4 @@ TEST(Rows, TakenByTheDevicesOwnList) {
 }
 
 }  // namespace
-}  // namespace pith
+}  // namespace pith::ops_testing

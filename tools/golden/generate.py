@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 import transformers
 
+import blocks
 import cases
 import mamba_reference
 
@@ -196,6 +197,20 @@ def generate_hf(out, name):
     require_every_tensor_matters(out / name, comparison.errors["logits"])
 
 
+def generate_blocks(out, name):
+    generator = seeded(name)
+    model = blocks.make(out / name, name, generator)
+    exact = blocks.Peer(copy.deepcopy(model).double(), float64_math)
+    comparison = Comparison(exact, blocks.Peer(model, contextlib.nullcontext))
+    # Nemotron-H's cached step leaves out the lower bound of dt that its prefill applies.
+    cached = not name.startswith("hf-nemotron-h")
+    result = expected_values(name, comparison, generator, decode_with_cache=cached)
+    result |= {"vocab_rows": cases.VOCAB}
+    write_expected(out / name, result, comparison, f"transformers {type(model).__name__}, float64")
+    error = comparison.errors["logits"]
+    blocks.require_every_tensor_matters(name, exact, error, seeded("noise"))
+
+
 def generate_ssm(out, name):
     generator = seeded(name)
     cases.make_ssm(out / name, *cases.SSM_CASES[name], generator)
@@ -240,12 +255,14 @@ def main():
     parser.add_argument("--only", nargs="*", help="names of cases; default: all")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    known = [*cases.HF_CASES, *cases.SSM_CASES, *SHIPPED]
+    known = [*cases.HF_CASES, *blocks.CASES, *cases.SSM_CASES, *SHIPPED]
     for name in args.only or known:
         assert name in known, f"unknown case {name}; known: {', '.join(known)}"
         shutil.rmtree(args.out / name, ignore_errors=True)
         if name in cases.HF_CASES:
             generate_hf(args.out, name)
+        elif name in blocks.CASES:
+            generate_blocks(args.out, name)
         elif name in cases.SSM_CASES:
             generate_ssm(args.out, name)
         else:

@@ -25,6 +25,10 @@ CLASSES = {
     },
     "FalconMambaConfig": {"num_hidden_layers": 2},
 }
+# Written as they are, into the folder `blocks` beside --out: the defaults of these classes are a
+# published model's, or near it.
+WHOLE = ["LlamaConfig", "Qwen2Config", "GraniteConfig", "GraniteMoeHybridConfig", "BambaConfig"]
+WHOLE += ["NemotronHConfig", "JambaConfig", "FalconH1Config"]
 
 
 def main():
@@ -32,12 +36,14 @@ def main():
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    for name, sizes in CLASSES.items():
+    for name, sizes in [*CLASSES.items(), *((name, None) for name in WHOLE)]:
         config_class = getattr(transformers, name, None)
         if config_class is None:  # the version is older than the model
             continue
-        config = config_class(**SIZES, **sizes)
-        path = options.out / f"{config.model_type}-{transformers.__version__}.json"
+        config = config_class() if sizes is None else config_class(**SIZES, **sizes)
+        folder = options.out if sizes is not None else options.out.parent / "blocks"
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{config.model_type}-{transformers.__version__}.json"
         path.write_text(config.to_json_string(use_diff=False))
 
 

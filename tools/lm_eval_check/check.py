@@ -2,6 +2,7 @@
 
     check.py --lm torch --write tests/eval/golden/lm_eval.json.xz    makes the golden values
     check.py --lm pith --pith build/pith                             the same metrics through pith
+    check.py --lm http --url http://127.0.0.1:8080                   and through pith serve
 
 The tasks are lm_eval's own (its YAML files, its prompts, its metrics); only the data come from
 data/eval, so that nothing is fetched. README.md names the versions last used.
@@ -98,16 +99,23 @@ def run(lm, name, limit):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--lm", choices=["torch", "pith"], required=True)
+    parser.add_argument("--lm", choices=["torch", "pith", "http"], required=True)
     parser.add_argument("--model", type=Path, default=ROOT / "models/pith-13m-mamba1")
     parser.add_argument("--pith", default="build/cpu/pith", help="the program, for --lm pith")
+    parser.add_argument("--url", default="http://127.0.0.1:8080", help="of pith serve, for --lm http")
+    parser.add_argument("--name", help="what the server calls the model, and #REDUCTION, for --lm http")
     parser.add_argument("--tasks", default=",".join(SOURCES))
     parser.add_argument("--limit", type=int, default=200, help="documents of each task, 0: all")
     parser.add_argument("--write", type=Path, help="golden values (.json.xz), for --lm torch")
     flags = parser.parse_args()
-    if flags.write and flags.lm == "pith":
+    if flags.write and flags.lm != "torch":
         sys.exit("--write: golden values are PyTorch's, give --lm torch")
-    lm = models.TorchLM(flags.model) if flags.lm == "torch" else models.PithLM(flags.pith, flags.model)
+    if flags.lm == "torch":
+        lm = models.TorchLM(flags.model)
+    elif flags.lm == "pith":
+        lm = models.PithLM(flags.pith, flags.model)
+    else:
+        lm = models.http_lm(flags.url, flags.name or flags.model.name)
     out = {
         "format": 1,
         "model": flags.model.name,

@@ -61,6 +61,16 @@ class TorchLM(HFLM):
         return results
 
 
+def http_lm(url, name):
+    """The harness's client for servers, unchanged; texts are tokenised by the server."""
+    from lm_eval.models.openai_completions import LocalCompletionsAPI
+
+    return LocalCompletionsAPI(
+        model=name, base_url=url + "/v1/completions", tokenizer_backend="remote", num_concurrent=4,
+        max_length=2048, batch_size=8,
+    )
+
+
 class PithLM(LM):
     """Log-likelihoods from `pith score`, which encodes the texts itself."""
 

@@ -27,6 +27,22 @@ inline constexpr int64_t kTileCols = 2 * kLanes;
 inline constexpr int64_t kDepth = 256;
 inline constexpr int64_t kLeftStride = kDepth + 16;
 
+// A matrix whose blocks of kDepth columns stand one below the other, each with rows of kLeftStride:
+// a product's left side, or its right side by panels, wherever it lies in a row.
+struct Blocked {
+  float* data;
+  int64_t rows;
+  float* At(int64_t row, int64_t col) const {
+    return data + (col / kDepth * rows + row) * kLeftStride + col % kDepth;
+  }
+};
+
+// fn(k0, depth) for the blocks of [0, depth).
+template <class Fn>
+HWY_INLINE void ForDepth(int64_t depth, const Fn& fn) {
+  for (int64_t k0 = 0; k0 < depth; k0 += kDepth) fn(k0, std::min(kDepth, depth - k0));
+}
+
 // sums += left · right. left [kRows, depth] with stride kLeftStride; right [depth, kTileCols] with
 // stride right_stride, readable to its full width.
 template <int kRows, class T>

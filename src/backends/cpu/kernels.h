@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "ops/kernels.h"
@@ -17,6 +18,11 @@ const Kernels& Table();
 void ChooseSimd();
 // What this build has kernels for and this processor runs, the best first.
 std::vector<std::string> SimdLevels();
+// The same for one of them by name.
+void UseSimd(std::string_view name);
+// Whether the level has products of four bytes (AVX-512 VNNI) and of two bf16 (AVX-512 BF16).
+bool HasByteProducts();
+bool HasBF16Products();
 
 void Embed(const Exec& exec, const WeightView& table, std::span<const int32_t> ids,
            MatView<float> out);
@@ -29,8 +35,7 @@ void PackPanels(const Exec& exec, const StoredMatrix& from, DType dtype, void* t
 // Products with quantised panels (quant_panels.h), in any precision.
 void LinearQuant(const Exec& exec, MatView<const float> x, const WeightView& w,
                  VecView<const float> bias, MatView<float> out);
-// The bf16 precision by the processor's bf16 dot products; only where it has them.
-bool HasBF16Products();
+// The bf16 precision by the processor's bf16 dot products; only where the level has them.
 void LinearBF16(const Exec& exec, MatView<const float> x, const WeightView& w,
                 VecView<const float> bias, MatView<float> out);
 // [rows, cols] rounded to bf16.
@@ -45,12 +50,18 @@ void CausalConv1d(const Exec& exec, const CausalConv1dArgs& args);
 void Ssd(const Exec& exec, const SsdArgs& args);
 void SsdStep(const Exec& exec, const SsdArgs& args);
 void SelectiveScan(const Exec& exec, const SelectiveScanArgs& args);
+void Rope(const Exec& exec, const RopeArgs& args);
+void WriteKv(const Exec& exec, const WriteKvArgs& args);
+void Attention(const Exec& exec, const AttentionArgs& args);
+void Activate(const Exec& exec, const ActivateArgs& args);
+void AddScaledRows(const Exec& exec, const AddScaledRowsArgs& args);
 void ScoreLabels(const Exec& exec, MatView<const float> logits, std::span<const int32_t> labels,
                  std::span<LabelScore> out);
 void DrawTokens(const Exec& exec, const DrawTokensArgs& args);
 void CopyRows(const Exec& exec, MatView<const float> in, MatView<float> out);
 void AddRows(const Exec& exec, MatView<const float> a, MatView<const float> b, MatView<float> out);
 void ClipRows(const Exec& exec, MatView<const float> in, MatView<float> out);
+void ScaleRows(const Exec& exec, MatView<const float> in, float factor, MatView<float> out);
 void GatherRows(const Exec& exec, const GatherRowsArgs& args);
 void TakeRows(const Exec& exec, const TakeRowsArgs& args);
 void RowImportance(const Exec& exec, ImportanceKind kind, MatView<const float> activations,

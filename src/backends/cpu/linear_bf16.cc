@@ -12,7 +12,6 @@
 
 #include <dnnl.hpp>
 #include <map>
-#include <utility>
 
 #include "backends/cpu/kernels.h"
 #include "backends/cpu/math-inl.h"
@@ -66,8 +65,8 @@ const dnnl::engine& Engine() {
 }
 
 dnnl::memory::desc Describe(dnnl::memory::data_type type, int64_t rows, int64_t cols,
-                            dnnl::memory::dims strides) {
-  return {{rows, cols}, type, std::move(strides)};
+                            const dnnl::memory::dims& strides) {
+  return {{rows, cols}, type, strides};
 }
 
 // [kTileRows, depth] × [cols, depth]ᵀ → [kTileRows, cols].
@@ -152,13 +151,6 @@ void RunBlock(const Task& task, int64_t row_begin, int64_t row_end, int64_t col_
 }
 
 }  // namespace
-
-bool HasBF16Products() {
-  if ((hwy::SupportedTargets() & HWY_AVX3) == 0) return false;  // PITH_SIMD may say less
-  const auto isa = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
-  const auto wanted = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_bf16);
-  return (isa & wanted) == wanted;
-}
 
 void RoundToRows(const Exec& exec, const StoredMatrix& from, BF16* to) {
   ParallelFor(exec.threads, from.rows, [&](int64_t r) {

@@ -52,23 +52,25 @@ struct Panel {
   }
 };
 
-// out [kRows, kTileCols] = rows [row, row + kRows) times the panel.
-template <DType kType, int kRows>
-HWY_INLINE void MultiplyPanel(const QuantRows& x, int64_t row, const std::byte* data, float* out) {
+// store(r, j, sum) for rows [row, row + kRows) times the panel.
+template <DType kType, bool kFours, int kRows, class Store>
+HWY_INLINE void MultiplyPanel(const QuantRows& x, int64_t row, const std::byte* data,
+                              const Store& store) {
   const D d;
-  const DI di;
   using P = Panel<kType>;
   constexpr QuantForm kForm = P::kForm;
   constexpr int kColumns = kForm.group == 0 ? kActivationGroup : kForm.group;
+  constexpr int kExcess = Numbers<kForm.bits, kFours>::Excess(kForm.zero);
   const P panel{data};
   V total[kRows][2];
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) total[r][0] = total[r][1] = hn::Zero(d);
+  ClearSums(total);
   for (int64_t part = 0; part < x.groups; ++part) {
     const std::byte* numbers = data + P::kLayout.PartAt(part);
+    const auto at = [&](int r) { return (row + r) * x.groups + part; };
+#pragma GCC unroll 2
     for (int64_t g = 0; g < kActivationGroup / kColumns; ++g) {
       VI sums[kRows][2];
-      MultiplyNumbers<kForm.bits, kColumns, kRows>(
+      MultiplyNumbers<kForm.bits, kFours, kColumns, kRows>(
           numbers, x.q + row * x.stride() + part * kActivationGroup + g * kColumns, x.stride(),
           sums);
       numbers += kColumns * kForm.bits / 8 * kTileCols;
@@ -78,11 +80,14 @@ HWY_INLINE void MultiplyPanel(const QuantRows& x, int64_t row, const std::byte* 
         if constexpr (kForm.group != 0) scale = panel.Scale(part, g, j);
 #pragma GCC unroll 16
         for (int r = 0; r < kRows; ++r) {
-          const int64_t at = (row + r) * x.groups + part;
-          const V x_scale = hn::Set(d, x.scales[at]);
+          const V x_scale = hn::Set(d, x.scales[at(r)]);
           VI sum = sums[r][j];
-          if constexpr (kForm.zero != 0) {
-            sum = hn::Sub(sum, hn::Set(di, kForm.zero * x.sums[at]));
+          if constexpr (kExcess != 0) {
+            const int32_t* const of = x.sums + 2 * at(r);
+            const int32_t ones = kColumns == kActivationGroup ? of[1]
+                                 : g == 0                     ? of[0]
+                                                              : of[1] - of[0];
+            sum = hn::Sub(sum, hn::Set(DI(), kExcess * ones));
           }
           const V factor = kForm.group == 0 ? x_scale : hn::Mul(scale, x_scale);
           total[r][j] = hn::Add(total[r][j], hn::Mul(hn::ConvertTo(d, sum), factor));
@@ -95,29 +100,14 @@ HWY_INLINE void MultiplyPanel(const QuantRows& x, int64_t row, const std::byte* 
         const V minimum = panel.Minimum(part, j);
 #pragma GCC unroll 16
         for (int r = 0; r < kRows; ++r) {
-          const int64_t at = (row + r) * x.groups + part;
-          const V sum = hn::Set(d, x.scales[at] * static_cast<float>(x.sums[at]));
-          total[r][j] = hn::Sub(total[r][j], hn::Mul(minimum, sum));
+          const float sum = static_cast<float>(x.sums[2 * at(r) + 1]);
+          const V share = hn::Set(d, x.scales[at(r)] * sum);
+          total[r][j] = hn::Sub(total[r][j], hn::Mul(minimum, share));
         }
       }
     }
   }
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) {
-    hn::StoreU(total[r][0], d, out + r * kTileCols);
-    hn::StoreU(total[r][1], d, out + r * kTileCols + kLanes);
-  }
-}
-
-template <DType kType, int kRows = kTileRows>
-HWY_INLINE void MultiplyPanelRows(const QuantRows& x, int64_t row, int64_t rows,
-                                  const std::byte* panel, float* out) {
-  for (; rows >= kRows; rows -= kRows, row += kRows, out += kRows * kTileCols) {
-    MultiplyPanel<kType, kRows>(x, row, panel, out);
-  }
-  if constexpr (kRows > 1) {
-    MultiplyPanelRows<kType, SmallerTile(kRows)>(x, row, rows, panel, out);
-  }
+  StoreSums(total, store);
 }
 
 struct QuantTask {
@@ -131,35 +121,52 @@ struct QuantTask {
   int64_t grid() const { return shift() + w.rows; }
 };
 
-// The panel's sums, of which those in view go to the output.
-void StoreColumns(const QuantTask& task, int64_t row, int64_t rows, int64_t col,
-                  const float* sums) {
-  const int64_t begin = std::max(col, task.shift());
-  const int64_t end = std::min(col + kTileCols, task.grid());
-  const int64_t first = task.w.first - task.shift();  // of the matrix's rows, at grid column 0
-  for (int64_t r = 0; r < rows; ++r) {
-    float* const to = task.out.Row(row + r);
-    for (int64_t j = begin; j < end; ++j) {
-      float sum = sums[r * kTileCols + j - col];
-      if (task.w.dtype == DType::kI8) sum *= task.w.scales[first + j];
-      to[j - task.shift()] = task.bias ? sum + task.bias[j - task.shift()] : sum;
+// Rows of a tile. Sums of a group and totals of those before it share the registers; where each
+// word costs several instructions, it should rather meet many rows.
+template <bool kFours>
+constexpr int kQuantRows = kFours ? 6 : kTileRows;
+
+// Rows [begin, end) and the panel at grid column `col`, of which the columns in view are stored.
+template <DType kType, bool kFours>
+void RunQuantPanel(const QuantTask& task, int64_t begin, int64_t end, int64_t col,
+                   const std::byte* panel) {
+  const D d;
+  const int64_t first = std::max(col, task.shift());
+  const int64_t cols = std::min(col + kTileCols, task.grid()) - first;
+  const bool whole = cols == kTileCols;
+  const float* const bias = task.bias ? task.bias + first - task.shift() : nullptr;
+  const float* const scales =
+      kType == DType::kI8 ? task.w.scales + task.w.first - task.shift() + col : nullptr;
+  HWY_ALIGN float part[kQuantRows<kFours> * kTileCols];
+  const auto tile = [&](auto count, int64_t r0) HWY_ATTR {
+    float* const out = task.out.Row(begin + r0) + first - task.shift();
+    const int64_t stride = task.out.stride;
+    MultiplyPanel<kType, kFours, count>(
+        task.x, begin + r0, panel, [&](int64_t r, int j, V sum) HWY_ATTR {
+          if (kType == DType::kI8) sum = hn::Mul(sum, hn::LoadU(d, scales + j * kLanes));
+          if (!whole) return hn::Store(sum, d, part + r * kTileCols + j * kLanes);
+          if (bias) sum = hn::Add(sum, hn::LoadU(d, bias + j * kLanes));
+          hn::StoreU(sum, d, out + r * stride + j * kLanes);
+        });
+    if (whole) return;
+    for (int64_t r = 0; r < count; ++r) {
+      const float* const from = part + r * kTileCols + first - col;
+      for (int64_t j = 0; j < cols; ++j) out[r * stride + j] = bias ? from[j] + bias[j] : from[j];
     }
-  }
+  };
+  ForTiles<kQuantRows<kFours>>(end - begin, tile);
 }
 
-template <DType kType>
+// A panel stays in L1 while all rows pass it.
+template <DType kType, bool kFours>
 void RunQuantBlock(const QuantTask& task, int64_t row_begin, int64_t row_end, int64_t col_begin,
                    int64_t col_end) {
   const int64_t panel_bytes = Panel<kType>::kLayout.panel_bytes(task.w.cols);
   const auto* const panels = static_cast<const std::byte*>(task.w.data) +
                              (task.w.first - task.shift()) / kTileCols * panel_bytes;
-  HWY_ALIGN float sums[kTileRows * kTileCols];
-  for (int64_t row = row_begin; row < row_end; row += kTileRows) {
-    const int64_t rows = std::min<int64_t>(kTileRows, row_end - row);
-    for (int64_t col = col_begin; col < col_end; col += kTileCols) {
-      MultiplyPanelRows<kType>(task.x, row, rows, panels + col / kTileCols * panel_bytes, sums);
-      StoreColumns(task, row, rows, col, sums);
-    }
+  for (int64_t col = col_begin; col < col_end; col += kTileCols) {
+    RunQuantPanel<kType, kFours>(task, row_begin, row_end, col,
+                                 panels + col / kTileCols * panel_bytes);
   }
 }
 
@@ -189,7 +196,7 @@ QuantRows Quantise(int threads, MatView<const float> x) {
   const int64_t groups = CeilDiv(x.cols, kActivationGroup);
   q.Resize(x.rows * groups * kActivationGroup);
   scales.Resize(x.rows * groups);
-  sums.Resize(x.rows * groups);
+  sums.Resize(x.rows * groups * 2);
   const QuantRows rows{groups, q.data(), scales.data(), sums.data()};
   constexpr int64_t kRowsTogether = 16;
   ParallelFor(x.rows > kRowsTogether ? threads : 1, CeilDiv(x.rows, kRowsTogether), [&](int64_t i) {
@@ -219,8 +226,10 @@ void RunLinearQuant(const Exec& exec, MatView<const float> x, const WeightView& 
     ParallelFor(threads, col_blocks * row_blocks, [&](int64_t i) {
       const int64_t row = i % row_blocks * block_rows;
       const int64_t col = i / row_blocks * block_cols;
-      RunQuantBlock<kType>(task, row, std::min(row + block_rows, x.rows), col,
-                           std::min(col + block_cols, task.grid()));
+      const auto run =
+          kHasFours && HasByteProducts() ? RunQuantBlock<kType, true> : RunQuantBlock<kType, false>;
+      run(task, row, std::min(row + block_rows, x.rows), col,
+          std::min(col + block_cols, task.grid()));
     });
   });
 }

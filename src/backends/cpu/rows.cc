@@ -42,6 +42,14 @@ void ClipRows(const Exec& exec, MatView<const float> in, MatView<float> out) {
   });
 }
 
+void ScaleRows(const Exec& exec, MatView<const float> in, float factor, MatView<float> out) {
+  ForRows(exec, out, [&](int64_t r) {
+    const float* const from = in.Row(r);
+    float* const to = out.Row(r);
+    for (int64_t c = 0; c < out.cols; ++c) to[c] = factor * from[c];
+  });
+}
+
 void GatherRows(const Exec& exec, const GatherRowsArgs& args) {
   ForRows(exec, args.out, [&](int64_t r) {
     const float* const a = args.a.Row(args.a_rows[r]);

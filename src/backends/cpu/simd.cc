@@ -11,15 +11,19 @@
 namespace pith::cpu {
 namespace {
 
+// Products that AVX-512 got later, one after the other, and which Highway's target does not count
+// in: of four bytes, and of two bf16.
+enum class Products : uint8_t { kNone, kBytes, kBF16 };
+
 struct Level {
   std::string name;
   int64_t target;
+  Products products = Products::kNone;
 };
 
 // Highway's names in small letters, but for AVX-512, which it calls AVX3.
 std::string NameOf(int64_t target) {
   if (target == HWY_AVX3) return "avx512";
-  if (target == HWY_AVX3_DL) return "avx512_dl";
   std::string name = hwy::TargetName(target);
   for (char& c : name) {
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
@@ -27,12 +31,30 @@ std::string NameOf(int64_t target) {
   return name;
 }
 
-std::vector<Level> Levels() {
-  std::vector<Level> levels;
-  for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
-    levels.push_back({NameOf(target), target});
-  }
+// Asked once, before any level is chosen: Highway then forgets the others.
+const std::vector<Level>& Levels() {
+  static const std::vector<Level> levels = [] {
+    std::vector<Level> all;
+    for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
+#if HWY_ARCH_X86
+      const bool bytes = __builtin_cpu_supports("avx512vnni");
+      if (target == HWY_AVX3 && bytes) {
+        if (__builtin_cpu_supports("avx512bf16")) {
+          all.push_back({"avx512_bf16", target, Products::kBF16});
+        }
+        all.push_back({"avx512_vnni", target, Products::kBytes});
+      }
+#endif
+      all.push_back({NameOf(target), target});
+    }
+    return all;
+  }();
   return levels;
+}
+
+Products& ProductsInUse() {
+  static Products products = Levels().front().products;
+  return products;
 }
 
 }  // namespace
@@ -43,20 +65,27 @@ std::vector<std::string> SimdLevels() {
   return names;
 }
 
-void ChooseSimd() {
-  const char* const wanted = std::getenv("PITH_SIMD");
-  if (wanted == nullptr) return;
+bool HasByteProducts() { return ProductsInUse() >= Products::kBytes; }
+bool HasBF16Products() { return ProductsInUse() >= Products::kBF16; }
+
+void UseSimd(std::string_view name) {
   std::string expected;
   for (const Level& level : Levels()) {
-    if (level.name == wanted) {
+    if (level.name == name) {
       // Named for tests, this is how Highway is told: the processor then seems to have no other.
       hwy::SetSupportedTargetsForTest(level.target);
+      hwy::GetChosenTarget().Update(level.target);
+      ProductsInUse() = level.products;
       return;
     }
     expected += (expected.empty() ? "" : ", ") + level.name;
   }
-  Throw(ErrorCode::kInvalidArgument, "PITH_SIMD: got '", Printable(wanted), "', expected one of ",
+  Throw(ErrorCode::kInvalidArgument, "PITH_SIMD: got '", Printable(name), "', expected one of ",
         expected, ", which this build and processor have");
+}
+
+void ChooseSimd() {
+  if (const char* const wanted = std::getenv("PITH_SIMD")) UseSimd(wanted);
 }
 
 }  // namespace pith::cpu

@@ -13,22 +13,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace pith::cpu::HWY_NAMESPACE {
 
-// A matrix whose blocks of kDepth columns stand one below the other, each with rows of kLeftStride:
-// a product's left side, or its right side by panels, wherever it lies in a row.
-struct Blocked {
-  float* data;
-  int64_t rows;
-  float* At(int64_t row, int64_t col) const {
-    return data + (col / kDepth * rows + row) * kLeftStride + col % kDepth;
-  }
-};
-
-// fn(k0, depth) for the blocks of [0, depth).
-template <class Fn>
-HWY_INLINE void ForDepth(int64_t depth, const Fn& fn) {
-  for (int64_t k0 = 0; k0 < depth; k0 += kDepth) fn(k0, std::min(kDepth, depth - k0));
-}
-
 // One task's scratch, carved from one allocation. Q: rows of a chunk, N: d_state, P: head_dim.
 // Widths are padded to kTileCols, so that products need no tails.
 class Scratch {

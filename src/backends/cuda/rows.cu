@@ -44,6 +44,12 @@ struct Clipped {
   }
 };
 
+struct Scaled {
+  Rows<const float> in;
+  float factor;
+  __device__ float operator()(int64_t r, int64_t c) const { return factor * in[r][c]; }
+};
+
 struct Picked {
   Rows<const float> a;
   const int64_t* a_rows;
@@ -100,6 +106,10 @@ void AddRows(const Exec& exec, MatView<const float> a, MatView<const float> b, M
 
 void ClipRows(const Exec& exec, MatView<const float> in, MatView<float> out) {
   ForEach(exec, Clipped{in}, out);
+}
+
+void ScaleRows(const Exec& exec, MatView<const float> in, float factor, MatView<float> out) {
+  ForEach(exec, Scaled{in, factor}, out);
 }
 
 void GatherRows(const Exec& exec, const GatherRowsArgs& args) {

@@ -21,12 +21,18 @@ void Gate(const Exec& exec, const GateArgs& args);
 void CausalConv1d(const Exec& exec, const CausalConv1dArgs& args);
 void Ssd(const Exec& exec, const SsdArgs& args);
 void SelectiveScan(const Exec& exec, const SelectiveScanArgs& args);
+void Rope(const Exec& exec, const RopeArgs& args);
+void WriteKv(const Exec& exec, const WriteKvArgs& args);
+void Attention(const Exec& exec, const AttentionArgs& args);
+void Activate(const Exec& exec, const ActivateArgs& args);
+void AddScaledRows(const Exec& exec, const AddScaledRowsArgs& args);
 void ScoreLabels(const Exec& exec, MatView<const float> logits, std::span<const int32_t> labels,
                  std::span<LabelScore> out);
 void DrawTokens(const Exec& exec, const DrawTokensArgs& args);
 void CopyRows(const Exec& exec, MatView<const float> in, MatView<float> out);
 void AddRows(const Exec& exec, MatView<const float> a, MatView<const float> b, MatView<float> out);
 void ClipRows(const Exec& exec, MatView<const float> in, MatView<float> out);
+void ScaleRows(const Exec& exec, MatView<const float> in, float factor, MatView<float> out);
 void GatherRows(const Exec& exec, const GatherRowsArgs& args);
 void TakeRows(const Exec& exec, const TakeRowsArgs& args);
 void RowImportance(const Exec& exec, ImportanceKind kind, MatView<const float> activations,

@@ -25,6 +25,14 @@ void ClipRows(const Exec& /*exec*/, MatView<const float> in, MatView<float> out)
   }
 }
 
+void ScaleRows(const Exec& /*exec*/, MatView<const float> in, float factor, MatView<float> out) {
+  for (int64_t r = 0; r < out.rows; ++r) {
+    for (int64_t c = 0; c < out.cols; ++c) {
+      out.Row(r)[c] = static_cast<float>(double{factor} * in.Row(r)[c]);
+    }
+  }
+}
+
 void GatherRows(const Exec& /*exec*/, const GatherRowsArgs& args) {
   for (int64_t r = 0; r < args.out.rows; ++r) {
     for (int64_t c = 0; c < args.out.cols; ++c) {

@@ -30,8 +30,8 @@ std::vector<std::string> TablesOf(const PaperTables& paper, const std::vector<st
   return out;
 }
 
-std::filesystem::path Tokenizer(const std::filesystem::path& directory,
-                                const std::filesystem::path& data) {
+std::filesystem::path TokenizerPath(const std::filesystem::path& directory,
+                                    const std::filesystem::path& data) {
   std::error_code error;
   if (std::filesystem::exists(directory / "tokenizer.json", error)) return {};
   return data / "tokenizer/gpt-neox-20b.tokenizer.json.xz";
@@ -75,7 +75,7 @@ ReproduceModels FindPaperModels(const PaperTables& paper, const std::vector<std:
             (*place / "config.json").string(), ": got ", KindName(shape.kind), " with ",
             shape.n_layer, " layers, expected the checkpoint ", name, ": ", KindName(model.kind),
             " with ", model.n_layer, " layers (any other model goes with --model)");
-    out.found.push_back({name, *place, Tokenizer(*place, data), true, shape, own});
+    out.found.push_back({name, *place, TokenizerPath(*place, data), true, shape, own});
   }
   return out;
 }

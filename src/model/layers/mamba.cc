@@ -1,18 +1,22 @@
 #include "model/layers/mamba.h"
 
 #include "core/error.h"
-#include "ops/linear.h"
 #include "ops/rows.h"
 
 namespace pith {
 
 MambaMixer::MambaMixer(LayerBuilder& build, const MambaConfig& config, int64_t conv_channels,
-                       int64_t in_proj_rows)
+                       int64_t in_proj_rows, const InputScales& scales)
     : config_(config),
+      in_scale_(scales.in),
       d_model_(build.config().d_model),
       conv_channels_(conv_channels),
-      in_proj_rows_(in_proj_rows),
-      conv_weight_(build.Vector("mixer.conv1d.weight", {conv_channels, 1, config.d_conv})) {
+      in_proj_rows_(in_proj_rows) {
+  std::vector<float> taps = build.Values("mixer.conv1d.weight", {conv_channels, 1, config.d_conv});
+  for (size_t i = 0; i < taps.size() && !scales.channels.empty(); ++i) {
+    taps[i] *= scales.channels[i / static_cast<size_t>(config.d_conv)];
+  }
+  conv_weight_ = build.Place(taps);
   if (config.conv_bias) conv_bias_ = build.Vector("mixer.conv1d.bias", {conv_channels});
 }
 
@@ -22,7 +26,9 @@ void MambaMixer::LoadProjections(LayerBuilder& build) {
   in_proj_ = build.KeyMatrix("mixer.in_proj.weight", in_proj_rows_, d_model_, use);
   out_proj_ = build.KeyMatrix("mixer.out_proj.weight", d_model_, config_.d_inner, use);
   if (!config_.proj_bias) return;
-  in_proj_bias_ = build.Vector("mixer.in_proj.bias", {in_proj_rows_});
+  std::vector<float> bias = build.Values("mixer.in_proj.bias", {in_proj_rows_});
+  for (float& value : bias) value /= in_scale_;
+  in_proj_bias_ = build.Place(bias);
   out_proj_bias_ = build.Vector("mixer.out_proj.bias", {d_model_});
 }
 
@@ -66,11 +72,6 @@ void MambaMixer::ProjectOut(const LayerContext& context, const LayerRows& rows,
           context.ws.h.Rows(0, rows.wanted_rows()));
 }
 
-void Project(const LayerContext& context, MatView<const float> x, const WeightView& w,
-             VecView<const float> bias, MatView<float> out) {
-  (context.mode == LayerMode::kStep ? LinearStep : Linear)(context.exec, x, w, bias, out);
-}
-
 ReadOut ReadOutOf(const LayerContext& context, const LayerRows& rows, int64_t width) {
   if (rows.wanted == nullptr)
     return {.wanted = {}, .gathered = {}, .keep = context.observed != nullptr};
@@ -78,12 +79,6 @@ ReadOut ReadOutOf(const LayerContext& context, const LayerRows& rows, int64_t wi
   return {.wanted = *rows.wanted,
           .gathered = context.ws.gather.view(),
           .keep = context.observed != nullptr};
-}
-
-MatView<float> Scratch(const LayerContext& context, MambaScratch name, int64_t rows, int64_t cols) {
-  DeviceMat<float>& scratch = context.ws.mixer[name];
-  scratch.Resize(context.exec, rows, cols);
-  return scratch.view();
 }
 
 }  // namespace pith

@@ -2,7 +2,10 @@
 #ifndef PITH_MODEL_LAYERS_MAMBA_H_
 #define PITH_MODEL_LAYERS_MAMBA_H_
 
+#include <vector>
+
 #include "model/layer.h"
+#include "model/layers/kinds.h"
 #include "ops/causal_conv1d.h"
 #include "ops/fused.h"
 
@@ -24,8 +27,15 @@ enum MambaScratch : size_t {
 // Weights that both kinds have, and the steps that they share.
 class MambaMixer {
  public:
+  // What Falcon-H1 multiplies: in_proj's input, and the convolution's channels by numbers that
+  // include it. Both go into weights that are f32 anyway, the convolution's and in_proj's bias, so
+  // in_proj itself stays as its file has it; z and Δ are left to the layer.
+  struct InputScales {
+    float in = 1;
+    std::vector<float> channels = {};  // [conv_channels]; empty: ones
+  };
   MambaMixer(LayerBuilder& build, const MambaConfig& config, int64_t conv_channels,
-             int64_t in_proj_rows);
+             int64_t in_proj_rows, const InputScales& scales);
   // Read last, since the fingerprint wants this order.
   void LoadProjections(LayerBuilder& build);
 
@@ -60,6 +70,7 @@ class MambaMixer {
 
  private:
   const MambaConfig config_;
+  const float in_scale_;
   const int64_t d_model_;
   const int64_t conv_channels_;
   const int64_t in_proj_rows_;
@@ -71,15 +82,8 @@ class MambaMixer {
   DeviceVector out_proj_bias_;
 };
 
-// The product for the mode: many rows, or a step's few.
-void Project(const LayerContext& context, MatView<const float> x, const WeightView& w,
-             VecView<const float> bias, MatView<float> out);
-
 // Which rows the gate reads, for the fused operators.
 ReadOut ReadOutOf(const LayerContext& context, const LayerRows& rows, int64_t width);
-
-// Scratch of [rows, cols] under one of the names above.
-MatView<float> Scratch(const LayerContext& context, MambaScratch name, int64_t rows, int64_t cols);
 
 std::unique_ptr<Layer> MakeMamba1Layer(const Mamba1Config& config, LayerBuilder& build);
 std::unique_ptr<Layer> MakeMamba2Layer(const Mamba2Config& config, LayerBuilder& build);

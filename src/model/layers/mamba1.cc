@@ -25,7 +25,7 @@ class Mamba1Layer : public Layer {
   Mamba1Layer(const Mamba1Config& config, LayerBuilder& build)
       : Layer(build),
         config_(config),
-        mixer_(build, config, config.conv_channels(), config.in_proj_rows()) {
+        mixer_(build, config, config.conv_channels(), config.in_proj_rows(), {}) {
     const int64_t inner = config.d_inner;
     x_proj_ = build.Matrix("mixer.x_proj.weight", config.dt_rank + 2 * config.d_state, inner);
     dt_proj_ = build.Matrix("mixer.dt_proj.weight", inner, config.dt_rank);
@@ -34,6 +34,10 @@ class Mamba1Layer : public Layer {
     a_ = build.Place(
         Transposed(build.Decay("mixer.A_log", {inner, config.d_state}), inner, config.d_state));
     mixer_.LoadProjections(build);
+    if (!config.bcdt_weights) return;
+    dt_norm_ = build.Vector("mixer.dt_layernorm.weight", {config.dt_rank});
+    b_norm_ = build.Vector("mixer.b_layernorm.weight", {config.d_state});
+    c_norm_ = build.Vector("mixer.c_layernorm.weight", {config.d_state});
   }
 
   LayerWork work() const override { return WorkOf(config_, mixer_.d_model()); }
@@ -86,13 +90,13 @@ class Mamba1Layer : public Layer {
   // in chunks of the scratch.
   FarWritten WriteNormedFar(const LayerContext& context, MatView<const float> normed,
                             const FarRegion& /*region*/, const Horizon& /*horizon*/,
-                            const LayerStates& states, int32_t slot) const override {
+                            const FarTarget& to) const override {
     for (int64_t begin = 0; begin < normed.rows; begin += context.chunk_rows) {
       const int64_t n = std::min(context.chunk_rows, normed.rows - begin);
-      const LayerRows rows{.rows = n, .segments = {{0, n}}, .slots = {slot}, .positions = {}};
+      const LayerRows rows{.rows = n, .segments = {{0, n}}, .slots = {to.slot}, .positions = {}};
       const MatView<float> proj = Scratch(context, kProj, n, config_.d_inner);
       mixer_.ProjectIn(context, normed.Rows(begin, n), 0, proj);
-      SelectiveScan(context.exec, Scan(context, rows, states, proj, {}));
+      SelectiveScan(context.exec, Scan(context, rows, to.states, proj, {}));
     }
     return {.work = work().far * static_cast<double>(normed.rows), .needed = {}};
   }
@@ -162,9 +166,9 @@ class Mamba1Layer : public Layer {
     const MatView<float> b = bcdt.Cols(rank, n);
     const MatView<float> c = output ? bcdt.Cols(rank + n, n) : MatView<float>();
     if (config_.bcdt_norm) {
-      Normalise(context, low);
-      Normalise(context, b);
-      if (output) Normalise(context, c);
+      Normalise(context, low, dt_norm_);
+      Normalise(context, b, b_norm_);
+      if (output) Normalise(context, c, c_norm_);
     }
     const MatView<float> dt = Scratch(context, kDelta, rows.rows, config_.d_inner);
     Project(context, low, dt_proj_.view(), {}, dt);
@@ -193,9 +197,10 @@ class Mamba1Layer : public Layer {
             .y = {}};
   }
 
-  // FalconMamba normalises Δ, B and C, each over its own width, without weights.
-  void Normalise(const LayerContext& context, MatView<float> x) const {
-    AddNorm(context.exec, {.x = x, .eps = config_.bcdt_norm_eps, .out = x});
+  // FalconMamba and Jamba normalise Δ, B and C, each over its own width.
+  void Normalise(const LayerContext& context, MatView<float> x, const DeviceVector& weight) const {
+    AddNorm(context.exec,
+            {.x = x, .weight = weight.view(), .eps = config_.bcdt_norm_eps, .out = x});
   }
 
   const Mamba1Config config_;
@@ -205,6 +210,10 @@ class Mamba1Layer : public Layer {
   DeviceVector dt_bias_;  // [d_inner]
   DeviceVector d_;        // [d_inner]
   DeviceVector a_;        // [d_state · d_inner]
+  // Of those norms, where they have weights.
+  DeviceVector dt_norm_;  // [dt_rank]
+  DeviceVector b_norm_;   // [d_state]
+  DeviceVector c_norm_;   // [d_state]
 };
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "ops/far_write.h"
 #include "ops/mamba2_mixer.h"
 #include "ops/norm.h"
+#include "ops/rows.h"
 #include "ops/ssd.h"
 
 namespace pith {
@@ -24,6 +25,20 @@ std::vector<int64_t> FirstWanted(const LayerRows& rows) {
     first.push_back(it == rows.wanted->end() ? segment.count : *it - segment.begin);
   }
   return first;
+}
+
+// Of x, B and C, what in_proj's input is multiplied by included; nothing where all are 1.
+MambaMixer::InputScales ScalesOf(const Mamba2Config& config) {
+  if (!config.scaled()) return {};
+  MambaMixer::InputScales scales{.in = config.in_scale};
+  const auto add = [&](int64_t count, float scale) {
+    scales.channels.insert(scales.channels.end(), static_cast<size_t>(count),
+                           scale * config.in_scale);
+  };
+  add(config.d_inner, config.out_scales[1]);
+  add(config.bc_width(), config.out_scales[2]);
+  add(config.bc_width(), config.out_scales[3]);
+  return scales;
 }
 
 // The masks of all heads [heads · chunks], one after the other.
@@ -44,7 +59,7 @@ class Mamba2Layer : public Layer {
       : Layer(build),
         config_(config),
         state_(build.exec().state),
-        mixer_(build, config, config.conv_channels(), config.in_proj_rows()) {
+        mixer_(build, config, config.conv_channels(), config.in_proj_rows(), ScalesOf(config)) {
     const int64_t heads = config.n_heads;
     dt_bias_ = build.KeyVector("mixer.dt_bias", {heads});
     d_ = build.KeyVector("mixer.D", {config.d_has_hdim ? config.d_inner : heads});
@@ -63,6 +78,7 @@ class Mamba2Layer : public Layer {
   }
   bool TakesHalfStates(const Exec& exec) const override {
     Workspace none;
+    if (config_.scaled()) return false;
     for (const LayerMode mode : {LayerMode::kPrefill, LayerMode::kStep}) {
       const LayerContext context{.exec = exec, .mode = mode, .ws = none};
       if (!TakesMamba2Mixer(exec, Whole(context, {}, {}, {}, {}))) return false;
@@ -95,10 +111,11 @@ class Mamba2Layer : public Layer {
   }
   VecView<const float> a() const override { return a_.view(); }
   bool TakesCompact(const LayerContext& context) const override {
-    return TakesMamba2Mixer(context.exec, Whole(context, {}, {}, {}, {}));
+    return !config_.scaled() && TakesMamba2Mixer(context.exec, Whole(context, {}, {}, {}, {}));
   }
   std::optional<FarDescription> DescribeFar(const LayerStates& states) const override {
     PITH_CHECK(state_ == DType::kF32);  // RequireStatesForSkim
+    if (config_.scaled()) return std::nullopt;
     const AddNormArgs front = norm().Args({}, {}, {}, {});
     const int64_t outputs = config_.conv_channels() + config_.n_heads;
     return FarDescription{.shape = {.d_model = mixer_.d_model(),
@@ -128,7 +145,7 @@ class Mamba2Layer : public Layer {
            const AddNormArgs& norm) const override {
     const std::vector<int64_t> wanted_from = FirstWanted(rows);
     const Mamba2MixerArgs whole = Whole(context, rows, states, norm, wanted_from);
-    if (TakesMamba2Mixer(context.exec, whole)) {
+    if (!config_.scaled() && TakesMamba2Mixer(context.exec, whole)) {
       MixWhole(context, rows, whole);
     } else {
       MixParts(context, rows, states, norm, wanted_from);
@@ -137,12 +154,13 @@ class Mamba2Layer : public Layer {
   // Δ for all far rows; x per head and B per group only where a write arrives.
   FarWritten WriteNormedFar(const LayerContext& context, MatView<const float> normed,
                             const FarRegion& region, const Horizon& horizon,
-                            const LayerStates& states, int32_t slot) const override {
+                            const FarTarget& to) const override {
     PITH_CHECK(state_ == DType::kF32);  // RequireStatesForSkim
     const Exec& exec = context.exec;
     const int64_t heads = config_.n_heads;
     const MatView<float> dt = Scratch(context, kProj, region.far, heads);
     mixer_.ProjectIn(context, normed, config_.d_inner + config_.conv_channels(), dt);
+    Multiply(exec, config_.out_scales[4], dt);
     const MatView<float> weight = Scratch(context, kFarWeight, heads, region.far);
     const MatView<float> decay = Scratch(context, kFarDecay, 1, heads);
     std::vector<double> chunk_decay(heads * CountChunks(region)), chunk_mass(chunk_decay.size());
@@ -172,8 +190,8 @@ class Mamba2Layer : public Layer {
                     .decay = {decay.data, heads},
                     .needed = needed,
                     .b = Scratch(context, kConv, region.far, config_.bc_width()),
-                    .conv_state = states.Slot(slot),
-                    .ssm_state = states.Slot(slot) + mixer_.conv_size()});
+                    .conv_state = to.states.Slot(to.slot),
+                    .ssm_state = to.states.Slot(to.slot) + mixer_.conv_size()});
     return CountWrites(work(), region, needed);
   }
 
@@ -186,6 +204,8 @@ class Mamba2Layer : public Layer {
     const MatView<float> proj = Scratch(context, kProj, rows.rows, config_.in_proj_rows() - inner);
     const MatView<float> z = Scratch(context, kGate, rows.wanted_rows(), inner);
     mixer_.NormAndProjectIn(context, rows, norm, inner, proj, 0, z);  // x, B, C, Δ; z
+    Multiply(context.exec, config_.out_scales[0], z);
+    Multiply(context.exec, config_.out_scales[4], Delta(proj));
     GateArgs gate = GatedNorm();
     gate.z = z;
     gate.out = Scratch(context, kGated, rows.wanted_rows(), inner);
@@ -201,6 +221,12 @@ class Mamba2Layer : public Layer {
                                .gate = gate,
                                .read = ReadOutOf(context, rows, inner)});
     mixer_.ProjectOut(context, rows, gate.out);
+  }
+
+  // in_proj's outputs that no convolution reads, by what Falcon-H1 multiplies them.
+  void Multiply(const Exec& exec, float scale, MatView<float> rows) const {
+    const float factor = scale * config_.in_scale;
+    if (factor != 1) ScaleRows(exec, rows, factor, rows);
   }
 
   // What a whole mixer is told, but for where its results go.

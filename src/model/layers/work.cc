@@ -1,11 +1,27 @@
 #include "model/layers/work.h"
 
+#include <algorithm>
+#include <variant>
+
 namespace pith {
 namespace {
 
 // A far row is normalised, but its x does not change: no residual add.
 double NormFlops(double d) { return 4 * d; }
 constexpr double kSilu = 4;
+constexpr double kTurn = 3;     // of one number: a multiplication and half of a pair's additions
+constexpr double kSoftmax = 5;  // of one score: scale, largest, difference, power, sum
+
+// Matrix products of an MLP, for one row.
+double MlpProducts(const MlpConfig& c, double d_model) {
+  return 2 * d_model * static_cast<double>(c.d_hidden) * (c.gated ? 3 : 2);
+}
+
+// And with its activation: SiLU and the gate's product, or a comparison and a square.
+double MlpFlops(const MlpConfig& c, double d_model) {
+  const double activation = (c.activation == MlpActivation::kSilu ? kSilu : 2) + (c.gated ? 1 : 0);
+  return MlpProducts(c, d_model) + activation * static_cast<double>(c.d_hidden);
+}
 
 // A column of in_proj, convolved.
 double ChannelFlops(double d_model, double d_conv) { return 2 * d_model + 2 * d_conv + kSilu; }
@@ -61,6 +77,40 @@ LayerWork WorkOf(const Mamba2Config& c, int64_t d_model) {
           .d_conv = c.d_conv};
 }
 
+LayerWork WorkOf(const AttentionConfig& c, int64_t d_model) {
+  const double d = d_model, q = c.q_width(), kv = c.kv_width(), heads = c.n_heads;
+  const double keys =
+      static_cast<double>(c.window > 0 ? std::min(c.window, kCountedKeys) : kCountedKeys);
+  const double turned = 2 * static_cast<double>(c.rope.size());  // numbers of a head
+  const double write = 4 * d * kv + kTurn * turned * static_cast<double>(c.n_kv_heads);
+  const double read = 2 * d * q + kTurn * turned * heads + keys * (4 * q + kSoftmax * heads);
+  return {.full = NormFlops(d) + d + write + read + 2 * q * d,
+          .far = NormFlops(d) + write,
+          .kind = LayerKind::kAttention};
+}
+
+// One norm and one residual add for both, and what weighs and adds their outputs.
+LayerWork WorkOf(const ParallelConfig& c, int64_t d_model) {
+  const double d = d_model;
+  const LayerWork attention = WorkOf(c.attention, d_model);
+  LayerWork work = WorkOf(c.mamba, d_model);
+  work.full += attention.full - (NormFlops(d) + d) + 3 * d;
+  work.far += attention.far - NormFlops(d);
+  return work;
+}
+
+LayerWork WorkOf(const MlpConfig& c, int64_t d_model) {
+  const double d = d_model;
+  return {.full = NormFlops(d) + d + MlpFlops(c, d), .kind = LayerKind::kMlp};
+}
+
+LayerWork WorkOf(const ExpertsConfig& c, int64_t d_model) {
+  const double d = d_model, experts = c.n_experts, chosen = c.chosen;
+  const double mixture = 2 * d * experts + chosen * (MlpFlops(c.expert, d) + 2 * d);
+  return {.full = NormFlops(d) + d + mixture + (c.shared.d_hidden > 0 ? MlpFlops(c.shared, d) : 0),
+          .kind = LayerKind::kExperts};
+}
+
 ProductFlops ProductsOf(const Mamba1Config& c, int64_t d_model) {
   const double d = d_model, inner = c.d_inner, n = c.d_state, rank = c.dt_rank;
   const double delta = 2 * inner * (rank + 2 * n) + 2 * rank * inner;
@@ -72,7 +122,35 @@ ProductFlops ProductsOf(const Mamba2Config& c, int64_t d_model) {
   return {.full = 2 * d * rows + 2 * inner * d, .state = 2 * d * (rows - inner)};
 }
 
-std::string FactsName(const Mamba1Config& /*config*/) { return "mamba1"; }
-std::string FactsName(const Mamba2Config& /*config*/) { return "mamba2"; }
+ProductFlops ProductsOf(const AttentionConfig& c, int64_t d_model) {
+  const double d = d_model, q = c.q_width(), kv = c.kv_width();
+  return {.full = 2 * d * (q + 2 * kv) + 2 * q * d, .state = 4 * d * kv};
+}
+
+ProductFlops ProductsOf(const ParallelConfig& c, int64_t d_model) {
+  const ProductFlops mamba = ProductsOf(c.mamba, d_model);
+  const ProductFlops attention = ProductsOf(c.attention, d_model);
+  return {.full = mamba.full + attention.full, .state = mamba.state + attention.state};
+}
+
+ProductFlops ProductsOf(const MlpConfig& c, int64_t d_model) {
+  return {.full = MlpProducts(c, static_cast<double>(d_model)), .state = 0};
+}
+
+ProductFlops ProductsOf(const ExpertsConfig& c, int64_t d_model) {
+  const double d = d_model, experts = c.n_experts, chosen = c.chosen;
+  return {.full = 2 * d * experts + chosen * MlpProducts(c.expert, d) + MlpProducts(c.shared, d),
+          .state = 0};
+}
+
+std::string FactsName(std::span<const LayerConfig> layers) {
+  const auto all = [&]<class... Kinds>() {
+    return std::ranges::all_of(
+        layers, [](const LayerConfig& l) { return (std::holds_alternative<Kinds>(l) || ...); });
+  };
+  if (all.operator()<Mamba1Config>()) return "mamba1";
+  if (all.operator()<Mamba2Config>()) return "mamba2";
+  return all.operator()<AttentionConfig, MlpConfig, ExpertsConfig>() ? "transformer" : "hybrid";
+}
 
 }  // namespace pith

@@ -3,6 +3,8 @@
 #ifndef PITH_MODEL_LAYERS_WORK_H_
 #define PITH_MODEL_LAYERS_WORK_H_
 
+#include <cstdint>
+#include <span>
 #include <string>
 
 #include "load/model_config.h"
@@ -26,6 +28,15 @@ LayerFlops FlopsOf(const Mamba2Config& config, int64_t d_model);
 
 LayerWork WorkOf(const Mamba1Config& config, int64_t d_model);
 LayerWork WorkOf(const Mamba2Config& config, int64_t d_model);
+LayerWork WorkOf(const AttentionConfig& config, int64_t d_model);
+LayerWork WorkOf(const ParallelConfig& config, int64_t d_model);
+LayerWork WorkOf(const MlpConfig& config, int64_t d_model);
+LayerWork WorkOf(const ExpertsConfig& config, int64_t d_model);
+
+// What a row of attention costs grows with the rows that it sees. A count that schedules use cannot
+// depend on the text, so a row is counted as if it saw this many, or its window where that is less:
+// the mean over a text of twice as many tokens.
+inline constexpr int64_t kCountedKeys = 1024;
 
 // FLOPs of a layer's matrix products for one row: what a device's rate of products bounds.
 struct ProductFlops {
@@ -34,10 +45,14 @@ struct ProductFlops {
 };
 ProductFlops ProductsOf(const Mamba1Config& config, int64_t d_model);
 ProductFlops ProductsOf(const Mamba2Config& config, int64_t d_model);
+ProductFlops ProductsOf(const AttentionConfig& config, int64_t d_model);
+ProductFlops ProductsOf(const ParallelConfig& config, int64_t d_model);
+ProductFlops ProductsOf(const MlpConfig& config, int64_t d_model);
+ProductFlops ProductsOf(const ExpertsConfig& config, int64_t d_model);
 
-// ModelFacts::kind of a model of such layers.
-std::string FactsName(const Mamba1Config& config);
-std::string FactsName(const Mamba2Config& config);
+// ModelFacts::kind of a model of these layers: "mamba1" or "mamba2" where all are of that kind,
+// "transformer" where none is Mamba's, else "hybrid".
+std::string FactsName(std::span<const LayerConfig> layers);
 
 }  // namespace pith
 

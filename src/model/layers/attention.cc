@@ -1,0 +1,166 @@
+// Causal attention with grouped queries: the first half of a Transformer's block. Keys and values
+// are its state, which grows with each row; rows keep their original positions, so what was removed
+// before leaves a gap and no trace.
+#include <algorithm>
+#include <vector>
+
+#include "core/error.h"
+#include "model/layers/kinds.h"
+#include "model/layers/work.h"
+#include "ops/attention.h"
+#include "ops/fused.h"
+#include "ops/rope.h"
+#include "ops/rows.h"
+
+namespace pith {
+namespace {
+
+// In Workspace::mixer.
+enum AttentionScratch : size_t {
+  kQueries,  // [rows, q_width]
+  kKeys,     // [rows, kv_width] rotated
+  kValues,   // [rows, kv_width]
+  kHeads,    // [wanted rows, q_width] what the heads give
+  kContent,  // [rows, kv_width] keys before they were rotated, where a policy reads them
+};
+
+class AttentionLayer : public Layer {
+ public:
+  AttentionLayer(const AttentionConfig& config, LayerBuilder& build)
+      : Layer(build), config_(config), d_model_(build.config().d_model) {
+    RequireKernels(build.exec(), "attention");
+    const WeightUse use = config.qkv_bias ? WeightUse::kProduct : WeightUse::kWide;
+    q_ = build.KeyMatrix("mixer.q_proj.weight", config.q_width(), d_model_, use);
+    k_ = build.KeyMatrix("mixer.k_proj.weight", config.kv_width(), d_model_, use);
+    v_ = build.KeyMatrix("mixer.v_proj.weight", config.kv_width(), d_model_, use);
+    out_ = build.KeyMatrix("mixer.o_proj.weight", d_model_, config.q_width(),
+                           config.out_bias ? WeightUse::kProduct : WeightUse::kWide);
+    if (config.qkv_bias) {
+      q_bias_ = build.Vector("mixer.q_proj.bias", {config.q_width()});
+      k_bias_ = build.Vector("mixer.k_proj.bias", {config.kv_width()});
+      v_bias_ = build.Vector("mixer.v_proj.bias", {config.kv_width()});
+    }
+    if (config.out_bias) out_bias_ = build.Vector("mixer.o_proj.bias", {d_model_});
+  }
+
+  LayerWork work() const override { return WorkOf(config_, d_model_); }
+  StateSize state_size() const override { return {.kv = Layout()}; }
+  bool reads_positions() const override { return true; }
+
+  int64_t width(Source source) const override {
+    if (source == Source::kKeys) return config_.kv_width();
+    return source == Source::kSsm || source == Source::kGated ? config_.q_width() : d_model_;
+  }
+  MatView<const float> Read(const Workspace& ws, Source source) const override {
+    if (source == Source::kKeys) {
+      return ws.mixer[config_.rope.empty() ? kKeys : kContent].view();
+    }
+    const bool heads = source == Source::kSsm || source == Source::kGated;
+    return heads ? ws.mixer[kHeads].view() : ws.h.view();
+  }
+
+ protected:
+  void Mix(const LayerContext& context, const LayerRows& rows, const LayerStates& states,
+           const AddNormArgs& norm) const override {
+    const MatView<float> q = Scratch(context, kQueries, rows.rows, config_.q_width());
+    const MatView<float> k = Scratch(context, kKeys, rows.rows, config_.kv_width());
+    const MatView<float> v = Scratch(context, kValues, rows.rows, config_.kv_width());
+    const Projection to[] = {{q_.view(), q_bias_.view(), q},
+                             {k_.view(), k_bias_.view(), k},
+                             {v_.view(), v_bias_.view(), v}};
+    NormLinear(context.exec, {.norm = norm, .to = to, .step = context.mode == LayerMode::kStep});
+    if (context.observed != nullptr && context.observed->Reads(Source::kKeys)) {
+      CopyRows(context.exec, k, Scratch(context, kContent, rows.rows, config_.kv_width()));
+    }
+    Rotate(context.exec, rows.positions, config_.n_heads, q);
+    const std::vector<KvPages> pages = Write(context, rows, states, k, v);
+    const MatView<float> heads = Scratch(context, kHeads, rows.wanted_rows(), config_.q_width());
+    AttentionArgs args{.layout = Layout(),
+                       .n_heads = config_.n_heads,
+                       .scale = config_.scale,
+                       .window = config_.window,
+                       .q = q,
+                       .positions = rows.positions,
+                       .segments = rows.segments,
+                       .kv = pages,
+                       .wanted = {},
+                       .out = heads};
+    if (rows.wanted != nullptr) args.wanted = *rows.wanted;
+    Attention(context.exec, args);
+    Project(context, heads, out_.view(), out_bias_.view(),
+            context.ws.h.Rows(0, rows.wanted_rows()));
+  }
+
+  // Keys and values, in chunks of the scratch. Whatever is far is written: attention forgets
+  // nothing, so no horizon could leave a write out.
+  FarWritten WriteNormedFar(const LayerContext& context, MatView<const float> normed,
+                            const FarRegion& /*region*/, const Horizon& /*horizon*/,
+                            const FarTarget& to) const override {
+    for (int64_t begin = 0; begin < normed.rows; begin += context.chunk_rows) {
+      const int64_t n = std::min(context.chunk_rows, normed.rows - begin);
+      LayerRows rows{.rows = n, .segments = {{0, n}}, .slots = {to.slot}, .positions = {}};
+      for (int64_t r = 0; r < n; ++r) {
+        rows.positions.push_back(static_cast<int32_t>(to.first_position + begin + r));
+      }
+      const MatView<float> k = Scratch(context, kKeys, n, config_.kv_width());
+      const MatView<float> v = Scratch(context, kValues, n, config_.kv_width());
+      Project(context, normed.Rows(begin, n), k_.view(), k_bias_.view(), k);
+      Project(context, normed.Rows(begin, n), v_.view(), v_bias_.view(), v);
+      Write(context, rows, to.states, k, v);
+    }
+    return {.work = work().far * static_cast<double>(normed.rows), .needed = {}};
+  }
+
+ private:
+  KvPageLayout Layout() const {
+    return {.n_kv_heads = config_.n_kv_heads, .head_dim = config_.head_dim};
+  }
+  void Rotate(const Exec& exec, std::span<const int32_t> positions, int64_t heads,
+              MatView<float> x) const {
+    if (config_.rope.empty()) return;
+    Rope(exec, {.n_heads = heads,
+                .head_dim = config_.head_dim,
+                .positions = positions,
+                .frequencies = config_.rope,
+                .factor = config_.rope_factor,
+                .x = x});
+  }
+  // Rotates the keys and puts them behind what the segments' slots hold; returns what they hold
+  // then.
+  std::vector<KvPages> Write(const LayerContext& context, const LayerRows& rows,
+                             const LayerStates& states, MatView<float> k,
+                             MatView<const float> v) const {
+    PITH_CHECK(states.kv != nullptr && std::ssize(rows.positions) == rows.rows);
+    Rotate(context.exec, rows.positions, config_.n_kv_heads, k);
+    std::vector<KvPages> pages;
+    for (size_t s = 0; s < rows.segments.size(); ++s) {
+      pages.push_back(states.kv->Grow(rows.slots[s], rows.segments[s].count));
+    }
+    WriteKv(context.exec, {.layout = Layout(),
+                           .k = k,
+                           .v = v,
+                           .positions = rows.positions,
+                           .segments = rows.segments,
+                           .kv = pages});
+    return pages;
+  }
+
+  const AttentionConfig config_;
+  const int64_t d_model_;
+  Weight q_;    // [q_width, d_model]
+  Weight k_;    // [kv_width, d_model]
+  Weight v_;    // [kv_width, d_model]
+  Weight out_;  // [d_model, q_width]
+  DeviceVector q_bias_;
+  DeviceVector k_bias_;
+  DeviceVector v_bias_;
+  DeviceVector out_bias_;
+};
+
+}  // namespace
+
+std::unique_ptr<Layer> MakeAttentionLayer(const AttentionConfig& config, LayerBuilder& build) {
+  return std::make_unique<AttentionLayer>(config, build);
+}
+
+}  // namespace pith
