@@ -9,7 +9,7 @@ GROWTH_ARGS ?=
 export PWD := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench bench-ops growth lint install asan ubsan tsan build deps models clean
+.PHONY: help demo test bench bench-ops growth lint install python asan ubsan tsan build deps models clean
 
 help:                  ## what each target does
 	@sed -n 's/^\([a-z -]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 24
@@ -38,6 +38,10 @@ lint:                  ## formatting, clang-tidy on changed files, include direc
 
 install: build         ## install program, library and headers (PREFIX, DESTDIR)
 	cmake --install build/cpu --prefix $(PREFIX)
+
+python: models         ## build the Python package and run its tests (docs/python.md)
+	scripts/install-deps.sh --with-python
+	scripts/python.sh $(JOBS)
 
 asan ubsan tsan: deps models   ## run the tests that gain from it under a sanitizer
 	scripts/sanitize.sh $@ $(JOBS)

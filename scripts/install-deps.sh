@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs the packages that building pith needs, on Debian 12 and Ubuntu 24.04.
-# Does nothing, without network, when all are present. --with-lint adds what `make lint` needs.
+# Does nothing, without network, when all are present. --with-lint adds what `make lint` needs, and
+# --with-python what `make python` needs.
 set -euo pipefail
 
 packages=(
@@ -18,7 +19,8 @@ packages=(
 case "${1-}" in
   "") ;;
   --with-lint) packages+=(git clang-format-16 clang-tidy-16 libomp-16-dev universal-ctags) ;;
-  *) echo "usage: $0 [--with-lint]" >&2; exit 2 ;;
+  --with-python) packages+=(python3-dev python3-venv) ;;
+  *) echo "usage: $0 [--with-lint|--with-python]" >&2; exit 2 ;;
 esac
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then

@@ -159,8 +159,9 @@ std::vector<std::vector<std::vector<uint8_t>>> ByHead(const FarReport& far) {
 
 Reduction Engine::Compile(std::string_view text, const CompileOptions& options) const {
   const ReductionSpec spec = ReductionSpec::Parse(text);
-  Require(options.may_read_files || FilesOf(spec).empty(), ErrorCode::kInvalidArgument,
-          "reduction '", text, "': names a file, which is not read here");
+  Require(options.may_read_files || FilesOf(spec, FindMethod(spec.method)).empty(),
+          ErrorCode::kInvalidArgument, "reduction '", text,
+          "': names a file, which is not read here");
   return CompileReduction(spec, impl_->model.facts(), options.sites,
                           options.full_flops ? FlopsCount::kFull : FlopsCount::kBlocks);
 }

@@ -3,6 +3,9 @@
     check.py --lm torch --write tests/eval/golden/lm_eval.json.xz    makes the golden values
     check.py --lm pith --pith build/pith                             the same metrics through pith
     check.py --lm http --url http://127.0.0.1:8080                   and through pith serve
+    check.py --lm python --reduce skim                               and through the Python package
+
+--scores FILE writes every log-likelihood, so that two ways can be compared one by one.
 
 The tasks are lm_eval's own (its YAML files, its prompts, its metrics); only the data come from
 data/eval, so that nothing is fetched. README.md names the versions last used.
@@ -18,8 +21,6 @@ from pathlib import Path
 
 import lm_eval
 from lm_eval.tasks._yaml_loader import load_yaml
-
-import models
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TASKS = Path(lm_eval.__file__).parent / "tasks"
@@ -97,38 +98,54 @@ def run(lm, name, limit):
     return metrics, result["samples"][name]
 
 
+def model(flags):
+    """The model of --lm; each is imported alone, as PyTorch is wanted by one of them only."""
+    if flags.lm == "python":
+        from pith.lm_eval import PithLM
+        return PithLM(flags.model, reduce=flags.reduce)
+    import models
+    if flags.lm == "torch":
+        return models.TorchLM(flags.model)
+    if flags.lm == "pith":
+        return models.PithLM(flags.pith, flags.model, ["--reduce", flags.reduce])
+    return models.http_lm(flags.url, flags.name or flags.model.name)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--lm", choices=["torch", "pith", "http"], required=True)
+    parser.add_argument("--lm", choices=["torch", "pith", "http", "python"], required=True)
     parser.add_argument("--model", type=Path, default=ROOT / "models/pith-13m-mamba1")
     parser.add_argument("--pith", default="build/cpu/pith", help="the program, for --lm pith")
     parser.add_argument("--url", default="http://127.0.0.1:8080", help="of pith serve, for --lm http")
     parser.add_argument("--name", help="what the server calls the model, and #REDUCTION, for --lm http")
+    parser.add_argument("--reduce", default="none", help="the reduction, for --lm python and pith")
     parser.add_argument("--tasks", default=",".join(SOURCES))
     parser.add_argument("--limit", type=int, default=200, help="documents of each task, 0: all")
     parser.add_argument("--write", type=Path, help="golden values (.json.xz), for --lm torch")
+    parser.add_argument("--scores", type=Path, help="every log-likelihood (.json)")
     flags = parser.parse_args()
     if flags.write and flags.lm != "torch":
         sys.exit("--write: golden values are PyTorch's, give --lm torch")
-    if flags.lm == "torch":
-        lm = models.TorchLM(flags.model)
-    elif flags.lm == "pith":
-        lm = models.PithLM(flags.pith, flags.model)
-    else:
-        lm = models.http_lm(flags.url, flags.name or flags.model.name)
+    lm = model(flags)
     out = {
         "format": 1,
         "model": flags.model.name,
-        "source": {p: importlib.metadata.version(p) for p in ("lm_eval", "torch", "transformers")},
         "tasks": {},
     }
+    scores = {}
     for name in flags.tasks.split(","):
         metrics, samples = run(lm, name, flags.limit or None)
         print(name, len(samples), json.dumps(metrics))
+        in_order = sorted(samples, key=lambda sample: sample["doc_id"])
+        scores[name] = [[float(r[0][0]) for r in sample["resps"]] for sample in in_order]
         if flags.write:
             out["tasks"][name] = golden(lm, samples, metrics)
             lm.recorded.clear()
+    if flags.scores:
+        flags.scores.write_text(json.dumps(scores), encoding="utf-8")
     if flags.write:
+        out["source"] = {p: importlib.metadata.version(p)
+                         for p in ("lm_eval", "torch", "transformers")}
         text = json.dumps(out, separators=(",", ":"))
         flags.write.write_bytes(lzma.compress(text.encode(), preset=9 | lzma.PRESET_EXTREME))
 
