@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "serve/status_error.h"
 
 namespace pith::serve {
 namespace {
@@ -93,6 +94,7 @@ Service::Service(const Engine& engine, ChatTemplate chat, const ServiceOptions& 
       created_(Now()),
       reductions_(engine),
       default_(engine.Compile(options.reduction.reduce.value_or("none"), options.compile)),
+      states_(options.state_directory, options.state_disk),
       encoders_(engine, std::clamp<int>(static_cast<int>(std::thread::hardware_concurrency()), 1,
                                         kMostEncoders)),
       scheduler_(engine, options.scheduler) {}
@@ -132,10 +134,11 @@ PreparedTexts Service::Prepare(GenerationRequest request, const std::string& hea
   const int64_t most = options_.scheduler.max_running + options_.scheduler.max_waiting;
   Require(count <= most, ErrorCode::kInvalidArgument, "request: got ", count,
           " texts (prompts times n), expected at most ", most);
+  const bool bos = options_.bos && read.load_state.empty();
   for (const Prompt& prompt : read.prompts) {
     const auto* text = std::get_if<std::string>(&prompt);
-    const std::vector<int32_t> ids = text != nullptr ? encoders_.Encode(*text, options_.bos)
-                                                     : std::get<std::vector<int32_t>>(prompt);
+    const std::vector<int32_t> ids =
+        text != nullptr ? encoders_.Encode(*text, bos) : std::get<std::vector<int32_t>>(prompt);
     Require(!ids.empty(), ErrorCode::kInvalidArgument,
             "request: prompt: got no tokens, expected at least one");
     std::string echo;
@@ -156,6 +159,8 @@ TextRequest Service::MakeText(const PreparedTexts& prepared, std::vector<int32_t
   text.prompt = std::move(prompt);
   text.whole_tail = prepared.whole_tail;
   text.score_prompt = request.echo && request.logprobs >= 0;
+  if (!request.load_state.empty()) text.load_state = states_.ToLoad(request.load_state);
+  if (!request.save_state.empty()) text.save_state = states_.ToSave(request.save_state);
   text.max_seconds = options_.max_seconds;
   text.options.max_tokens = request.max_tokens.value_or(request.chat ? options_.default_chat_tokens
                                                                      : options_.default_tokens);
