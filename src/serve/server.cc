@@ -115,16 +115,10 @@ class Server::Impl {
   }
 
   static bool Known(const std::string& path) {
-    constexpr std::string_view kPaths[] = {"/",
-                                           "/health",
-                                           "/metrics",
-                                           "/v1/models",
-                                           "/v1/completions",
-                                           "/v1/chat/completions",
-                                           "/v1/states",
-                                           "/tokenize",
-                                           "/detokenize",
-                                           "/tokenizer_info"};
+    constexpr std::string_view kPaths[] = {"/",           "/health",         "/metrics",
+                                           "/v1/models",  "/v1/completions", "/v1/chat/completions",
+                                           "/v1/states",  "/tokenize",       "/inspect",
+                                           "/detokenize", "/tokenizer_info"};
     return std::ranges::find(kPaths, path) != std::ranges::end(kPaths);
   }
 
@@ -232,6 +226,12 @@ class Server::Impl {
                  }));
     http_.Post("/tokenize", Keyed([this](const Request& request, Response& response) {
                  SendJson(response, service_.Tokenize(ParseTokenize(request.body)));
+               }));
+    http_.Post("/inspect", Keyed([this](const Request& request, Response& response) {
+                 const Peer peer = Peer::OfThisThread();
+                 SendJson(response, service_.Inspect(ParseCompletion(request.body),
+                                                     request.get_header_value(kReductionHeader),
+                                                     [&] { return peer.Gone(); }));
                }));
     http_.Post("/detokenize", Keyed([this](const Request& request, Response& response) {
                  SendJson(response, service_.Detokenize(ParseDetokenize(request.body)));

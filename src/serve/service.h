@@ -93,6 +93,12 @@ class Service {
   // may mend, and StatusError.
   PreparedTexts Prepare(GenerationRequest request, const std::string& header);
 
+  // What a completion's reduction does to each token of its one prompt (docs/serving.md). One at a
+  // time: it shares the device with the texts. `gone` is asked between chunks; true ends it with
+  // kCancelled.
+  OrderedJson Inspect(const GenerationRequest& request, const std::string& header,
+                      const std::function<bool()>& gone);
+
   OrderedJson Models() const;
   OrderedJson Tokenize(const TokenizeRequest& request);
   OrderedJson Detokenize(const std::vector<int32_t>& ids) const;
@@ -104,6 +110,12 @@ class Service {
   const std::string& model_name() const { return options_.model_name; }
 
  private:
+  struct Chosen {
+    Reduction reduction;
+    int64_t whole_tail;
+  };
+
+  Chosen Choose(const GenerationRequest& request, const std::string& header);
   void CheckModel(const std::string& name) const;
   TextRequest MakeText(const PreparedTexts& prepared, std::vector<int32_t> prompt,
                        const Reduction& reduction, int64_t choice) const;
@@ -115,6 +127,7 @@ class Service {
   Reductions reductions_;
   const Reduction default_;
   const SavedStates states_;
+  std::mutex inspecting_;
   Encoders encoders_;
   Scheduler scheduler_;
 };

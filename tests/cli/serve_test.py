@@ -207,6 +207,25 @@ class Answers(Case):
         self.fails(3, "serve", "--model", SMALL, "--port", "0", "--state-dir",
                    self.folder / "nowhere", names=("nowhere",))
 
+    def test_inspect_tells_what_inspect_tells(self):
+        for reduce in ("none", "stride@30%", "utrc@30%", "skim@20%"):
+            expected = self.json("inspect", "--model", SMALL, "--text", TEXT, "--json", "--reduce",
+                                 reduce)
+            got = self.server.post("/inspect", {"prompt": TEXT, "pith": {"reduce": reduce}})
+            self.assertEqual(got["reduce"], reduce)
+            self.assertEqual(got["realised"], expected["realised"])
+            self.assertEqual("".join(token["text"] for token in got["tokens"]), TEXT)
+            for token, fate in zip(got["tokens"], expected["fates"], strict=True):
+                for key in ("fate", "site", "into"):
+                    self.assertEqual(token.get(key), fate.get(key))
+        got = self.server.post("/inspect", {"prompt": TEXT,
+                                            "pith": {"reduce": "stride@30%", "protect": 5}})
+        self.assertEqual([token["fate"] for token in got["tokens"]].count("whole"), 5)
+        status, _, answer = self.server.call("POST", "/inspect", {"prompt": [5] * 16385})
+        self.assertEqual(status, 400)
+        self.assertIn("16384", answer["error"]["message"])
+        self.assertEqual(self.server.call("POST", "/inspect", {"prompt": ["a", "b"]})[0], 400)
+
     def test_a_prompt_that_begins_alike_is_not_read_again(self):
         first = self.server.complete(TEXT, max_tokens=4)
         again = self.server.complete(TEXT + " And then", max_tokens=4)
