@@ -101,6 +101,10 @@ class Connection : public httplib::Stream {
   bool broken_ = false;
 };
 
+// A body is JSON whatever it is called: cpp-httplib would take one that curl -d calls a form apart,
+// and refuse it beyond 8 KiB.
+void ForgetType(httplib::Request& request) { request.headers.erase("Content-Type"); }
+
 // The one that this thread serves. Handlers get no more than a request.
 thread_local const Connection* serving = nullptr;
 
@@ -124,7 +128,7 @@ bool HttpServer::process_and_close_socket(socket_t socket) {
     if (!connection.HoldsBytes() && !WaitForRequest(socket)) break;
     connection.BeginRequest();
     bool closed = false;
-    answered = process_request(connection, /*close_connection=*/left == 1, closed, nullptr);
+    answered = process_request(connection, /*close_connection=*/left == 1, closed, ForgetType);
     if (!answered || closed || connection.broken()) break;
   }
   serving = nullptr;
