@@ -17,7 +17,7 @@ packages=(
 )
 case "${1-}" in
   "") ;;
-  --with-lint) packages+=(git clang-format-16 clang-tidy-16 universal-ctags) ;;
+  --with-lint) packages+=(git clang-format-16 clang-tidy-16 libomp-16-dev universal-ctags) ;;
   *) echo "usage: $0 [--with-lint]" >&2; exit 2 ;;
 esac
 

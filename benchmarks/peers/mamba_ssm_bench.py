@@ -7,7 +7,9 @@ prints one JSON object, times in milliseconds, medians over the repeats.
 """
 
 import argparse
+import glob
 import json
+import os
 import statistics
 import sys
 import time
@@ -33,7 +35,7 @@ STEPS = 100
 
 
 @triton.jit
-def conv_kernel(x, weight, bias, out, length, channels, xb, xl, ob, ol,
+def conv_kernel(x, weight, bias, out, length, channels, xb, xc, xl, ob, oc, ol,
                 WIDTH: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     """out[b, t, c] = silu(bias[c] + Σ_k weight[c, k] x[b, t − WIDTH + 1 + k, c]), zeros in front."""
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
@@ -44,12 +46,12 @@ def conv_kernel(x, weight, bias, out, length, channels, xb, xl, ob, ol,
     total += tl.load(bias + columns, mask=there, other=0.0).to(tl.float32)[None, :]
     for k in tl.static_range(WIDTH):
         at = rows - (WIDTH - 1) + k
-        value = tl.load(x + batch * xb + at[:, None] * xl + columns[None, :],
+        value = tl.load(x + batch * xb + at[:, None] * xl + columns[None, :] * xc,
                         mask=(at >= 0)[:, None] & (at < length)[:, None] & there[None, :], other=0.0)
         total += value.to(tl.float32) * tl.load(weight + columns * WIDTH + k, mask=there,
                                                 other=0.0).to(tl.float32)[None, :]
     total = total * tl.sigmoid(total)
-    tl.store(out + batch * ob + rows[:, None] * ol + columns[None, :],
+    tl.store(out + batch * ob + rows[:, None] * ol + columns[None, :] * oc,
              total.to(out.dtype.element_ty), mask=(rows < length)[:, None] & there[None, :])
 
 
@@ -75,15 +77,21 @@ def conv_step_kernel(x, state, weight, bias, out, channels, xb, sb, sc, sw,
 
 
 def causal_conv1d_fn(x, weight, bias=None, seq_idx=None, activation=None, **_):
-    """x: [batch, channels, length], channels next to each other in memory."""
+    """x: [batch, channels, length], channels (Mamba-2) or rows (Mamba-1) next to each other in
+    memory; the result is laid out alike."""
     assert activation == "silu" or activation == "swish"
-    assert bias is not None and seq_idx is None and x.stride(1) == 1
+    assert bias is not None and seq_idx is None and 1 in (x.stride(1), x.stride(2))
     batch, channels, length = x.shape
     weight = weight.contiguous()
-    out = torch.empty(batch, length, channels, dtype=x.dtype, device=x.device).transpose(1, 2)
-    grid = (triton.cdiv(length, 32), triton.cdiv(channels, 128), batch)
-    conv_kernel[grid](x, weight, bias, out, length, channels, x.stride(0), x.stride(2),
-                      out.stride(0), out.stride(2), WIDTH=weight.shape[1], ROWS=32, COLUMNS=128)
+    if x.stride(1) == 1:
+        out = torch.empty(batch, length, channels, dtype=x.dtype, device=x.device).transpose(1, 2)
+        rows, columns = 32, 128
+    else:
+        out = torch.empty(batch, channels, length, dtype=x.dtype, device=x.device)
+        rows, columns = 128, 32
+    grid = (triton.cdiv(length, rows), triton.cdiv(channels, columns), batch)
+    conv_kernel[grid](x, weight, bias, out, length, channels, *x.stride(), *out.stride(),
+                      WIDTH=weight.shape[1], ROWS=rows, COLUMNS=columns)
     return out
 
 
@@ -108,12 +116,28 @@ def check_conv():
     x = torch.randn(2, length, channels, device="cuda")
     weight = conv.weight.detach().squeeze(1)
     want = torch.nn.functional.silu(conv(x.transpose(1, 2))[..., :length]).detach()
-    torch.testing.assert_close(
-        causal_conv1d_fn(x.transpose(1, 2), weight, conv.bias.detach(), activation="silu"), want)
+    for layout in (x.transpose(1, 2), x.transpose(1, 2).contiguous()):
+        torch.testing.assert_close(
+            causal_conv1d_fn(layout, weight, conv.bias.detach(), activation="silu"), want)
     state = x[:, length - 5:length - 1].transpose(1, 2).contiguous()
     step = causal_conv1d_update(x[:, -1], state, weight, conv.bias.detach(), activation="silu")
     torch.testing.assert_close(step, want[..., -1])
     torch.testing.assert_close(state, x[:, length - 4:].transpose(1, 2))
+
+
+def build_scan(source):
+    """Compiles the parts of selective_scan_cuda that prefill needs, by nvcc, and imports it. What
+    only training calls stays undefined, so names are resolved when they are first called."""
+    from torch.utils import cpp_extension
+    folder = source + "/csrc/selective_scan"
+    files = [folder + "/selective_scan.cpp", *sorted(glob.glob(folder + "/selective_scan_fwd_*.cu"))]
+    flags = ["-O3", "-std=c++20", "--expt-relaxed-constexpr", "--expt-extended-lambda",
+             "--use_fast_math", "-U__CUDA_NO_HALF_OPERATORS__", "-U__CUDA_NO_HALF_CONVERSIONS__",
+             "-U__CUDA_NO_BFLOAT16_OPERATORS__", "-U__CUDA_NO_BFLOAT16_CONVERSIONS__"]
+    sys.setdlopenflags(os.RTLD_LAZY)
+    sys.modules["selective_scan_cuda"] = cpp_extension.load(
+        "selective_scan_cuda", files, extra_cflags=["-O3", "-std=c++20"], extra_cuda_cflags=flags,
+        extra_include_paths=[folder])
 
 
 def load_library(source):
@@ -220,7 +244,11 @@ def main():
     parser.add_argument("--dtype", default="bf16", choices=DTYPES)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--parts", default="prefill,step,generate")
+    parser.add_argument("--build-scan", action="store_true",
+                        help="compile Mamba-1's scan from the library's source; needs nvcc")
     args = parser.parse_args()
+    if args.build_scan:
+        build_scan(args.source)
     convolution, has_scan = load_library(args.source)
     kind, d_model, n_layer = SHAPES[args.shape]
     out = {"library": "mamba_ssm " + library_version(args.source), "torch": torch.__version__,

@@ -59,9 +59,10 @@ struct BlockParts {
 
   float Value(const QuantForm& form, int i) const {
     if (!form.nested) return d * static_cast<float>(q[i]);
-    const float s = d * static_cast<float>(scale[i / form.group]);
+    const int group = i / form.group;
+    const float s = d * static_cast<float>(scale[group]);
     if (!form.minimums) return s * static_cast<float>(q[i]);
-    return s * static_cast<float>(q[i]) - dmin * static_cast<float>(min[i / form.group]);
+    return s * static_cast<float>(q[i]) - dmin * static_cast<float>(min[group]);
   }
 };
 

@@ -8,10 +8,8 @@
 
 #include "tests/ops/ops_testing.h"
 
-namespace pith {
+namespace pith::ops_testing {
 namespace {
-
-using namespace ops_testing;
 
 class ActivationTest : public ::testing::Test {};
 
@@ -112,4 +110,4 @@ TEST_F(ActivationTest, WorksInPlaceAndRowsDoNotDependOnTheirBatch) {
 }
 
 }  // namespace
-}  // namespace pith
+}  // namespace pith::ops_testing

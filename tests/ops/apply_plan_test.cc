@@ -9,10 +9,8 @@
 
 #include "tests/ops/ops_testing.h"
 
-namespace pith {
+namespace pith::ops_testing {
 namespace {
-
-using namespace ops_testing;
 
 class ApplyPlanTest : public ::testing::Test {};
 
@@ -78,4 +76,4 @@ TEST_F(ApplyPlanTest, AgreesWithReference) {
 }
 
 }  // namespace
-}  // namespace pith
+}  // namespace pith::ops_testing

@@ -15,10 +15,8 @@
 
 #include "tests/ops/ops_testing.h"
 
-namespace pith {
+namespace pith::ops_testing {
 namespace {
-
-using namespace ops_testing;
 
 class AttentionTest : public ::testing::Test {};
 
@@ -406,4 +404,4 @@ TEST_F(AttentionTest, AQueryThatSeesNothingGivesZero) {
 }
 
 }  // namespace
-}  // namespace pith
+}  // namespace pith::ops_testing

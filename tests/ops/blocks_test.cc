@@ -7,10 +7,8 @@
 #include "ops/linear.h"
 #include "tests/ops/ops_testing.h"
 
-namespace pith {
+namespace pith::ops_testing {
 namespace {
-
-using namespace ops_testing;
 
 class BlockedWeights : public ::testing::TestWithParam<DType> {
  protected:
@@ -78,4 +76,4 @@ INSTANTIATE_TEST_SUITE_P(Types, BlockedWeights,
                          [](const auto& info) { return std::string(Name(info.param)); });
 
 }  // namespace
-}  // namespace pith
+}  // namespace pith::ops_testing

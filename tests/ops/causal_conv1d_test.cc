@@ -6,10 +6,8 @@
 
 #include "tests/ops/ops_testing.h"
 
-namespace pith {
+namespace pith::ops_testing {
 namespace {
-
-using namespace ops_testing;
 
 class CausalConv1dTest : public ::testing::Test {};
 
@@ -119,4 +117,4 @@ TEST_F(CausalConv1dTest, SegmentsAndThreadsDoNotMix) {
 }
 
 }  // namespace
-}  // namespace pith
+}  // namespace pith::ops_testing

@@ -11,10 +11,8 @@
 #include "ops/token_weight.h"
 #include "tests/ops/ops_testing.h"
 
-namespace pith {
+namespace pith::ops_testing {
 namespace {
-
-using namespace ops_testing;
 
 TEST(DrawTokens, WithoutTemperatureTheFirstOfTheLargest) {
   constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
@@ -134,4 +132,4 @@ TEST(DrawTokens, ADrawIsTheInverseOfTheDistributionByRank) {
 }
 
 }  // namespace
-}  // namespace pith
+}  // namespace pith::ops_testing

@@ -5,10 +5,8 @@
 #include "ops/backends.h"
 #include "tests/ops/ops_testing.h"
 
-namespace pith {
+namespace pith::ops_testing {
 namespace {
-
-using namespace ops_testing;
 
 class EmbedTest : public ::testing::Test {};
 
@@ -47,7 +45,7 @@ TEST_F(EmbedTest, WidensExactly) {
 
 TEST_F(EmbedTest, IdsOutOfRangeAreBugs) {
   const float table[] = {1, 2};
-  const WeightView view = RowsOf({DType::kF32, table, 2, 1});
+  const WeightView view = pith::RowsOf({DType::kF32, table, 2, 1});
   Strided out(1, 1);
   for (const int32_t id : {-1, 2}) {
     EXPECT_THROW(Embed(Tested(), view, std::span(&id, 1), out.view()), Error);
@@ -80,4 +78,4 @@ TEST(BackendTest, AMissingGpuIsNamed) {
 }
 
 }  // namespace
-}  // namespace pith
+}  // namespace pith::ops_testing

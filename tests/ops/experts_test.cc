@@ -13,10 +13,8 @@
 
 #include "tests/ops/ops_testing.h"
 
-namespace pith {
+namespace pith::ops_testing {
 namespace {
-
-using namespace ops_testing;
 
 class ExpertsTest : public ::testing::Test {};
 
@@ -297,4 +295,4 @@ TEST_F(ExpertsTest, RowsDoNotDependOnTheirBatch) {
 }
 
 }  // namespace
-}  // namespace pith
+}  // namespace pith::ops_testing

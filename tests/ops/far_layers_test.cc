@@ -21,10 +21,8 @@
 #include "ops/norm.h"
 #include "tests/ops/ops_testing.h"
 
-namespace pith {
+namespace pith::ops_testing {
 namespace {
-
-using namespace ops_testing;
 
 constexpr int64_t kHeads = 4, kHead = 64, kState = 128;
 
@@ -400,4 +398,4 @@ INSTANTIATE_TEST_SUITE_P(Precisions, FarLayersTest,
                          });
 
 }  // namespace
-}  // namespace pith
+}  // namespace pith::ops_testing

@@ -7,10 +7,8 @@
 
 #include "tests/ops/ops_testing.h"
 
-namespace pith {
+namespace pith::ops_testing {
 namespace {
-
-using namespace ops_testing;
 
 class FarWeightsTest : public ::testing::Test {};
 
@@ -110,4 +108,4 @@ TEST(FarWeights, EqualTheirDefinition) {
 }
 
 }  // namespace
-}  // namespace pith
+}  // namespace pith::ops_testing

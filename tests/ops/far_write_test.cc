@@ -17,10 +17,8 @@
 #include "ops/ssd.h"
 #include "tests/ops/ops_testing.h"
 
-namespace pith {
+namespace pith::ops_testing {
 namespace {
-
-using namespace ops_testing;
 
 struct Shape {
   int64_t far, chunk, heads, head_dim, groups, d_state, d_conv, d_model;
@@ -225,4 +223,4 @@ TEST(FarRegion, RunsJoinNeighbours) {
 }
 
 }  // namespace
-}  // namespace pith
+}  // namespace pith::ops_testing

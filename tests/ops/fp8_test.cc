@@ -9,10 +9,8 @@
 #include "ops/linear.h"
 #include "tests/ops/ops_testing.h"
 
-namespace pith {
+namespace pith::ops_testing {
 namespace {
-
-using namespace ops_testing;
 
 class Fp8Test : public ::testing::Test {
  protected:
@@ -110,4 +108,4 @@ TEST_F(Fp8Test, StepsStayIn16Bits) {
 }
 
 }  // namespace
-}  // namespace pith
+}  // namespace pith::ops_testing

@@ -15,10 +15,8 @@
 #include "ops/rows.h"
 #include "tests/ops/ops_testing.h"
 
-namespace pith {
+namespace pith::ops_testing {
 namespace {
-
-using namespace ops_testing;
 
 // `bound` is for a backend with a kernel.
 void ExpectFused(bool kernel, const Strided& fused, const Strided& composition, double bound) {
@@ -269,7 +267,7 @@ TEST(Fused, ScanGate) {
 TEST(Fused, ACallersMistakeIsFound) {
   Shared<float> data(64);
   const MatView<float> two(data.data(), 2, 4), three(data.data(), 3, 4);
-  const WeightView w = RowsOf({DType::kF32, data.data(), 4, 4});
+  const WeightView w = pith::RowsOf({DType::kF32, data.data(), 4, 4});
   const Projection wrong{w, {}, three};
   EXPECT_THROW(NormLinear(kReference, {.norm = {.x = two, .out = two}, .to = std::span(&wrong, 1)}),
                Error);
@@ -278,4 +276,4 @@ TEST(Fused, ACallersMistakeIsFound) {
 }
 
 }  // namespace
-}  // namespace pith
+}  // namespace pith::ops_testing

@@ -9,10 +9,8 @@
 #include "ops/scan_importance.h"
 #include "tests/ops/ops_testing.h"
 
-namespace pith {
+namespace pith::ops_testing {
 namespace {
-
-using namespace ops_testing;
 
 class ImportanceTest : public ::testing::Test {};
 
@@ -172,4 +170,4 @@ TEST(ScanImportance, ACallersMistakeIsFound) {
 }
 
 }  // namespace
-}  // namespace pith
+}  // namespace pith::ops_testing

@@ -17,10 +17,8 @@
 #include "ops/linear.h"
 #include "tests/ops/ops_testing.h"
 
-namespace pith {
+namespace pith::ops_testing {
 namespace {
-
-using namespace ops_testing;
 
 struct QuantWeights {
   QuantWeights(uint32_t seed, DType dtype, int64_t rows, int64_t cols)
@@ -56,11 +54,10 @@ struct QuantWeights {
       const BlockShape block = BlockOf(dtype);
       const BlockParts parts = PartsOf(dtype, row + k / block.values * block.bytes);
       const int at = static_cast<int>(k % block.values);
-      const int scale = form.nested ? parts.scale[at / form.group] : 1;
+      const int group = at / form.group;
+      const int scale = form.nested ? parts.scale[group] : 1;
       to[k] = std::abs(static_cast<double>(parts.d) * scale * parts.q[at]);
-      if (form.minimums) {
-        to[k] += std::abs(static_cast<double>(parts.dmin) * parts.min[at / form.group]);
-      }
+      if (form.minimums) to[k] += std::abs(static_cast<double>(parts.dmin) * parts.min[group]);
     }
     return to;
   }
@@ -296,4 +293,4 @@ INSTANTIATE_TEST_SUITE_P(Types, LinearQuantTest,
                          [](const auto& info) { return std::string(Name(info.param)); });
 
 }  // namespace
-}  // namespace pith
+}  // namespace pith::ops_testing

@@ -8,10 +8,8 @@
 
 #include "tests/ops/ops_testing.h"
 
-namespace pith {
+namespace pith::ops_testing {
 namespace {
-
-using namespace ops_testing;
 
 struct Weights {
   Weights(Random& random, DType dtype, int64_t rows, int64_t cols)
@@ -325,4 +323,4 @@ TEST_F(LinearTest, WrongShapesAreBugs) {
 }
 
 }  // namespace
-}  // namespace pith
+}  // namespace pith::ops_testing

@@ -13,10 +13,8 @@
 #include "ops/linear.h"
 #include "tests/ops/ops_testing.h"
 
-namespace pith {
+namespace pith::ops_testing {
 namespace {
-
-using namespace ops_testing;
 
 class LogSoftmaxTest : public ::testing::Test {};
 
@@ -241,4 +239,4 @@ TEST_F(LogSoftmaxTest, ALabelOutsideTheVocabularyIsABug) {
 }
 
 }  // namespace
-}  // namespace pith
+}  // namespace pith::ops_testing

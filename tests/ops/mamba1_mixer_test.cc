@@ -13,10 +13,8 @@
 #include "ops/linear.h"
 #include "tests/ops/ops_testing.h"
 
-namespace pith {
+namespace pith::ops_testing {
 namespace {
-
-using namespace ops_testing;
 
 constexpr int64_t kModel = 128, kInner = 192, kState = 16, kPast = 3;
 
@@ -305,4 +303,4 @@ INSTANTIATE_TEST_SUITE_P(Precisions, Mamba1MixerTest,
                          });
 
 }  // namespace
-}  // namespace pith
+}  // namespace pith::ops_testing

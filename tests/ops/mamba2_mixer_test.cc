@@ -16,10 +16,8 @@
 #include "ops/rows.h"
 #include "tests/ops/ops_testing.h"
 
-namespace pith {
+namespace pith::ops_testing {
 namespace {
-
-using namespace ops_testing;
 
 constexpr int64_t kModel = 128, kHeads = 4, kHead = 64, kState = 128, kInner = kHeads * kHead;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
@@ -246,6 +244,28 @@ TEST_P(Mamba2MixerTest, OtherSequencesAndCutsChangeNoBit) {
   ExpectSameBits(all.conv_states, cut.conv_states);
 }
 
+// Where few sequences are read, a GPU cuts long ones into runs that it scans side by side.
+TEST_P(Mamba2MixerTest, LongSequencesHaveTheBitsOfTheirPieces) {
+  const Shared<float> x = Rows(1470);
+  Mixer all(exec_, 2), cut(exec_, 2);
+  Shared<float> y, joined, joined_y;
+  const Shared<float> h = Whole(all, {{{0, 70}, {70, 1300}, {1370, 100}}, {1, 0, 2}}, x, &y);
+  for (const Segment part : {Segment{0, 70}, Segment{70, 320}, Segment{390, 448}, Segment{838, 64},
+                             Segment{902, 468}, Segment{1370, 100}}) {
+    const Shared<float> rows(x.begin() + part.begin * kModel,
+                             x.begin() + (part.begin + part.count) * kModel);
+    const int32_t slot = part.begin < 70 ? 1 : part.begin < 1370 ? 0 : 2;
+    Shared<float> piece_y;
+    const Shared<float> piece = Whole(cut, {{{0, part.count}}, {slot}}, rows, &piece_y);
+    joined.insert(joined.end(), piece.begin(), piece.end());
+    joined_y.insert(joined_y.end(), piece_y.begin(), piece_y.end());
+  }
+  ExpectSameBits(h, joined);
+  ExpectSameBits(y, joined_y);
+  ExpectSameBits(all.states, cut.states);
+  ExpectSameBits(all.conv_states, cut.conv_states);
+}
+
 TEST_P(Mamba2MixerTest, WantedRowsHaveTheSameBits) {
   const Shared<float> x = Rows(150);
   Mixer all(exec_, 2), some(exec_, 2);
@@ -441,4 +461,4 @@ INSTANTIATE_TEST_SUITE_P(Precisions, Mamba2MixerTest,
                          });
 
 }  // namespace
-}  // namespace pith
+}  // namespace pith::ops_testing

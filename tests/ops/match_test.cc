@@ -10,10 +10,8 @@
 
 #include "tests/ops/ops_testing.h"
 
-namespace pith {
+namespace pith::ops_testing {
 namespace {
-
-using namespace ops_testing;
 
 struct Problem {
   Strided features;
@@ -138,4 +136,4 @@ TEST(Match, ACallersMistakeIsFound) {
 }
 
 }  // namespace
-}  // namespace pith
+}  // namespace pith::ops_testing

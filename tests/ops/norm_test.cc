@@ -8,10 +8,8 @@
 
 #include "tests/ops/ops_testing.h"
 
-namespace pith {
+namespace pith::ops_testing {
 namespace {
-
-using namespace ops_testing;
 
 class NormTest : public ::testing::Test {};
 
@@ -164,4 +162,4 @@ TEST_F(NormTest, GateSaturates) {
 }
 
 }  // namespace
-}  // namespace pith
+}  // namespace pith::ops_testing

@@ -10,10 +10,8 @@
 
 #include "tests/ops/ops_testing.h"
 
-namespace pith {
+namespace pith::ops_testing {
 namespace {
-
-using namespace ops_testing;
 
 class RopeTest : public ::testing::Test {};
 
@@ -121,4 +119,4 @@ TEST_F(RopeTest, RowsDoNotDependOnTheirBatch) {
 }
 
 }  // namespace
-}  // namespace pith
+}  // namespace pith::ops_testing

@@ -6,10 +6,8 @@
 
 #include "tests/ops/ops_testing.h"
 
-namespace pith {
+namespace pith::ops_testing {
 namespace {
-
-using namespace ops_testing;
 
 // Sizes around one row, one task of rows and several.
 constexpr std::pair<int64_t, int64_t> kShapes[] = {{1, 1},   {3, 7},     {5, 17},
@@ -160,4 +158,4 @@ TEST(Rows, TakenByTheDevicesOwnList) {
 }
 
 }  // namespace
-}  // namespace pith
+}  // namespace pith::ops_testing

@@ -13,10 +13,8 @@
 
 #include "tests/ops/ops_testing.h"
 
-namespace pith {
+namespace pith::ops_testing {
 namespace {
-
-using namespace ops_testing;
 
 class SelectiveScanTest : public ::testing::Test {};
 
@@ -207,4 +205,4 @@ TEST_F(SelectiveScanTest, DecaysAreAccurateOverTheirRange) {
 }
 
 }  // namespace
-}  // namespace pith
+}  // namespace pith::ops_testing

@@ -9,10 +9,8 @@
 
 #include "tests/ops/ops_testing.h"
 
-namespace pith {
+namespace pith::ops_testing {
 namespace {
-
-using namespace ops_testing;
 
 class SsdTest : public ::testing::Test {};
 
@@ -253,4 +251,4 @@ TEST_F(SsdTest, SegmentsAndThreadsDoNotMix) {
 }
 
 }  // namespace
-}  // namespace pith
+}  // namespace pith::ops_testing

@@ -12,7 +12,6 @@
 
 #include <dnnl.hpp>
 #include <map>
-#include <utility>
 
 #include "backends/cpu/kernels.h"
 #include "backends/cpu/math-inl.h"
@@ -66,8 +65,8 @@ const dnnl::engine& Engine() {
 }
 
 dnnl::memory::desc Describe(dnnl::memory::data_type type, int64_t rows, int64_t cols,
-                            dnnl::memory::dims strides) {
-  return {{rows, cols}, type, std::move(strides)};
+                            const dnnl::memory::dims& strides) {
+  return {{rows, cols}, type, strides};
 }
 
 // [kTileRows, depth] × [cols, depth]ᵀ → [kTileRows, cols].

@@ -1,5 +1,7 @@
-// RoundToE4M3: a block a row, which it reads twice, the second time from its cache.
-#include <cuda_fp8.h>
+// RoundToE4M3: a block a row, of which each thread holds what it read first.
+#include "backends/cuda/e4m3.cuh"
+
+#include <algorithm>
 
 #include "backends/cuda/kernels.h"
 #include "backends/cuda/launch.cuh"
@@ -8,13 +10,11 @@
 namespace pith::cuda {
 namespace {
 
-constexpr int kThreads = 128;
-constexpr int kPiece = 8;        // values that a thread reads at once
-constexpr float kLargest = 448;  // of e4m3
+constexpr int kMostThreads = 1024;
+constexpr int kPiece = 8;  // values that a thread reads at once
 
 template <class T>
-__device__ void LoadPiece(const T* from, float2 (&pairs)[kPiece / 2]) {
-  const uint4 raw = *reinterpret_cast<const uint4*>(from);
+__device__ void Widen(const uint4& raw, float2 (&pairs)[kPiece / 2]) {
   pairs[0] = Unpack<T>(raw.x);
   pairs[1] = Unpack<T>(raw.y);
   pairs[2] = Unpack<T>(raw.z);
@@ -22,37 +22,28 @@ __device__ void LoadPiece(const T* from, float2 (&pairs)[kPiece / 2]) {
 }
 
 template <class T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kMostThreads)
     RoundRow(const T* from, int64_t stride, int cols, uint8_t* to, float* scales) {
-  __shared__ float parts[kThreads / 32];
+  __shared__ float parts[kMostThreads / 32];
   const int64_t row = blockIdx.x;
   from += row * stride;
   to += row * cols;
+  const int step = kPiece * static_cast<int>(blockDim.x);
+  const int first = kPiece * threadIdx.x;
+  const auto load = [&](int c) { return *reinterpret_cast<const uint4*>(from + c); };
+  const uint4 held = first < cols ? load(first) : uint4{0, 0, 0, 0};
   float2 pairs[kPiece / 2];
   float most = 0;
-  for (int c = kPiece * threadIdx.x; c < cols; c += kPiece * kThreads) {
-    LoadPiece(from + c, pairs);
+  for (int c = first; c < cols; c += step) {
+    Widen<T>(c == first ? held : load(c), pairs);
     for (const float2& p : pairs) most = fmaxf(most, fmaxf(fabsf(p.x), fabsf(p.y)));
   }
-  for (int offset = 16; offset > 0; offset /= 2) {
-    most = fmaxf(most, __shfl_xor_sync(~0u, most, offset));
-  }
-  if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = most;
-  __syncthreads();
-  for (const float part : parts) most = fmaxf(most, part);
-  // A row of zeros, or of numbers so small that the quotient overflows, becomes zeros.
-  const float up = most >= 0x1p-100f ? kLargest / most : 0;
-  if (threadIdx.x == 0) scales[row] = most / kLargest;
-  for (int c = kPiece * threadIdx.x; c < cols; c += kPiece * kThreads) {
-    LoadPiece(from + c, pairs);
-    uint32_t rounded[kPiece / 4];
-    for (int i = 0; i < kPiece / 4; ++i) {
-      const auto two = [&](float2 p) -> uint32_t {
-        return __nv_cvt_float2_to_fp8x2({p.x * up, p.y * up}, __NV_SATFINITE, __NV_E4M3);
-      };
-      rounded[i] = two(pairs[2 * i]) | two(pairs[2 * i + 1]) << 16;
-    }
-    *reinterpret_cast<uint2*>(to + c) = {rounded[0], rounded[1]};
+  const E4M3Scale scale(MaxOverBlock(most, parts));
+  if (threadIdx.x == 0) scales[row] = scale.down;
+  for (int c = first; c < cols; c += step) {
+    Widen<T>(c == first ? held : load(c), pairs);
+    *reinterpret_cast<uint2*>(to + c) = {scale.Round(pairs[0], pairs[1]),
+                                         scale.Round(pairs[2], pairs[3])};
   }
 }
 
@@ -60,8 +51,9 @@ __global__ void __launch_bounds__(kThreads)
 
 void RoundToE4M3(const Exec& exec, const void* from, DType type, int64_t stride, int64_t rows,
                  int64_t cols, void* to, float* scales) {
+  const unsigned threads = std::min<unsigned>(kMostThreads, Blocks(cols, 32 * kPiece) * 32);
   const auto launch = [&]<class T>(const T* values) {
-    Launch(exec, RoundRow<T>, static_cast<unsigned>(rows), kThreads, 0, values, stride,
+    Launch(exec, RoundRow<T>, static_cast<unsigned>(rows), threads, 0, values, stride,
            static_cast<int>(cols), static_cast<uint8_t*>(to), scales);
   };
   if (type == DType::kBF16) return launch(static_cast<const __nv_bfloat16*>(from));

@@ -104,8 +104,13 @@ template <class T>
 void RunRows(const Exec& exec, const Mamba1MixerArgs& args) {
   const Between<T> between(exec, args);
   const auto& [count, inner, rank, stride, normed, proj, conv, bcdt, dt] = between;
-  AddNormRounded(exec, args.norm, args.add, normed.data());
-  ProductInto(exec, between, normed.data(), args.norm.x.cols, args.in_proj, proj.data(), 2 * inner);
+  AddNormProduct(exec, args.norm, args.add,
+                 {.w = args.in_proj,
+                  .bias = {},
+                  .out = proj.data(),
+                  .out_stride = 2 * inner,
+                  .out_type = args.in_proj.dtype},
+                 normed.data());
   const Mamba1Rows<T> rows{.rows = count,
                            .proj = proj.data(),
                            .conv = conv.data(),

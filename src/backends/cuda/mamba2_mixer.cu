@@ -126,15 +126,13 @@ template <class T>
 void Run(const Exec& exec, const Mamba2MixerArgs& args) {
   if (args.step) return RunStep<T>(exec, args);
   const Between<T> between(exec, args);
-  AddNormRounded(exec, args.norm, args.add, between.normed.data());
-  Product(exec, {.x = between.normed.data(),
-                 .x_stride = args.norm.x.cols,
-                 .rows = between.rows,
-                 .w = args.in_proj,
-                 .bias = {},
-                 .out = between.proj.data(),
-                 .out_stride = between.stride,
-                 .out_type = args.in_proj.dtype});
+  AddNormProduct(exec, args.norm, args.add,
+                 {.w = args.in_proj,
+                  .bias = {},
+                  .out = between.proj.data(),
+                  .out_stride = between.stride,
+                  .out_type = args.in_proj.dtype},
+                 between.normed.data());
   const Scratch<float> parts(exec, args.importance.size * args.ssd.n_heads);
   Mamba2Scan<T>(exec, {.conv = &args.conv,
                        .ssd = &args.ssd,

@@ -485,8 +485,11 @@ void Mamba2Scan(const Exec& exec, const Mamba2ScanArgs<T>& args) {
                            .norm_before_gate = args.gate->norm_before_gate};
   const auto segments = static_cast<unsigned>(ssd.segments.size());
   scan::Prepare(exec, task, segments, longest);
-  const bool hopper = GpuOf(exec).warpgroup();
-  (hopper ? scan::ScanOnHopper<T> : scan::ScanAnywhere<T>)(exec, task, segments);
+  if (GpuOf(exec).warpgroup()) {
+    scan::ScanOnHopper(exec, task, segments, longest);
+  } else {
+    scan::ScanAnywhere(exec, task, segments);
+  }
 }
 
 template void Mamba2Scan(const Exec& exec, const Mamba2ScanArgs<__nv_bfloat16>& args);

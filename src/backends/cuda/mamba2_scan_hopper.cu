@@ -1,405 +1,121 @@
-// The scan of mamba2_scan.cu by Hopper's warpgroup products, whose operands come from shared memory
-// without passing through registers. A block is one warpgroup and takes one head of one segment;
-// warp w owns rows 16 w … of each chunk: their convolution, their rows of m, their output and gate.
-// The state is an accumulator, transposed [64 channels, 128], and goes to shared memory once a
-// chunk, in 16 bits, to be read by the next one.
-#include "backends/cuda/mamba2_scan_task.cuh"
-#include "backends/cuda/warpgroup.cuh"
+// The scan of mamba2_scan.cu by Hopper's warpgroup products.
+#include "backends/cuda/mamba2_scan_hopper.cuh"
 
 namespace pith::cuda::scan {
 namespace {
 
+constexpr size_t kSharedBytes = 8 * kTileBytes + 4096 + 1024;
+constexpr int kBlocksAtOnce = 3;  // on a multiprocessor
+
 #if PITH_HAS_WARPGROUP
 
-struct Shared {
-  unsigned char b[2][kTileBytes];      // [64 rows, 64 states] twice
-  unsigned char c[2][kTileBytes];      // likewise
-  unsigned char x[kTileBytes];         // [64 rows, 64 channels] behind the convolution
-  unsigned char write[kTileBytes];     // x · Δ · the decay to the chunk's end; then y
-  unsigned char state[2][kTileBytes];  // [64 channels, 64 states] twice
-  alignas(16) float2 steps[kScanChunk];
-  uint32_t weights[kScanChunk];  // Δ · the decay to the chunk's end, twice in 16 bits
-  float conv_weight[kScanTaps][kScanHead];
-  float conv_bias[kScanHead];
-  float norm_weight[kScanHead];
-  float d[kScanHead];
-};
+// The tiles begin at a multiple of 1024 bytes.
+__device__ Shared& SharedOf(unsigned char* memory) {
+  return *reinterpret_cast<Shared*>(memory + (1024 - SharedAddress(memory) % 1024) % 1024);
+}
 
-using Output = float[8][4];   // y [64 rows, 64 channels]
-using State = float[16][4];   // Sᵀ [64 channels, 128 states]
-constexpr int kRows = kTile;  // a warp's
-
-template <class T>
-struct Block {
-  const Task<T>& task;
-  Shared& shared;
-  const int head = blockIdx.x;
-  const int lane = threadIdx.x % 32;
-  const int warp = threadIdx.x / 32;
-  const Segment segment;
-  float* const past;  // the convolution's state
-  int64_t first = 0;  // of the chunk
-  int rows = 0;       // of the chunk
-
-  __device__ Block(const Task<T>& task, Shared& shared)
-      : task(task),
-        shared(shared),
-        segment(task.segments[blockIdx.y]),
-        past(task.conv_states + task.slots[blockIdx.y] * task.conv_stride) {}
-
-  __device__ void Enter(int64_t chunk_first) {
-    first = chunk_first;
-    rows = static_cast<int>(min(int64_t{kScanChunk}, segment.count - first));
-  }
-
-  __device__ void LoadConstants() {
-    for (int i = threadIdx.x; i < kScanHead; i += kThreads) {
-      const int64_t channel = int64_t{head} * kScanHead + i;
-      for (int k = 0; k < kScanTaps; ++k) {
-        shared.conv_weight[k][i] = task.conv_weight[channel * kScanTaps + k];
-      }
-      shared.conv_bias[i] = task.conv_bias != nullptr ? task.conv_bias[channel] : 0;
-      shared.norm_weight[i] = task.norm_weight != nullptr ? task.norm_weight[channel] : 1;
-      shared.d[i] = task.d[task.d_has_hdim ? channel : head];
-    }
-  }
-
-  // B, C and steps of the chunk that begins at row `from` of the segment, on their way; zeros after
-  // the segment's end. z of that chunk comes to the L2.
-  __device__ void StartLoads(int64_t from) {
-    const int count = static_cast<int>(min(int64_t{kScanChunk}, segment.count - from));
-    const int64_t begin = segment.begin + from;
-    // A thread copies the same 16 bytes of every eighth row.
-    const int piece = threadIdx.x % 16, row = threadIdx.x / 16;
-    const T* b = task.bc + (begin + row) * task.bc_width() +
-                 head / (task.heads / task.groups) * kScanState + piece * 8;
-    const int64_t step = 8 * task.bc_width();
-    const int64_t half = task.bc_width() / 2;
-    unsigned char* const to_b = shared.b[piece / 8] + Swizzled(row, piece % 8);
-    unsigned char* const to_c = to_b + sizeof(shared.b);
-    if (count == kScanChunk) {
-#pragma unroll
-      for (int i = 0; i < kScanChunk / 8; ++i, b += step) {
-        CopyAsync(to_b + i * 1024, b, true);
-        CopyAsync(to_c + i * 1024, b + half, true);
-      }
-    } else {
-#pragma unroll 1
-      for (int i = 0; i < kScanChunk / 8; ++i, b += step) {
-        const bool valid = row + 8 * i < count;
-        const T* const source = valid ? b : task.bc;
-        CopyAsync(to_b + i * 1024, source, valid);
-        CopyAsync(to_c + i * 1024, source + half, valid);
-      }
-    }
-    if (threadIdx.x < kScanChunk) {
-      const bool valid = threadIdx.x < count;
-      CopyAsync8(&shared.steps[threadIdx.x],
-                 task.steps + head * task.rows + begin + (valid ? threadIdx.x : 0), valid);
-      if (valid) {
-        Prefetch(task.proj + (begin + threadIdx.x) * task.stride + int64_t{head} * kScanHead);
-      }
-    }
-    CommitCopies();
-  }
-
-  // Raw x of the warp's rows and of the three before them, two channels a lane.
-  __device__ void LoadX(int64_t from, uint32_t (&x)[kRows + kPast]) const {
-    const int64_t row = from + warp * kRows - kPast;
-    const int c = head * kScanHead + 2 * lane;
-    const T* in = task.proj + (segment.begin + row) * task.stride + task.inner() + c;
-    if (row >= 0 && row + kRows + kPast <= segment.count) {
-#pragma unroll
-      for (int i = 0; i < kRows + kPast; ++i, in += task.stride) {
-        x[i] = *reinterpret_cast<const uint32_t*>(in);
-      }
-      return;
-    }
-#pragma unroll
-    for (int i = 0; i < kRows + kPast; ++i, in += task.stride) {
-      x[i] = 0;
-      if (row + i >= segment.count) continue;
-      if (row + i >= 0) {
-        x[i] = *reinterpret_cast<const uint32_t*>(in);
-      } else {
-        const float* const old = past + (row + i + kPast) * task.channels() + c;
-        x[i] = Pack<T>(old[0], old[1]);
-      }
-    }
-  }
-
-  // shared.weights of the warp's rows; rows behind the segment's last one change nothing.
-  __device__ void MakeWeights() {
-    const int t = warp * kRows + lane;
-    const float total = shared.steps[rows - 1].y;
-    if (lane < kRows) {
-      const float2 step = shared.steps[t];
-      const float weight = t < rows ? step.x * Exp2(total - step.y) : 0;
-      shared.weights[t] = Pack<T>(weight, weight);
-    }
-    __syncwarp();
-  }
-
-  // x and write of the warp's rows.
-  template <bool kKeep>
-  __device__ void Convolve(const uint32_t (&raw)[kRows + kPast]) {
-    const int c = 2 * lane;
-    float2 weight[kScanTaps], window[kScanTaps];
-#pragma unroll
-    for (int k = 0; k < kScanTaps; ++k) {
-      weight[k] = *reinterpret_cast<const float2*>(&shared.conv_weight[k][c]);
-    }
-    const float2 bias = *reinterpret_cast<const float2*>(&shared.conv_bias[c]);
-    unsigned char* const to_x = shared.x + warp * 2048 + lane % 4 * 4;
-#pragma unroll
-    for (int k = 0; k < kPast; ++k) window[k + 1] = Unpack<T>(raw[k]);
-#pragma unroll
-    for (int r = 0; r < kRows; ++r) {
-      const int t = warp * kRows + r;
-#pragma unroll
-      for (int k = 0; k < kPast; ++k) window[k] = window[k + 1];
-      window[kPast] = Unpack<T>(raw[kPast + r]);
-      float2 sum = bias;
-#pragma unroll
-      for (int k = 0; k < kScanTaps; ++k) {
-        sum.x = fmaf(weight[k].x, window[k].x, sum.x);
-        sum.y = fmaf(weight[k].y, window[k].y, sum.y);
-      }
-      sum = {FastSilu(sum.x), FastSilu(sum.y)};
-      const uint32_t pair = Pack<T>(sum.x, sum.y);
-      const int at = r / 8 * 1024 + Swizzled(r % 8, lane / 4);
-      *reinterpret_cast<uint32_t*>(to_x + at) = pair;
-      *reinterpret_cast<uint32_t*>(to_x + (shared.write - shared.x) + at) =
-          Multiply<T>(pair, shared.weights[t]);
-      if (kKeep && task.kept_conv != nullptr && t < rows) {
-        float* const kept = task.kept_conv + (segment.begin + first + t) * task.channels() +
-                            int64_t{head} * kScanHead + c;
-        kept[0] = sum.x;
-        kept[1] = sum.y;
-      }
-    }
-  }
-
-  // y = C · S, on its way.
-  __device__ void ReadState(Output& y) const {
-    BeginProducts();
-#pragma unroll
-    for (int k = 0; k < kScanState / 16; ++k) {
-      const int at = k % 4 * 32;
-      Product64<T, 0, 0>(y, TileAt(shared.c[k / 4] + at), TileAt(shared.state[k / 4] + at), k > 0);
-    }
-    CommitProducts();
-  }
-
-  // The warp's rows of m, as operands: (C Bᵀ)[t, s] · exp(Σ Δ a over (s, t]) · Δ_s for s ≤ t.
-  __device__ void MakeM(uint32_t (&m)[kBlocks][4]) const {
-    const float4* const cb = TilesOf(task, ChunkIndex(segment, blockIdx.y, first / kScanChunk),
-                                     head / (task.heads / task.groups));
-    const int t = warp * kRows + lane / 4;
-    const float early = shared.steps[t].y, late = shared.steps[t + 8].y;
-#pragma unroll
-    for (int block = 0; block < kBlocks; ++block) {
-#pragma unroll
-      for (int e = 0; e < 4; ++e) m[block][e] = 0;
-      if (block > warp) continue;
-      float4 tile[2];
-      LoadTile(cb, warp * (warp + 1) / 2 + block, tile);
-#pragma unroll
-      for (int j = 0; j < 2; ++j) {
-        const int s = block * kTile + 8 * j + lane % 4 * 2;
-        const float4 steps = *reinterpret_cast<const float4*>(&shared.steps[s]);
-        const auto decayed = [&](float product, float sum, int at, float delta, float before,
-                                 int of) {
-          return of > at ? 0 : product * Exp2(sum - before) * delta;
-        };
-        m[block][2 * j] = Pack<T>(decayed(tile[j].x, early, t, steps.x, steps.y, s),
-                                  decayed(tile[j].y, early, t, steps.z, steps.w, s + 1));
-        m[block][2 * j + 1] = Pack<T>(decayed(tile[j].z, late, t + 8, steps.x, steps.y, s),
-                                      decayed(tile[j].w, late, t + 8, steps.z, steps.w, s + 1));
-      }
-    }
-  }
-
-  // y ← exp(Σ Δ a up to t) · y, S ← exp(Σ Δ a over the chunk) · S.
-  __device__ void Decay(Output& y, State& state) const {
-    const int t = warp * kRows + lane / 4;
-    const float early = Exp2(shared.steps[t].y), late = Exp2(shared.steps[t + 8].y);
-#pragma unroll
-    for (int j = 0; j < 8; ++j) {
-      y[j][0] *= early;
-      y[j][1] *= early;
-      y[j][2] *= late;
-      y[j][3] *= late;
-    }
-    const float decay = Exp2(shared.steps[rows - 1].y);
-#pragma unroll
-    for (int j = 0; j < 16; ++j) {
-#pragma unroll
-      for (int e = 0; e < 4; ++e) state[j][e] *= decay;
-    }
-  }
-
-  // y += m · x; S += Σ_t write_t B_tᵀ.
-  __device__ void ReadAndWrite(const uint32_t (&m)[kBlocks][4], Output& y, State& state) const {
-    BeginProducts();
-#pragma unroll
-    for (int k = 0; k < kBlocks; ++k) {
-      ProductFrom<T, 1>(y, m[k], TileAt(shared.x + k * 2048));
-      Product128<T, 1, 1>(state, TileAt(shared.write + k * 2048),
-                          TileAt(shared.b[0] + k * 2048, kTileBytes));
-    }
-    CommitProducts();
-    AwaitProducts();
-    Settle(y);
-    Settle(state);
-  }
-
-  // The warp's 16 rows of an accumulator into tiles, eight columns twice a store.
-  template <int kColumns>
-  __device__ void StoreRows(const float (&d)[kColumns][4], unsigned char* tiles) const {
-    const int row = warp * 16 + lane % 16;
-    const uint32_t base = SharedAddress(tiles + Swizzled(row, lane / 16));
-#pragma unroll
-    for (int j = 0; j < kColumns; j += 2) {
-      const uint32_t address = (base ^ (j % 8 * 16)) + j / 8 * kTileBytes;
-      StoreTiles(address, {Pack<T>(d[j][0], d[j][1]), Pack<T>(d[j][2], d[j][3]),
-                           Pack<T>(d[j + 1][0], d[j + 1][1]), Pack<T>(d[j + 1][2], d[j + 1][3])});
-    }
-  }
-
-  // z of the warp's rows, eight lanes a row.
-  __device__ void LoadGates(uint4 (&z)[4]) const {
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const int t = warp * kRows + 4 * i + lane / 8;
-      z[i] = make_uint4(0, 0, 0, 0);
-      if (t < rows) {
-        z[i] = __ldcs(reinterpret_cast<const uint4*>(task.proj +
-                                                     (segment.begin + first + t) * task.stride +
-                                                     int64_t{head} * kScanHead + lane % 8 * 8));
-      }
-    }
-  }
-
-  // y + d x, gate, norm weight and squares of the warp's rows.
-  template <bool kKeep>
-  __device__ void Gate(const uint4 (&z)[4]) {
-    const int p = lane % 8 * 8;
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const int t = warp * kRows + 4 * i + lane / 8;
-      const int at = Swizzled(t, lane % 8);
-      const uint4 y = *reinterpret_cast<const uint4*>(shared.write + at);
-      const uint4 x = *reinterpret_cast<const uint4*>(shared.x + at);
-      uint4 out;
-      float2 ys[4];
-      float square = 0;
-#pragma unroll
-      for (int e = 0; e < 4; ++e) {
-        const float2 d = *reinterpret_cast<const float2*>(&shared.d[p + 2 * e]);
-        const float2 w = *reinterpret_cast<const float2*>(&shared.norm_weight[p + 2 * e]);
-        const float2 in = Unpack<T>(reinterpret_cast<const uint32_t*>(&x)[e]);
-        ys[e] = Unpack<T>(reinterpret_cast<const uint32_t*>(&y)[e]);
-        ys[e] = {fmaf(d.x, in.x, ys[e].x), fmaf(d.y, in.y, ys[e].y)};
-        const float2 gate = Unpack<T>(reinterpret_cast<const uint32_t*>(&z[i])[e]);
-        const float2 v{ys[e].x * FastSilu(gate.x), ys[e].y * FastSilu(gate.y)};
-        const float2 normed = task.norm_before_gate ? ys[e] : v;
-        square = fmaf(normed.x, normed.x, fmaf(normed.y, normed.y, square));
-        reinterpret_cast<uint32_t*>(&out)[e] = Pack<T>(v.x * w.x, v.y * w.y);
-      }
-      for (int offset = 1; offset < 8; offset *= 2) {
-        square += __shfl_xor_sync(~0u, square, offset);
-      }
-      float importance = 0;
-      if (kKeep && task.importance != nullptr) {
-        for (const float2& v : ys) {
-          importance +=
-              ImportanceTerm(task.importance_kind, v.x) + ImportanceTerm(task.importance_kind, v.y);
-        }
-        for (int offset = 1; offset < 8; offset *= 2) {
-          importance += __shfl_xor_sync(~0u, importance, offset);
-        }
-      }
-      if (t >= rows) continue;
-      const int64_t row = segment.begin + first + t;
-      if (lane % 8 == 0) task.squares[row * task.heads + head] = square;
-      if (kKeep && task.importance != nullptr && lane % 8 == 0) {
-        task.importance[row * task.heads + head] = HeadImportance(task.importance_kind, importance);
-      }
-      const int64_t to = row * task.inner() + int64_t{head} * kScanHead + p;
-      *reinterpret_cast<uint4*>(task.gated + to) = out;
-      if (kKeep && task.kept_y != nullptr) {
-#pragma unroll
-        for (int e = 0; e < 4; ++e) {
-          task.kept_y[to + 2 * e] = ys[e].x;
-          task.kept_y[to + 2 * e + 1] = ys[e].y;
-        }
-      }
-    }
-  }
-
-  // Where the thread's part of the state lies: [states, channels].
-  template <class Visit>
-  __device__ void VisitState(const Visit& visit) const {
-    WithState(task, task.slots[blockIdx.y], head, [&](auto* state) {
-      auto* const stored = state + warp * 16 + lane / 4;
-#pragma unroll
-      for (int j = 0; j < 16; ++j) {
-#pragma unroll
-        for (int e = 0; e < 4; ++e) {
-          visit(j, e, stored[(8 * j + lane % 4 * 2 + e % 2) * kScanHead + e / 2 * 8]);
-        }
-      }
-    });
-  }
-};
-
+// Rows [begin, end) of the block's segment; kRun: a run of them, whose state somebody else makes.
 // kKeep: kept_conv or kept_y is there.
-template <class T, bool kKeep>
-__global__ void __launch_bounds__(kThreads, 3) ScanHeads(Task<T> task) {
-  extern __shared__ unsigned char memory[];
-  // The tiles begin at a multiple of 1024 bytes.
-  Shared& shared =
-      *reinterpret_cast<Shared*>(memory + (1024 - SharedAddress(memory) % 1024) % 1024);
-  Block<T> block(task, shared);
-  block.StartLoads(0);
+template <bool kKeep, bool kRun, class T>
+__device__ void Scan(Block<T>& block, int64_t begin, int64_t end) {
+  Shared& shared = block.shared;
+  block.template StartLoads<true>(begin);
   uint32_t x[kRows + kPast];
-  block.LoadX(0, x);
+  block.LoadX(begin, x);
   block.LoadConstants();
   State state;
-  block.VisitState([&](int j, int e, const auto& v) { state[j][e] = static_cast<float>(v); });
+  if constexpr (kRun) {
+    block.LoadRun(state, begin / kRunRows);
+  } else {
+    block.LoadState(state);
+  }
   block.StoreRows(state, shared.state[0]);
-  const int64_t count = block.segment.count;
 #pragma unroll 1
-  for (int64_t first = 0; first < count; first += kScanChunk) {
+  for (int64_t first = begin; first < end; first += kScanChunk) {
     block.Enter(first);
     AwaitCopies<0>();
     __syncthreads();
     block.MakeWeights();
-    block.template Convolve<kKeep>(x);
+    block.template Convolve<kKeep, true>(x);
     FenceShared();
     __syncthreads();
     Output y;
     block.ReadState(y);
-    if (first + kScanChunk < count) block.LoadX(first + kScanChunk, x);
+    if (first + kScanChunk < end) block.LoadX(first + kScanChunk, x);
     uint32_t m[kBlocks][4];
     block.MakeM(m);
     AwaitProducts();
     Settle(y);
-    block.Decay(y, state);
+    block.DecayOutput(y);
+    block.DecayState(state);
     block.ReadAndWrite(m, y, state);
     uint4 z[4];
     block.LoadGates(z);
     __syncthreads();  // all have read the tiles
-    if (first + kScanChunk < count) block.StartLoads(first + kScanChunk);
+    if (first + kScanChunk < end) block.template StartLoads<true>(first + kScanChunk);
     block.StoreRows(state, shared.state[0]);
     block.StoreRows(y, shared.write);  // the warp's own rows
     __syncwarp();
     block.template Gate<kKeep>(z);
   }
-  block.VisitState(
-      [&](int j, int e, auto& v) { v = std::remove_reference_t<decltype(v)>(state[j][e]); });
-  StorePasts(task, block.segment, block.head, block.past);
+  if constexpr (!kRun) block.StoreState(state);
+  // Nobody else reads what the head's first rows read, or has read it before their state was there.
+  if (begin == 0) StorePasts(block.task, block.segment, block.head, block.past);
+}
+
+// The states before each run of the block's segment, and the one behind its last row: what Scan
+// makes of them, by the same products in the same order.
+template <class T>
+__device__ void Walk(Block<T>& block) {
+  const int64_t count = block.segment.count;
+  block.template StartLoads<false>(0);
+  uint32_t x[kRows + kPast];
+  block.LoadX(0, x);
+  block.LoadConstants();
+  State state;
+  block.LoadState(state);
+  int place = 0;
+#pragma unroll 1
+  for (int64_t first = 0; first < count; first += kScanChunk, place ^= 1) {
+    const int64_t next = first + kScanChunk;
+    block.Enter(first);
+    AwaitCopies<0>();
+    __syncthreads();  // all have read the other place
+    if (next < count) block.template StartLoads<false>(next, place ^ 1);
+    if (first % kRunRows == 0) block.StoreRun(state, first / kRunRows);
+    block.MakeWeights(place);
+    block.template Convolve<false, false>(x);
+    FenceShared();
+    __syncthreads();
+    if (next < count) block.LoadX(next, x);
+    block.DecayState(state, place);
+    block.Write(state, place);
+  }
+  block.StoreState(state);
+}
+
+template <class T, bool kKeep>
+__global__ void __launch_bounds__(kThreads, kBlocksAtOnce) ScanHeads(Task<T> task) {
+  extern __shared__ unsigned char memory[];
+  Block<T> block(task, SharedOf(memory), blockIdx.x, blockIdx.y);
+  if (block.segment.count > 0) Scan<kKeep, false>(block, 0, block.segment.count);
+}
+
+// Blocks take tickets, so that those that others wait for have begun before them: the first ones
+// walk, one for each head of a segment, and the others scan a run each, early runs first.
+template <class T, bool kKeep>
+__global__ void __launch_bounds__(kThreads, kBlocksAtOnce) ScanRuns(Task<T> task, int chains) {
+  extern __shared__ unsigned char memory[];
+  __shared__ int ticket;
+  if (threadIdx.x == 0) ticket = static_cast<int>(atomicAdd(task.run_tickets, 1));
+  __syncthreads();
+  const int chain = ticket % chains;
+  Block<T> block(task, SharedOf(memory), chain % task.heads, chain / task.heads);
+  if (block.segment.count == 0) return;
+  if (ticket < chains) return Walk(block);
+  const int64_t begin = (ticket / chains - 1) * kRunRows;
+  const int64_t end = min(begin + kRunRows, block.segment.count);
+  if (begin < end) Scan<kKeep, true>(block, begin, end);
 }
 
 #else
@@ -409,21 +125,39 @@ template <class T, bool kKeep>
 __global__ void ScanHeads(Task<T> /*task*/) {
   __trap();  // Gpu::warpgroup says that this is not there
 }
+template <class T, bool kKeep>
+__global__ void ScanRuns(Task<T> /*task*/, int /*chains*/) {
+  __trap();
+}
 
 #endif  // PITH_HAS_WARPGROUP
 
-constexpr size_t kSharedBytes = 8 * kTileBytes + 4096 + 1024;
-
 }  // namespace
 
+// A block takes a head of a segment. Where that leaves most of the GPU idle, it makes the states
+// before each run of kRunRows rows only, in a third of the time, and other blocks take a run each.
 template <class T>
-void ScanOnHopper(const Exec& exec, const Task<T>& task, unsigned segments) {
-  const auto kernel = task.keeps() ? ScanHeads<T, true> : ScanHeads<T, false>;
+void ScanOnHopper(const Exec& exec, Task<T> task, unsigned segments, int64_t longest) {
   static_assert(sizeof(Shared) <= kSharedBytes - 1024);
-  Launch(exec, kernel, dim3(task.heads, segments), kThreads, kSharedBytes, task);
+  const int64_t chains = int64_t{segments} * task.heads;
+  const bool few =
+      2 * chains <= int64_t{kBlocksAtOnce} * GpuOf(exec).properties().multiProcessorCount;
+  if (!few || longest <= kRunRows) {
+    return Launch(exec, task.keeps() ? ScanHeads<T, true> : ScanHeads<T, false>,
+                  dim3(task.heads, segments), kThreads, kSharedBytes, task);
+  }
+  const int64_t runs = (task.rows / kRunRows + segments + 1) * task.heads;  // most: see RunIndex
+  const Scratch<float4> states(exec, runs * kRunState);
+  const Scratch<unsigned> tickets(exec, 1 + runs);
+  PITH_CUDA(cudaMemsetAsync(tickets.data(), 0, (1 + runs) * sizeof(unsigned), StreamOf(exec)));
+  task.run_states = states.data();
+  task.run_tickets = tickets.data();
+  Launch(exec, task.keeps() ? ScanRuns<T, true> : ScanRuns<T, false>,
+         static_cast<unsigned>(chains * (1 + Blocks(longest, kRunRows))), kThreads, kSharedBytes,
+         task, static_cast<int>(chains));
 }
 
-template void ScanOnHopper(const Exec&, const Task<__nv_bfloat16>&, unsigned);
-template void ScanOnHopper(const Exec&, const Task<__half>&, unsigned);
+template void ScanOnHopper(const Exec&, Task<__nv_bfloat16>, unsigned, int64_t);
+template void ScanOnHopper(const Exec&, Task<__half>, unsigned, int64_t);
 
 }  // namespace pith::cuda::scan

@@ -9,7 +9,7 @@ namespace {
 
 // ---- B and C through the convolution, for all heads at once.
 
-constexpr int kConvRows = 32;  // rows a block
+constexpr int kConvRows = 16;  // rows a block
 
 template <class T>
 __global__ void ConvolveBc(Task<T> task) {
@@ -26,21 +26,26 @@ __global__ void ConvolveBc(Task<T> task) {
       const float* const old = past + (t + kPast) * task.channels() + j;
       return make_float2(old[0], old[1]);
     };
-    float2 weight[kScanTaps], window[kScanTaps], bias{0, 0};
+    float2 weight[kScanTaps], bias{0, 0};
     for (int k = 0; k < kScanTaps; ++k) {
       weight[k] = {task.conv_weight[(inner + j) * kScanTaps + k],
                    task.conv_weight[(inner + j + 1) * kScanTaps + k]};
     }
     if (task.conv_bias != nullptr)
       bias = {task.conv_bias[inner + j], task.conv_bias[inner + j + 1]};
-    for (int k = 0; k < kPast; ++k) window[k + 1] = load(first - kPast + k);
-    for (int r = 0; r < rows; ++r) {
-      for (int k = 0; k < kPast; ++k) window[k] = window[k + 1];
-      window[kPast] = load(first + r);
+    // All that is read is on its way before the first sum.
+    float2 in[kPast + kConvRows];
+#pragma unroll
+    for (int r = 0; r < kPast + kConvRows; ++r) {
+      in[r] = r < kPast + rows ? load(first - kPast + r) : make_float2(0, 0);
+    }
+#pragma unroll
+    for (int r = 0; r < kConvRows; ++r) {
+      if (r >= rows) break;
       float2 sum = bias;
       for (int k = 0; k < kScanTaps; ++k) {
-        sum.x = fmaf(weight[k].x, window[k].x, sum.x);
-        sum.y = fmaf(weight[k].y, window[k].y, sum.y);
+        sum.x = fmaf(weight[k].x, in[r + k].x, sum.x);
+        sum.y = fmaf(weight[k].y, in[r + k].y, sum.y);
       }
       const float2 out{FastSilu(sum.x), FastSilu(sum.y)};
       const int64_t row = segment.begin + first + r;
@@ -57,6 +62,9 @@ __global__ void ConvolveBc(Task<T> task) {
 // ---- Δ and its running sums within chunks.
 
 constexpr int kStepHeads = 32;  // a block
+constexpr int kStepThreads = 256;
+constexpr int kStepPiece = 8;  // heads that a thread reads at once
+static_assert(kStepThreads == kScanChunk * kStepHeads / kStepPiece);
 
 template <class T>
 __global__ void ScanSteps(Task<T> task) {
@@ -67,15 +75,24 @@ __global__ void ScanSteps(Task<T> task) {
   const int rows = static_cast<int>(min(int64_t{kScanChunk}, segment.count - first));
   const int first_head = blockIdx.z * kStepHeads;
   const int heads = min(kStepHeads, task.heads - first_head);
-  const T* const dt = task.proj + (segment.begin + first) * task.stride + task.inner() +
-                      task.channels() + first_head;
-  for (int i = threadIdx.x; i < rows * kStepHeads; i += kThreads) {
-    const int t = i / kStepHeads, h = i % kStepHeads;
-    if (h < heads) tile[t][h] = static_cast<float>(dt[t * task.stride + h]);
+  // Rows of proj are padded to whole pieces.
+  const int row = threadIdx.x * kStepPiece / kStepHeads;
+  const int piece = threadIdx.x * kStepPiece % kStepHeads;
+  if (row < rows && piece < heads) {
+    const uint4 raw =
+        *reinterpret_cast<const uint4*>(task.proj + (segment.begin + first + row) * task.stride +
+                                        task.inner() + task.channels() + first_head + piece);
+    const uint32_t pairs[] = {raw.x, raw.y, raw.z, raw.w};
+#pragma unroll
+    for (int i = 0; i < kStepPiece / 2; ++i) {
+      const float2 pair = Unpack<T>(pairs[i]);
+      tile[row][piece + 2 * i] = pair.x;
+      tile[row][piece + 2 * i + 1] = pair.y;
+    }
   }
   __syncthreads();
   const int lane = threadIdx.x % 32;
-  for (int h = threadIdx.x / 32; h < heads; h += kThreads / 32) {
+  for (int h = threadIdx.x / 32; h < heads; h += kStepThreads / 32) {
     const float bias = task.dt_bias[first_head + h];
     const float a = task.a[first_head + h] * kLog2E;
     float delta[2] = {0, 0};
@@ -141,8 +158,8 @@ void Prepare(const Exec& exec, const Task<T>& task, unsigned segments, int64_t l
   Launch(exec, ConvolveBc<T>, dim3(Blocks(longest, kConvRows), segments), std::min(pairs, 256u), 0,
          task);
   Launch(exec, ScanSteps<T>,
-         dim3(Blocks(longest, kScanChunk), segments, Blocks(task.heads, kStepHeads)), kThreads, 0,
-         task);
+         dim3(Blocks(longest, kScanChunk), segments, Blocks(task.heads, kStepHeads)), kStepThreads,
+         0, task);
   constexpr size_t kTilesBytes = sizeof(T) * 2 * kScanChunk * kBcStride;
   Launch(exec, MultiplyCb<T>, dim3(Blocks(longest, kScanChunk), segments, task.groups), kThreads,
          kTilesBytes, task);

@@ -40,6 +40,9 @@ struct Task {
   float* states;
   int64_t state_stride;  // in floats
   DType state_type;
+  // Where ScanOnHopper cuts segments into runs.
+  float4* run_states = nullptr;
+  unsigned* run_tickets = nullptr;  // how many blocks have begun, and for each run whether it may
   const Segment* segments;
   const int32_t* slots;
   const float* dt_bias;
@@ -180,7 +183,7 @@ void Prepare(const Exec& exec, const Task<T>& task, unsigned segments, int64_t l
 
 // By Hopper's warpgroup products, where Gpu::warpgroup says so.
 template <class T>
-void ScanOnHopper(const Exec& exec, const Task<T>& task, unsigned segments);
+void ScanOnHopper(const Exec& exec, Task<T> task, unsigned segments, int64_t longest);
 
 }  // namespace pith::cuda::scan
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "backends/cuda/e4m3.cuh"
 #include "backends/cuda/launch.cuh"
 #include "backends/cuda/tensor_core.cuh"
 
@@ -42,9 +43,10 @@ struct NormTask {
   int cols;
 };
 
-// A block a row. All that it reads is on its way before the first sum.
-template <int kQuads, class T>
-__global__ void AddNormRows(NormTask task, T* out) {
+// A block a row. All that it reads is on its way before the first sum. With `scales` out is e4m3,
+// rounded from what it is without.
+template <int kQuads, bool kE4M3, class T>
+__global__ void AddNormRows(NormTask task, void* out, float* scales) {
   __shared__ float parts[kMostThreads / 32];
   LetNextBegin();
   AwaitPrevious();
@@ -81,15 +83,34 @@ __global__ void AddNormRows(NormTask task, T* out) {
   }
   const float mean = SumOverBlock(square, parts) / static_cast<float>(task.cols);
   const float scale = rsqrtf(mean + task.eps);
+  uint2 rounded[kQuads];
+  float most = 0;
 #pragma unroll
   for (int q = 0; q < kQuads; ++q) {
     const int c = 4 * (threadIdx.x + q * blockDim.x);
     if (c >= task.cols) continue;
     float4 w{1, 1, 1, 1};
     if (task.weight != nullptr) w = *reinterpret_cast<const float4*>(task.weight + c);
-    const uint2 rounded{Pack<T>(v[q].x * scale * w.x, v[q].y * scale * w.y),
-                        Pack<T>(v[q].z * scale * w.z, v[q].w * scale * w.w)};
-    *reinterpret_cast<uint2*>(out + row * task.cols + c) = rounded;
+    rounded[q] = {Pack<T>(v[q].x * scale * w.x, v[q].y * scale * w.y),
+                  Pack<T>(v[q].z * scale * w.z, v[q].w * scale * w.w)};
+    if constexpr (kE4M3) {
+      const float2 low = Unpack<T>(rounded[q].x), high = Unpack<T>(rounded[q].y);
+      most = fmaxf(most,
+                   fmaxf(fmaxf(fabsf(low.x), fabsf(low.y)), fmaxf(fabsf(high.x), fabsf(high.y))));
+    } else {
+      *reinterpret_cast<uint2*>(static_cast<T*>(out) + row * task.cols + c) = rounded[q];
+    }
+  }
+  if constexpr (kE4M3) {
+    const E4M3Scale to(MaxOverBlock(most, parts));
+    if (threadIdx.x == 0) scales[row] = to.down;
+#pragma unroll
+    for (int q = 0; q < kQuads; ++q) {
+      const int c = 4 * (threadIdx.x + q * blockDim.x);
+      if (c >= task.cols) continue;
+      *reinterpret_cast<uint32_t*>(static_cast<uint8_t*>(out) + row * task.cols + c) =
+          to.Round(Unpack<T>(rounded[q].x), Unpack<T>(rounded[q].y));
+    }
   }
 }
 
@@ -141,10 +162,9 @@ __global__ void GatherKernel(const T* from, const int64_t* wanted, int64_t cols,
 
 constexpr int kThreads = 256;
 
-}  // namespace
-
-template <class T>
-void AddNormRounded(const Exec& exec, const AddNormArgs& args, const CompactRows& compact, T* out) {
+template <bool kE4M3, class T>
+void LaunchNorm(const Exec& exec, const AddNormArgs& args, const CompactRows& compact, void* out,
+                float* scales) {
   const int64_t cols = args.x.cols;
   PITH_CHECK(cols % 4 == 0 && cols <= kWidestNorm && args.x.stride % 4 == 0);
   const bool one = cols / 4 <= kMostThreads;
@@ -156,9 +176,32 @@ void AddNormRounded(const Exec& exec, const AddNormArgs& args, const CompactRows
                       .weight = args.weight.data,
                       .eps = args.eps,
                       .cols = static_cast<int>(cols)};
-  const auto kernel = one ? AddNormRows<1, T> : AddNormRows<kMostQuads, T>;
+  const auto kernel = one ? AddNormRows<1, kE4M3, T> : AddNormRows<kMostQuads, kE4M3, T>;
   LaunchEarly(exec, kernel, static_cast<unsigned>(args.x.rows), Blocks(threads, 32) * 32, 0, task,
-              out);
+              out, scales);
+}
+
+}  // namespace
+
+template <class T>
+void AddNormRounded(const Exec& exec, const AddNormArgs& args, const CompactRows& compact, T* out) {
+  LaunchNorm<false, T>(exec, args, compact, out, nullptr);
+}
+
+template <class T>
+void AddNormProduct(const Exec& exec, const AddNormArgs& args, const CompactRows& compact,
+                    ProductArgs product, T* normed) {
+  product.x = normed;
+  product.x_stride = args.x.cols;
+  product.rows = args.x.rows;
+  if (!ReadsE4M3(exec, product)) {
+    AddNormRounded(exec, args, compact, normed);
+    return Product(exec, product);
+  }
+  const Scratch<float> scales(exec, args.x.rows);
+  LaunchNorm<true, T>(exec, args, compact, normed, scales.data());
+  product.x_scales = scales.data();
+  Product(exec, product);
 }
 
 template <class T>
@@ -188,10 +231,12 @@ void GatherRounded(const Exec& exec, const T* from, const int64_t* wanted, int64
   Launch(exec, GatherKernel<T>, static_cast<unsigned>(rows), kThreads, 0, from, wanted, cols, out);
 }
 
-#define PITH_INSTANTIATE(T)                                                                    \
-  template void AddNormRounded(const Exec&, const AddNormArgs&, const CompactRows&, T*);       \
-  template void WidenRows<T>(const Exec&, const CompactRows&, const int64_t*, MatView<float>); \
-  template void WidenColumns(const Exec&, const T*, int64_t, MatView<float>);                  \
+#define PITH_INSTANTIATE(T)                                                                      \
+  template void AddNormRounded(const Exec&, const AddNormArgs&, const CompactRows&, T*);         \
+  template void AddNormProduct(const Exec&, const AddNormArgs&, const CompactRows&, ProductArgs, \
+                               T*);                                                              \
+  template void WidenRows<T>(const Exec&, const CompactRows&, const int64_t*, MatView<float>);   \
+  template void WidenColumns(const Exec&, const T*, int64_t, MatView<float>);                    \
   template void GatherRounded(const Exec&, const T*, const int64_t*, int64_t, int64_t, T*);
 PITH_INSTANTIATE(__nv_bfloat16)
 PITH_INSTANTIATE(__half)

@@ -2,6 +2,7 @@
 #ifndef PITH_BACKENDS_CUDA_NORM16_CUH_
 #define PITH_BACKENDS_CUDA_NORM16_CUH_
 
+#include "backends/cuda/product.h"
 #include "core/exec.h"
 #include "ops/compact_rows.h"
 #include "ops/norm.h"
@@ -14,6 +15,12 @@ inline constexpr int64_t kWidestNorm = 8192;
 // is a multiple of 4, at most kWidestNorm.
 template <class T>
 void AddNormRounded(const Exec& exec, const AddNormArgs& args, const CompactRows& compact, T* out);
+
+// The same and its Product: of `product` all but x, which becomes `normed`, scratch of T [rows,
+// d_model]. Where the product reads e4m3 the norm rounds to it.
+template <class T>
+void AddNormProduct(const Exec& exec, const AddNormArgs& args, const CompactRows& compact,
+                    ProductArgs product, T* normed);
 
 // out[i] = factor(row) · rows[row, …] in f32, row = wanted[i], or i where `wanted` is null.
 template <class T>

@@ -80,6 +80,9 @@ Operation MakeOperation(const Operands& operands, const float* bias) {
     set(CUBLASLT_MATMUL_DESC_FAST_ACCUM, int8_t{1});
     set(CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, operands.w_scales);
     set(CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, operands.x_scales);
+    // Sums of 8-bit products stay in the tensor cores' own accumulators, which keep fewer bits than
+    // f32 and yet far more than the operands have.
+    set(CUBLASLT_MATMUL_DESC_FAST_ACCUM, int8_t{1});
   }
   return operation;
 }
@@ -192,27 +195,30 @@ void Multiply(const Exec& exec, const ProductArgs& args, const Operands& operand
   Run(GpuOf(exec), StreamOf(exec), args, operands, operation, algorithm);
 }
 
-// Whether the slice of the weight that is asked for may be read in e4m3.
-bool ReadsE4M3(const Exec& exec, const ProductArgs& args) {
-  return exec.fp8 && args.w.e4m3 != nullptr && args.bias.empty() && args.w.rows % 8 == 0;
+void MultiplyE4M3(const Exec& exec, const ProductArgs& args, const void* x, const float* x_scales) {
+  const auto* const w = static_cast<const uint8_t*>(args.w.e4m3) + args.w.first * args.w.cols;
+  Multiply(exec, args, {CUDA_R_8F_E4M3, w, x, args.w.cols, args.w.scales + args.w.first, x_scales});
 }
 
 }  // namespace
 
+bool ReadsE4M3(const Exec& exec, const ProductArgs& args) {
+  return exec.fp8 && args.w.e4m3 != nullptr && args.bias.empty() && args.w.rows % 8 == 0;
+}
+
 void Product(const Exec& exec, const ProductArgs& args) {
   if (args.rows == 0 || args.w.rows == 0) return;
-  const int64_t first = args.w.first * args.w.cols;  // of the weight's values
+  if (args.x_scales != nullptr) return MultiplyE4M3(exec, args, args.x, args.x_scales);
   if (!ReadsE4M3(exec, args)) {
-    const auto* const w = static_cast<const std::byte*>(args.w.data) + first * SizeOf(args.w.dtype);
+    const auto* const w = static_cast<const std::byte*>(args.w.data) +
+                          args.w.first * args.w.cols * SizeOf(args.w.dtype);
     return Multiply(exec, args, {TypeOf(args.w.dtype), w, args.x, args.x_stride});
   }
   const Scratch<uint8_t> x(exec, args.rows * args.w.cols);
   const Scratch<float> scales(exec, args.rows);
   RoundToE4M3(exec, args.x, args.w.dtype, args.x_stride, args.rows, args.w.cols, x.data(),
               scales.data());
-  Multiply(exec, args,
-           {CUDA_R_8F_E4M3, static_cast<const uint8_t*>(args.w.e4m3) + first, x.data(), args.w.cols,
-            args.w.scales + args.w.first, scales.data()});
+  MultiplyE4M3(exec, args, x.data(), scales.data());
 }
 
 }  // namespace pith::cuda

@@ -19,12 +19,17 @@ struct ProductArgs {
   void* out = nullptr;        // [rows, w.rows] of out_type
   int64_t out_stride = 0;
   DType out_type = DType::kF32;
+  // Product, where ReadsE4M3: x is e4m3 already, contiguous, and these are the scales of its rows.
+  const float* x_scales = nullptr;
 };
 
 // One algorithm a weight, without splits of the sum, so that a row's bits depend on that row alone.
 // With exec.fp8, a weight that has e4m3 and a slice of whole eights of it: x is rounded to e4m3
 // too, each row with a scale of its own.
 void Product(const Exec& exec, const ProductArgs& args);
+
+// Whether it does so. Reads exec and the weight alone.
+bool ReadsE4M3(const Exec& exec, const ProductArgs& args);
 
 }  // namespace pith::cuda
 
