@@ -4,6 +4,7 @@
 #define PITH_SCHEDULER_H_
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -56,9 +57,14 @@ struct TextRequest {
   // The last tokens of the prompt, which are read whole after the reduced context that is left.
   // Without a reduction it is one pass, whatever this says.
   int64_t whole_tail = 0;
-  // Log-probabilities of the tokens of the prompt: without a reduction, of all but the first; else
-  // of the tail, as Engine::Score has them of a continuation.
+  // Without load_state: log-probabilities of the tokens of the prompt: without a reduction, of all
+  // but the first; else of the tail, as Engine::Score has them of a continuation.
   bool score_prompt = false;
+  // State files (docs/formats/state.md): the one that the text goes on from, where the prompt comes
+  // behind what was read and written there, and the one that it leaves unless it is cancelled.
+  // Empty: none.
+  std::filesystem::path load_state;
+  std::filesystem::path save_state;
   double max_seconds = 0;   // since it was submitted; 0: no limit
   GenerateOptions options;  // on_text and control are the scheduler's own
   // Called by the scheduler's thread, which waits for them: they may not throw, nor call the

@@ -105,6 +105,14 @@ void DeclareLimits(CLI::App& verb, ServeFlags& flags) {
       "Bytes for states of prompts, for prompts that begin alike", 0, int64_t{1} << 50);
   add("--max-body", flags.server.max_body, "Most bytes of a request's body", 1, int64_t{1} << 32);
   add("--connections", flags.server.connections, "Connections that are served at once", 1, 4096);
+  add("--state-disk", flags.service.state_disk, "Bytes for states in --state-dir", 0,
+      int64_t{1} << 50);
+  verb.add_option("--request-seconds", flags.server.request_seconds,
+                  "Seconds in which a client must have sent a request whole")
+      ->check(CLI::Range(0.01, 1e6))
+      ->type_name("S")
+      ->capture_default_str()
+      ->group("Limits");
   verb.add_option("--max-seconds", flags.service.max_seconds,
                   "Most seconds for one text, its waiting included; 0: no limit")
       ->check(CLI::Range(0.0, 1e9))
@@ -130,6 +138,9 @@ void Declare(CLI::App& verb, ServeFlags& flags) {
   verb.add_option("--cors", flags.server.cors,
                   "Origin whose pages may call from a browser, or * (default: none)")
       ->type_name("ORIGIN");
+  verb.add_option("--state-dir", flags.service.state_directory,
+                  "Directory in which clients may save states by name (default: they may not)")
+      ->type_name("DIR");
   verb.add_flag("-q,--quiet", flags.quiet, "Say nothing at the end");
   DeclareLimits(verb, flags);
   flags.seed.Declare(verb);

@@ -20,13 +20,14 @@ PromptReader::PromptReader(const ReadingRoom& room, const TextRequest& request, 
 
 // A reduced context and its tail are a pass each. Without a reduction, cuts lie where a state is
 // kept: the last one that leaves a row to read, and the one where the prompts of others go another
-// way. A prompt that is scored needs all of its rows.
+// way. A prompt that is scored needs all of its rows, and one that goes on from a loaded state is
+// the beginning of no text.
 void PromptReader::FindCuts() {
   const auto tokens = std::ssize(request_.prompt);
   PrefixCache& prefixes = room_.prefixes;
   if (reduces_) {
     if (const int64_t context = tokens - request_.whole_tail; context > 0) cuts_ = {context};
-  } else if (!request_.score_prompt && prefixes.holds_any()) {
+  } else if (sequence_.tokens == 0 && !request_.score_prompt && prefixes.holds_any()) {
     const int64_t last = (tokens - 1) / prefixes.block() * prefixes.block();
     const PrefixCache::Found found = prefixes.Find(request_.prompt, last);
     if (found.tokens > 0) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "core/error.h"
 #include "engine/impl.h"
@@ -15,6 +16,7 @@
 #include "engine/text_queue.h"
 #include "generate/continuation.h"
 #include "generate/decode.h"
+#include "model/state.h"
 
 namespace pith {
 namespace {
@@ -72,6 +74,8 @@ class Scheduler::Impl {
     RequireRange("tokens of the prompt", tokens, 1, options_.max_prompt_tokens);
     CheckTokenIds(engine_->model.config(), request.prompt);
     CheckGenerateOptions(request.options, vocab);
+    Require(!request.score_prompt || request.load_state.empty(), ErrorCode::kInvalidArgument,
+            "the tokens of a prompt that goes on from a loaded state have no scores");
     RequireRange("whole tail", request.whole_tail, 0, kMostTokens);
     const Reduction& reduction = request.options.reduction;
     reduction.impl().CheckModel(engine_->model.facts());
@@ -113,11 +117,21 @@ class Scheduler::Impl {
       text->sequence.slot = pool_.Take();
       text->has_slot = true;
       Try(text, [&] {
+        GoOn(*text);
         text->reader =
             std::make_unique<PromptReader>(room_, text->request, text->sequence, text->cancel);
         readers_.push_back(text);
       });
     }
+  }
+
+  // From the state that is loaded. Its last token may not be read yet.
+  void GoOn(Text& text) {
+    if (text.request.load_state.empty()) return;
+    LoadState(engine_->model, text.request.load_state, pool_, text.sequence);
+    std::vector<int32_t>& prompt = text.request.prompt;
+    if (text.sequence.pending) prompt.insert(prompt.begin(), *text.sequence.pending);
+    text.sequence.pending.reset();
   }
 
   // Prompts take turns, so that a short one is not held up by a long one before it.
@@ -208,17 +222,24 @@ class Scheduler::Impl {
   }
 
   void Fail(const TextPtr& text, const std::exception& error) {
-    const auto* known = dynamic_cast<const Error*>(&error);
-    text->result.error.emplace(known != nullptr ? known->code() : ErrorCode::kInternal,
-                               error.what());
+    SetError(*text, error);
     Finish(text);
+  }
+
+  static void SetError(Text& text, const std::exception& error) {
+    const auto* known = dynamic_cast<const Error*>(&error);
+    text.result.error.emplace(known != nullptr ? known->code() : ErrorCode::kInternal,
+                              error.what());
   }
 
   void Finish(const TextPtr& text) {
     const bool was_reading = text->has_slot && !text->continuation;
     if (text->continuation) {
       decoder_.Leave(*text->continuation);
-      if (!text->result.error) TakeText(*text);
+      if (!text->result.error) {
+        TakeText(*text);
+        Save(*text);
+      }
     }
     text->reader.reset();
     std::erase(readers_, text);
@@ -238,6 +259,15 @@ class Scheduler::Impl {
     Tell(text, generated.logprobs);
     generated.prefill = text.result.generated.prefill;
     text.result.generated = std::move(generated);
+  }
+
+  void Save(Text& text) const {
+    if (text.request.save_state.empty() || text.cancel) return;
+    try {
+      SaveState(engine_->model, pool_, text.sequence, text.request.save_state);
+    } catch (const std::exception& error) {
+      SetError(text, error);
+    }
   }
 
   const std::shared_ptr<const Engine::Impl> engine_;

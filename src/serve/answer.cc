@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "serve/status_error.h"
 
 namespace pith::serve {
 namespace {
@@ -10,8 +11,11 @@ namespace {
 int StatusOf(ErrorCode code) { return code == ErrorCode::kInvalidArgument ? 400 : 500; }
 
 // What went wrong with a text before anything was written.
-std::optional<StatusError> Failure(const TextResult& result) {
-  if (result.error) return StatusError{StatusOf(result.error->code()), result.error->what()};
+std::optional<StatusError> Failure(const TextResult& result, const SavedStates& states) {
+  if (result.error) {
+    return StatusError{StatusOf(result.error->code()),
+                       states.WithoutDirectory(result.error->what())};
+  }
   const GenerateResult& text = result.generated;
   if (text.prefill.tokens > 0) return std::nullopt;  // the prompt was read
   if (text.finish == "time") {
@@ -23,7 +27,8 @@ std::optional<StatusError> Failure(const TextResult& result) {
 }  // namespace
 
 Answer::Answer(Service& service, PreparedTexts prepared)
-    : head_(std::move(prepared.head)),
+    : states_(service.states()),
+      head_(std::move(prepared.head)),
       request_(std::move(prepared.request)),
       prompts_(std::move(prepared.prompts)),
       echoes_(std::move(prepared.echoes)),
@@ -46,7 +51,7 @@ void Answer::Wait() {
 void Answer::Take(JobEvent event) {
   const size_t i = event.text;
   if (event.result) {
-    if (const std::optional<StatusError> failure = Failure(*event.result)) {
+    if (const std::optional<StatusError> failure = Failure(*event.result, states_)) {
       if (!request_.stream || !begun_) throw StatusError(*failure);
       events_ += "data: " + JsonText(ErrorJson(failure->status, failure->message)) + "\n\n";
       return;

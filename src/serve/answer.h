@@ -16,7 +16,8 @@ namespace pith::serve {
 
 class Answer {
  public:
-  // Submits the texts. Throws pith::Error, and StatusError where they may not wait.
+  // Submits the texts. The service must outlive it. Throws pith::Error, and StatusError where they
+  // may not wait.
   Answer(Service& service, PreparedTexts prepared);
 
   bool streams() const { return request_.stream; }
@@ -45,6 +46,7 @@ class Answer {
   std::string EndOfStream();
   void AddEvent(OrderedJson choices);
 
+  const SavedStates& states_;
   const ReplyHead head_;
   const GenerationRequest request_;
   const std::vector<std::vector<int32_t>> prompts_;

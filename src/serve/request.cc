@@ -6,7 +6,6 @@
 
 #include "core/error.h"
 #include "core/nearest.h"
-#include "pith/reduction_spec.h"
 
 namespace pith::serve {
 namespace {
@@ -156,27 +155,51 @@ std::vector<std::string> Stops(const JsonReader& reader) {
   return stops;
 }
 
-ReductionChoice OwnField(const JsonReader& reader) {
-  if (!reader.Has("pith")) return {};
+std::string StateName(const JsonReader& own, const char* field) {
+  std::string name = own.String(field, "");
+  if (!name.empty() && !IsStateName(name)) {
+    own.Fail(field,
+             StrCat("a name of at most ", kLongestStateName,
+                    " letters, digits, '.', '_' and '-', which begins with one of the first two"));
+  }
+  return name;
+}
+
+void ReadOwnField(const JsonReader& reader, GenerationRequest& request) {
+  if (!reader.Has("pith")) return;
   const JsonReader own(reader.Field("pith"), kSource, "pith.");
+  const std::vector<std::string> known = {"reduce", "protect", "load_state", "save_state"};
   for (const auto& [name, value] : own.object().items()) {
-    Require(name == "reduce" || name == "protect", ErrorCode::kInvalidArgument, kSource, ": pith.",
-            name, ": no such field, expected reduce or protect");
+    Require(Holds(known, name), ErrorCode::kInvalidArgument, kSource, ": pith.", name,
+            ": no such field, expected reduce, protect, load_state or save_state",
+            DidYouMean(name, known));
   }
-  ReductionChoice choice;
-  if (own.Has("reduce")) choice = ParseReduction(own.String("reduce"));
+  if (own.Has("reduce")) request.reduction = ParseReduction(own.String("reduce"));
   if (own.Has("protect")) {
-    choice.protect = own.Int("protect", 0, std::numeric_limits<int32_t>::max());
+    request.reduction.protect = own.Int("protect", 0, std::numeric_limits<int32_t>::max());
   }
-  return choice;
+  request.load_state = StateName(own, "load_state");
+  request.save_state = StateName(own, "save_state");
+}
+
+// A state is one text's, and only a text that is read whole goes on from one.
+void CheckStates(const GenerationRequest& request) {
+  const bool named = !request.load_state.empty() || !request.save_state.empty();
+  Require(!named || !request.chat, ErrorCode::kInvalidArgument, kSource,
+          ": pith: got load_state or save_state in a chat, expected them in completions alone: a "
+          "chat is sent whole, and what was read of it before is not read again");
+  Require(request.save_state.empty() || (request.n == 1 && request.prompts.size() == 1),
+          ErrorCode::kInvalidArgument, kSource, ": pith.save_state: got ", request.prompts.size(),
+          " prompts and n = ", request.n, ", expected one text, whose state it is");
+  Require(request.load_state.empty() || !request.echo || request.logprobs < 0,
+          ErrorCode::kInvalidArgument, kSource,
+          ": pith.load_state: expected nothing with both echo and logprobs");
 }
 
 void ReadCommon(const JsonReader& reader, GenerationRequest& request) {
   request.model = reader.String("model", "");
   request.reduction = TakeReduction(request.model);
-  const ReductionChoice own = OwnField(reader);
-  if (own.reduce) request.reduction = own;
-  if (own.protect) request.reduction.protect = own.protect;
+  ReadOwnField(reader, request);
   request.n = reader.Int("n", 1, kMostChoices, 1);
   if (reader.Has("max_tokens")) request.max_tokens = reader.Int("max_tokens", 0, kMostNewTokens);
   request.sampling.temperature = reader.Number("temperature", 1);
@@ -199,30 +222,6 @@ void ReadCommon(const JsonReader& reader, GenerationRequest& request) {
 
 }  // namespace
 
-ReductionChoice ParseReduction(std::string_view text) {
-  Require(text.size() <= kLongestReduction, ErrorCode::kInvalidArgument, "reduction: got ",
-          text.size(), " bytes, expected at most ", kLongestReduction);
-  ReductionSpec spec = ReductionSpec::Parse(text);
-  ReductionChoice choice;
-  if (const auto at = spec.params.find("protect"); at != spec.params.end()) {
-    const Json value = Json::parse(at->second, nullptr, /*allow_exceptions=*/false);
-    const Json object = {{"protect", value.is_discarded() ? Json(at->second) : value}};
-    choice.protect = JsonReader(object, StrCat("reduction '", text, "'"))
-                         .Int("protect", 0, std::numeric_limits<int32_t>::max());
-    spec.params.erase(at);
-  }
-  choice.reduce = spec.ToString();
-  return choice;
-}
-
-ReductionChoice TakeReduction(std::string& model) {
-  const size_t mark = model.find('#');
-  if (mark == std::string::npos) return {};
-  ReductionChoice choice = ParseReduction(std::string_view(model).substr(mark + 1));
-  model.erase(mark);
-  return choice;
-}
-
 GenerationRequest ParseCompletion(std::string_view body) {
   const Json json = ParseJson(body, kSource, kDeepest);
   const JsonReader reader(json, kSource);
@@ -236,6 +235,7 @@ GenerationRequest ParseCompletion(std::string_view body) {
           kSource, ": stream: got true, expected false with both echo and logprobs");
   Require(!request.echo || request.logprobs <= 1, ErrorCode::kInvalidArgument, kSource,
           ": logprobs: got ", request.logprobs, ", expected 0 or 1 with echo");
+  CheckStates(request);
   return request;
 }
 
@@ -256,6 +256,7 @@ GenerationRequest ParseChat(std::string_view body) {
     Require(top == 0, ErrorCode::kInvalidArgument, kSource, ": top_logprobs: got ", top,
             ", expected 0 without \"logprobs\": true");
   }
+  CheckStates(request);
   return request;
 }
 

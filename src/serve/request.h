@@ -21,6 +21,7 @@ inline constexpr size_t kLongestStop = 1000;  // bytes
 inline constexpr int64_t kMostNewTokens = int64_t{1} << 20;
 inline constexpr int64_t kMostLogprobs = 20;
 inline constexpr size_t kLongestReduction = 1000;  // bytes
+inline constexpr size_t kLongestStateName = 64;    // bytes
 
 // What a request says of reduction; what it leaves open is said elsewhere.
 struct ReductionChoice {
@@ -33,6 +34,10 @@ struct ReductionChoice {
 ReductionChoice ParseReduction(std::string_view text);
 // `NAME#REDUCTION`: cuts the reduction off the name.
 ReductionChoice TakeReduction(std::string& model);
+
+// Letters, digits, '.', '_' and '-', of which the first is a letter or a digit: what can be no
+// path.
+bool IsStateName(std::string_view name);
 
 using Prompt = std::variant<std::string, std::vector<int32_t>>;
 
@@ -53,7 +58,9 @@ struct GenerationRequest {
   std::optional<uint64_t> seed;
   std::vector<std::string> stop;
   bool echo = false;
-  int64_t logprobs = -1;  // as GenerateOptions has them
+  int64_t logprobs = -1;   // as GenerateOptions has them
+  std::string load_state;  // names, of completions alone; empty: none
+  std::string save_state;
   bool stream = false;
   bool include_usage = false;  // in the stream's last piece
 };

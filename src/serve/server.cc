@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cctype>
 #include <chrono>
 #include <exception>
 #include <functional>
@@ -15,10 +16,12 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "serve/answer.h"
+#include "serve/http_reply.h"
+#include "serve/http_server.h"
 #include "serve/metrics.h"
 #include "serve/page.h"
-#include "serve/peer.h"
 #include "serve/request.h"
+#include "serve/status_error.h"
 
 namespace pith::serve {
 namespace {
@@ -27,37 +30,8 @@ using httplib::Request;
 using httplib::Response;
 using HandlerResponse = httplib::Server::HandlerResponse;
 
-constexpr char kJson[] = "application/json";
 constexpr char kReductionHeader[] = "X-Pith-Reduce";
-constexpr int kReadSeconds = 10;             // of silence within a request
-constexpr int kWriteSeconds = 30;            // in which a client takes nothing
-constexpr int kIdleSeconds = 5;              // between two requests of a connection
 constexpr size_t kMostOfAConnection = 1000;  // requests
-
-void SendJson(Response& response, const OrderedJson& json) {
-  response.set_content(JsonText(json), kJson);
-}
-
-void SendError(Response& response, int status, const std::string& message) {
-  response.status = status;
-  if (status == 429) response.set_header("Retry-After", "1");
-  if (status == 401) response.set_header("WWW-Authenticate", "Bearer");
-  SendJson(response, ErrorJson(status, message));
-}
-
-// Ends the connection behind the answer: the bytes that follow are no request. A body that is
-// given by a provider which fails after its last byte is written whole and makes cpp-httplib close.
-void SendErrorAndClose(Response& response, int status, const std::string& message) {
-  SendError(response, status, message);
-  const std::string body = std::exchange(response.body, {});
-  response.set_header("Connection", "close");
-  response.headers.erase("Content-Type");
-  response.set_content_provider(body.size(), kJson,
-                                [body](size_t, size_t, httplib::DataSink& sink) {
-                                  sink.write(body.data(), body.size());
-                                  return false;
-                                });
-}
 
 // In a time that does not depend on where they differ.
 bool SameKey(std::string_view got, std::string_view expected) {
@@ -75,11 +49,30 @@ bool IsNumber(const std::string& text) {
          text.find_first_not_of("0123456789") == std::string::npos;
 }
 
+std::chrono::milliseconds Milliseconds(double seconds) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+      std::chrono::duration<double>(seconds));
+}
+
+// cpp-httplib takes paths as regular expressions.
+std::string Pattern(const std::string& path) {
+  std::string pattern;
+  for (const char c : path) {
+    const bool plain = std::isalnum(static_cast<unsigned char>(c)) != 0 || (c & 0x80) != 0;
+    if (!plain) pattern += '\\';
+    pattern += c;
+  }
+  return pattern;
+}
+
 }  // namespace
 
 class Server::Impl {
  public:
-  Impl(Service& service, const ServerOptions& options) : service_(service), options_(options) {
+  Impl(Service& service, const ServerOptions& options)
+      : service_(service),
+        options_(options),
+        http_({.request = Milliseconds(options.request_seconds)}) {
     Configure();
     Route();
     Bind();
@@ -105,21 +98,13 @@ class Server::Impl {
       ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     });
     http_.set_tcp_nodelay(true);
-    http_.set_read_timeout(kReadSeconds);
-    http_.set_write_timeout(kWriteSeconds);
-    http_.set_keep_alive_timeout(kIdleSeconds);
     http_.set_keep_alive_max_count(kMostOfAConnection);
     http_.set_payload_max_length(options_.max_body);
     http_.set_pre_routing_handler(
         [this](const Request& request, Response& response) { return Guard(request, response); });
     http_.set_error_handler(
         httplib::Server::Handler([](const Request& request, Response& response) {
-          if (response.has_header("Content-Type")) return;  // it says already what is wrong
-          const int status = response.status;
-          SendError(response, status,
-                    status == 404   ? Message("no such path: ", request.method, " ", request.path)
-                    : status == 413 ? "the body is too large"
-                                    : "no valid HTTP request");
+          if (!response.has_header("Content-Type")) Explain(request, response);
         }));
     http_.set_exception_handler([](const Request&, Response& response, std::exception_ptr thrown) {
       SendThrown(response, std::move(thrown));
@@ -130,25 +115,11 @@ class Server::Impl {
   }
 
   static bool Known(const std::string& path) {
-    constexpr std::string_view kPaths[] = {"/",          "/health",         "/metrics",
-                                           "/v1/models", "/v1/completions", "/v1/chat/completions",
-                                           "/tokenize",  "/detokenize",     "/tokenizer_info"};
+    constexpr std::string_view kPaths[] = {"/",           "/health",         "/metrics",
+                                           "/v1/models",  "/v1/completions", "/v1/chat/completions",
+                                           "/v1/states",  "/tokenize",       "/inspect",
+                                           "/detokenize", "/tokenizer_info"};
     return std::ranges::find(kPaths, path) != std::ranges::end(kPaths);
-  }
-
-  static void SendThrown(Response& response, std::exception_ptr thrown) {
-    try {
-      std::rethrow_exception(std::move(thrown));
-    } catch (const StatusError& error) {
-      SendError(response, error.status, error.message);
-    } catch (const Error& error) {
-      const bool theirs = error.code() == ErrorCode::kInvalidArgument ||
-                          error.code() == ErrorCode::kCorruptData ||
-                          error.code() == ErrorCode::kUnsupported;
-      SendError(response, theirs ? 400 : 500, error.what());
-    } catch (const std::exception& error) {
-      SendError(response, 500, Message("internal: ", error.what()));
-    }
   }
 
   // Before the body is read: whoever sends one must say how long it is, so that the limit holds.
@@ -167,9 +138,9 @@ class Server::Impl {
     if (request.has_header("Transfer-Encoding") || (posts && !one_length)) {
       return refuse(411, "expected a body with one Content-Length and no Transfer-Encoding");
     }
-    if (!posts && request.method != "GET" && request.method != "HEAD" &&
-        request.method != "OPTIONS") {
-      return refuse(405, Message("got ", request.method, ", expected GET or POST"));
+    constexpr std::string_view kMethods[] = {"GET", "HEAD", "POST", "DELETE", "OPTIONS"};
+    if (std::ranges::find(kMethods, request.method) == std::ranges::end(kMethods)) {
+      return refuse(405, Message("got ", request.method, ", expected GET, POST or DELETE"));
     }
     if (request.has_header("Content-Length") && (!one_length || !IsNumber(length))) {
       return refuse(400, Message("Content-Length: got \"", length, "\", expected one number"));
@@ -187,7 +158,7 @@ class Server::Impl {
     if (request.method != "OPTIONS") return HandlerResponse::Unhandled;
     response.status = 204;
     if (!options_.cors.empty()) {
-      response.set_header("Access-Control-Allow-Methods", "GET, POST, OPTIONS");
+      response.set_header("Access-Control-Allow-Methods", "GET, POST, DELETE, OPTIONS");
       response.set_header("Access-Control-Allow-Headers",
                           StrCat("Authorization, Content-Type, ", kReductionHeader));
     }
@@ -237,11 +208,30 @@ class Server::Impl {
     http_.Get("/v1/models", Keyed([this](const Request&, Response& response) {
                 SendJson(response, service_.Models());
               }));
+    http_.Get(Pattern("/v1/models/" + service_.model_name()),
+              Keyed([this](const Request&, Response& response) {
+                SendJson(response, service_.Models()["data"][0]);
+              }));
     http_.Get("/tokenizer_info", Keyed([this](const Request&, Response& response) {
                 SendJson(response, service_.TokenizerInfo());
               }));
+    http_.Get("/v1/states", Keyed([this](const Request&, Response& response) {
+                SendJson(response, service_.states().List());
+              }));
+    http_.Delete(R"(/v1/states/([A-Za-z0-9][A-Za-z0-9._-]{0,63}))",
+                 Keyed([this](const Request& request, Response& response) {
+                   const std::string name = request.matches[1];
+                   service_.states().Remove(name);
+                   SendJson(response, {{"id", name}, {"object", "state"}, {"deleted", true}});
+                 }));
     http_.Post("/tokenize", Keyed([this](const Request& request, Response& response) {
                  SendJson(response, service_.Tokenize(ParseTokenize(request.body)));
+               }));
+    http_.Post("/inspect", Keyed([this](const Request& request, Response& response) {
+                 const Peer peer = Peer::OfThisThread();
+                 SendJson(response, service_.Inspect(ParseCompletion(request.body),
+                                                     request.get_header_value(kReductionHeader),
+                                                     [&] { return peer.Gone(); }));
                }));
     http_.Post("/detokenize", Keyed([this](const Request& request, Response& response) {
                  SendJson(response, service_.Detokenize(ParseDetokenize(request.body)));
@@ -269,7 +259,7 @@ class Server::Impl {
   void Generate(GenerationRequest read, const Request& request, Response& response) {
     const auto turn = std::make_shared<Turn>(answering_);
     if (stopping_) throw StatusError{503, "the server is shutting down"};
-    const Peer peer(request.remote_addr, request.remote_port);
+    const Peer peer = Peer::OfThisThread();
     const auto answer = std::make_shared<Answer>(
         service_, service_.Prepare(std::move(read), request.get_header_value(kReductionHeader)));
     while (answer->streams() ? !answer->begun() : !answer->done()) {
@@ -309,12 +299,13 @@ class Server::Impl {
     }
     Require(port_ > 0, ErrorCode::kIo, "cannot listen at ", options_.host, ":", options_.port,
             ": is the address this machine's, and the port free?");
+    http_.WidenBacklog();
   }
 
   Service& service_;
   const ServerOptions options_;
   Metrics metrics_;
-  httplib::Server http_;
+  HttpServer http_;
   int port_ = -1;
   std::atomic<bool> stopping_ = false;
   std::atomic<int> answering_ = 0;

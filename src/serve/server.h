@@ -12,11 +12,12 @@ namespace pith::serve {
 
 struct ServerOptions {
   std::string host = "127.0.0.1";
-  int port = 8080;             // 0: a free one
-  std::string api_key;         // empty: none is asked for
-  std::string cors;            // the origin whose pages may call; empty: none
-  int64_t max_body = 8 << 20;  // bytes
-  int connections = 256;       // that are served at once
+  int port = 8080;              // 0: a free one
+  std::string api_key;          // empty: none is asked for
+  std::string cors;             // the origin whose pages may call; empty: none
+  int64_t max_body = 8 << 20;   // bytes
+  int connections = 256;        // that are served at once
+  double request_seconds = 60;  // in which a client must have sent a request whole
 };
 
 class Server {

@@ -2,16 +2,21 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <random>
+#include <span>
 #include <utility>
 
 #include "core/error.h"
+#include "serve/inspect_json.h"
+#include "serve/status_error.h"
 
 namespace pith::serve {
 namespace {
 
 constexpr int kMostEncoders = 4;
+constexpr int64_t kMostInspected = 16384;  // tokens: their answer is some MiB of JSON
 
 int64_t Now() {
   return std::chrono::duration_cast<std::chrono::seconds>(
@@ -93,6 +98,7 @@ Service::Service(const Engine& engine, ChatTemplate chat, const ServiceOptions& 
       created_(Now()),
       reductions_(engine),
       default_(engine.Compile(options.reduction.reduce.value_or("none"), options.compile)),
+      states_(options.state_directory, options.state_disk),
       encoders_(engine, std::clamp<int>(static_cast<int>(std::thread::hardware_concurrency()), 1,
                                         kMostEncoders)),
       scheduler_(engine, options.scheduler) {}
@@ -103,7 +109,7 @@ void Service::CheckModel(const std::string& name) const {
       404, Message("request: model: got \"", name, "\", expected \"", options_.model_name, "\"")};
 }
 
-PreparedTexts Service::Prepare(GenerationRequest request, const std::string& header) {
+Service::Chosen Service::Choose(const GenerationRequest& request, const std::string& header) {
   CheckModel(request.model);
   ReductionChoice choice = request.reduction;
   if (!choice.reduce && !header.empty()) {
@@ -111,16 +117,19 @@ PreparedTexts Service::Prepare(GenerationRequest request, const std::string& hea
     choice.reduce = named.reduce;
     if (!choice.protect) choice.protect = named.protect;
   }
-  const Reduction reduction = choice.reduce ? reductions_.Get(*choice.reduce) : default_;
   if (!choice.reduce && !choice.protect) choice.protect = options_.reduction.protect;
+  return {choice.reduce ? reductions_.Get(*choice.reduce) : default_, choice.protect.value_or(0)};
+}
 
+PreparedTexts Service::Prepare(GenerationRequest request, const std::string& header) {
+  const auto [reduction, whole_tail] = Choose(request, header);
   PreparedTexts prepared;
   prepared.head = {.chat = request.chat,
                    .id = RandomId(request.chat ? "chatcmpl-" : "cmpl-"),
                    .created = Now(),
                    .model = request.model.empty() ? options_.model_name : request.model};
   prepared.reduce = reduction.text();
-  prepared.whole_tail = choice.protect.value_or(0);
+  prepared.whole_tail = whole_tail;
   if (!request.seed) request.seed = RandomNumber();
   if (request.chat) {
     request.prompts = {chat_.Render(request.messages)};
@@ -132,10 +141,11 @@ PreparedTexts Service::Prepare(GenerationRequest request, const std::string& hea
   const int64_t most = options_.scheduler.max_running + options_.scheduler.max_waiting;
   Require(count <= most, ErrorCode::kInvalidArgument, "request: got ", count,
           " texts (prompts times n), expected at most ", most);
+  const bool bos = options_.bos && read.load_state.empty();
   for (const Prompt& prompt : read.prompts) {
     const auto* text = std::get_if<std::string>(&prompt);
-    const std::vector<int32_t> ids = text != nullptr ? encoders_.Encode(*text, options_.bos)
-                                                     : std::get<std::vector<int32_t>>(prompt);
+    const std::vector<int32_t> ids =
+        text != nullptr ? encoders_.Encode(*text, bos) : std::get<std::vector<int32_t>>(prompt);
     Require(!ids.empty(), ErrorCode::kInvalidArgument,
             "request: prompt: got no tokens, expected at least one");
     std::string echo;
@@ -149,6 +159,28 @@ PreparedTexts Service::Prepare(GenerationRequest request, const std::string& hea
   return prepared;
 }
 
+OrderedJson Service::Inspect(const GenerationRequest& request, const std::string& header,
+                             const std::function<bool()>& gone) {
+  const std::unique_lock turn(inspecting_, std::try_to_lock);
+  if (!turn) throw StatusError{429, "another prompt is being inspected: try again"};
+  const auto [reduction, whole_tail] = Choose(request, header);
+  const Prompt& prompt = request.prompts.front();
+  const auto* text = std::get_if<std::string>(&prompt);
+  const std::vector<int32_t> ids = text != nullptr ? encoders_.Encode(*text, options_.bos)
+                                                   : std::get<std::vector<int32_t>>(prompt);
+  Require(request.prompts.size() == 1 && !ids.empty() && std::ssize(ids) <= kMostInspected,
+          ErrorCode::kInvalidArgument, "request: prompt: got ", ids.size(), " tokens of ",
+          request.prompts.size(), " prompts, expected one prompt of 1 to ", kMostInspected,
+          " tokens");
+  const int64_t context = std::max<int64_t>(0, std::ssize(ids) - whole_tail);
+  if (context == 0) return InspectJson(engine_, reduction.text(), nullptr, ids);
+  std::atomic<bool> cancel = false;
+  const RunControl control = {.cancel = &cancel, .progress = [&](double) { cancel = gone(); }};
+  const InspectReport report =
+      engine_.Inspect(std::span(ids).first(context), reduction, {.control = control});
+  return InspectJson(engine_, reduction.text(), &report, std::span(ids).subspan(context));
+}
+
 TextRequest Service::MakeText(const PreparedTexts& prepared, std::vector<int32_t> prompt,
                               const Reduction& reduction, int64_t choice) const {
   const GenerationRequest& request = prepared.request;
@@ -156,6 +188,8 @@ TextRequest Service::MakeText(const PreparedTexts& prepared, std::vector<int32_t
   text.prompt = std::move(prompt);
   text.whole_tail = prepared.whole_tail;
   text.score_prompt = request.echo && request.logprobs >= 0;
+  if (!request.load_state.empty()) text.load_state = states_.ToLoad(request.load_state);
+  if (!request.save_state.empty()) text.save_state = states_.ToSave(request.save_state);
   text.max_seconds = options_.max_seconds;
   text.options.max_tokens = request.max_tokens.value_or(request.chat ? options_.default_chat_tokens
                                                                      : options_.default_tokens);

@@ -21,14 +21,9 @@
 #include "serve/chat_template.h"
 #include "serve/reply.h"
 #include "serve/request.h"
+#include "serve/saved_states.h"
 
 namespace pith::serve {
-
-// An answer that is an error and has a status of its own.
-struct StatusError {
-  int status;
-  std::string message;
-};
 
 struct ServiceOptions {
   std::string model_name;
@@ -37,7 +32,9 @@ struct ServiceOptions {
   bool bos = false;             // the end-of-text token before each text
   int64_t default_tokens = 16;  // that a completion writes at most, where it does not say
   int64_t default_chat_tokens = 1024;
-  double max_seconds = 600;  // of one text; 0: no limit
+  double max_seconds = 600;               // of one text; 0: no limit
+  std::string state_directory;            // empty: no states are saved
+  int64_t state_disk = int64_t{4} << 30;  // bytes of saved states
   SchedulerOptions scheduler;
 };
 
@@ -96,6 +93,12 @@ class Service {
   // may mend, and StatusError.
   PreparedTexts Prepare(GenerationRequest request, const std::string& header);
 
+  // What a completion's reduction does to each token of its one prompt (docs/serving.md). One at a
+  // time: it shares the device with the texts. `gone` is asked between chunks; true ends it with
+  // kCancelled.
+  OrderedJson Inspect(const GenerationRequest& request, const std::string& header,
+                      const std::function<bool()>& gone);
+
   OrderedJson Models() const;
   OrderedJson Tokenize(const TokenizeRequest& request);
   OrderedJson Detokenize(const std::vector<int32_t>& ids) const;
@@ -103,8 +106,16 @@ class Service {
 
   Scheduler& scheduler() { return scheduler_; }
   const Engine& engine() const { return engine_; }
+  const SavedStates& states() const { return states_; }
+  const std::string& model_name() const { return options_.model_name; }
 
  private:
+  struct Chosen {
+    Reduction reduction;
+    int64_t whole_tail;
+  };
+
+  Chosen Choose(const GenerationRequest& request, const std::string& header);
   void CheckModel(const std::string& name) const;
   TextRequest MakeText(const PreparedTexts& prepared, std::vector<int32_t> prompt,
                        const Reduction& reduction, int64_t choice) const;
@@ -115,6 +126,8 @@ class Service {
   const int64_t created_;
   Reductions reductions_;
   const Reduction default_;
+  const SavedStates states_;
+  std::mutex inspecting_;
   Encoders encoders_;
   Scheduler scheduler_;
 };

@@ -120,7 +120,7 @@ TEST(Completion, RefusesWhatIsOutOfRange) {
   ExpectError(With(R"("echo": true, "logprobs": 2)"), {"logprobs", "got 2", "echo"});
   ExpectError(With(R"("echo": true, "logprobs": 1, "stream": true)"), {"stream"});
   ExpectError(With(R"("max_tokns": 3)"), {"max_tokns", "did you mean 'max_tokens'"});
-  ExpectError(With(R"("pith": {"what": 3})"), {"pith.what", "reduce or protect"});
+  ExpectError(With(R"("pith": {"what": 3})"), {"pith.what", "reduce, protect"});
 }
 
 TEST(Completion, RefusesWhatIsTooMuch) {
@@ -164,6 +164,29 @@ TEST(Reductions, ComeFromFieldOrName) {
                           "m#utrc@20%:protect=[1]", "m#@/etc/passwd"}) {
     ExpectError(With(std::string(R"("model": ")") + bad + "\""), {});
   }
+}
+
+TEST(States, HaveNamesThatAreNoPaths) {
+  const GenerationRequest request =
+      ParseCompletion(With(R"("pith": {"load_state": "a", "save_state": "B-2.x_y"})"));
+  EXPECT_EQ(request.load_state, "a");
+  EXPECT_EQ(request.save_state, "B-2.x_y");
+  EXPECT_TRUE(IsStateName(std::string(64, 'a')));
+  for (const std::string& name :
+       {std::string(65, 'a'), std::string(".."), std::string("."), std::string(".a"),
+        std::string("a/b"), std::string("/etc/passwd"), std::string("../a"), std::string("a\\b"),
+        std::string("-a"), std::string("a b"), std::string("é"), std::string("a\0b", 3)}) {
+    EXPECT_FALSE(IsStateName(name)) << name;
+    const Json own = {{"prompt", "x"}, {"pith", {{"load_state", name}}}};
+    ExpectError(own.dump(), {"load_state", "letters"});
+  }
+  ExpectError(With(R"("pith": {"save_states": "a"})"), {"save_states", "did you mean"});
+  ExpectError(With(R"("pith": {"save_state": 3})"), {"save_state"});
+  ExpectError(With(R"("n": 2, "pith": {"save_state": "a"})"), {"save_state", "n = 2"});
+  ExpectError(R"({"prompt": ["x", "y"], "pith": {"save_state": "a"}})", {"save_state", "2"});
+  ExpectError(With(R"("echo": true, "logprobs": 1, "pith": {"load_state": "a"})"), {"load_state"});
+  ExpectError(R"({"messages": [{"role": "user", "content": "x"}], "pith": {"save_state": "a"}})",
+              {"save_state", "completions"}, /*chat=*/true);
 }
 
 TEST(Chat, ReadsItsFields) {

@@ -1,0 +1,47 @@
+// What requests name: states and reductions.
+#include <algorithm>
+#include <limits>
+#include <string>
+#include <string_view>
+
+#include "core/error.h"
+#include "core/json.h"
+#include "pith/reduction_spec.h"
+#include "serve/request.h"
+
+namespace pith::serve {
+
+bool IsStateName(std::string_view name) {
+  const auto letter = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+  };
+  return !name.empty() && name.size() <= kLongestStateName && letter(name.front()) &&
+         std::ranges::all_of(name,
+                             [&](char c) { return letter(c) || c == '.' || c == '_' || c == '-'; });
+}
+
+ReductionChoice ParseReduction(std::string_view text) {
+  Require(text.size() <= kLongestReduction, ErrorCode::kInvalidArgument, "reduction: got ",
+          text.size(), " bytes, expected at most ", kLongestReduction);
+  ReductionSpec spec = ReductionSpec::Parse(text);
+  ReductionChoice choice;
+  if (const auto at = spec.params.find("protect"); at != spec.params.end()) {
+    const Json value = Json::parse(at->second, nullptr, /*allow_exceptions=*/false);
+    const Json object = {{"protect", value.is_discarded() ? Json(at->second) : value}};
+    choice.protect = JsonReader(object, StrCat("reduction '", text, "'"))
+                         .Int("protect", 0, std::numeric_limits<int32_t>::max());
+    spec.params.erase(at);
+  }
+  choice.reduce = spec.ToString();
+  return choice;
+}
+
+ReductionChoice TakeReduction(std::string& model) {
+  const size_t mark = model.find('#');
+  if (mark == std::string::npos) return {};
+  ReductionChoice choice = ParseReduction(std::string_view(model).substr(mark + 1));
+  model.erase(mark);
+  return choice;
+}
+
+}  // namespace pith::serve
