@@ -1,12 +1,17 @@
-// Reductions by a function of the caller's: what it says is what goes, and what is no plan is
-// named.
+// A method of the caller's own must do what the library's methods do with the same plan, see each
+// site as PolicySite says, and be refused by name where its plan breaks the laws of plans.
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <numeric>
+#include <cmath>
+#include <map>
+#include <mutex>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "core/error.h"
 #include "pith/engine.h"
 #include "tests/engine/tiny_checkpoint.h"
 
@@ -17,131 +22,129 @@ using testing::RandomIds;
 
 class OwnPolicies : public testing::BothKinds {
  protected:
-  std::string ErrorOf(const OwnPolicy& policy, const std::string& amount = "@30%") {
+  void ExpectRefused(const OwnPolicy& policy, const std::string& words) const {
+    const Reduction reduction = engine_.Compile(policy, "@30%");
     try {
-      (void)engine_.Inspect(RandomIds(60, 1), engine_.Compile(policy, amount));
+      engine_.Inspect(ids_, reduction);
+      ADD_FAILURE() << "no error, expected one with: " << words;
     } catch (const Error& error) {
       EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
-      return error.what();
+      EXPECT_NE(std::string(error.what()).find(words), std::string::npos) << error.what();
+      EXPECT_NE(std::string(error.what()).find("'own' after layer"), std::string::npos)
+          << error.what();
     }
-    return "";
   }
+
+  const std::vector<int32_t> ids_ = RandomIds(130, 7);
 };
 
-std::vector<int32_t> First(int64_t count) {
-  std::vector<int32_t> rows(count);
-  std::iota(rows.begin(), rows.end(), 0);
-  return rows;
+PolicyPlan First(const PolicySite&, int64_t remove) {
+  PolicyPlan plan;
+  for (int32_t row = 0; row < remove; ++row) plan.removed.push_back(row);
+  return plan;
 }
 
-PolicyPlan DropFirst(const PolicySite& /*site*/, int64_t remove) {
-  return {.removed = First(remove), .targets = {}};
+// The rows that `random` removes, named by a policy, must give its scores to the bit.
+TEST_P(OwnPolicies, TheSamePlanGivesTheSameBits) {
+  const Reduction random = engine_.Compile("random@30%");
+  std::map<int, std::vector<int32_t>> removed;
+  engine_.Inspect(ids_, random, {.on_site = [&](const SiteSight& sight) {
+                    removed[sight.layer].assign(sight.removed.begin(), sight.removed.end());
+                  }});
+  EXPECT_GT(removed.size(), 1);
+  const Reduction own = engine_.Compile({.plan =
+                                             [&](const PolicySite& site, int64_t) {
+                                               return PolicyPlan{removed.at(site.layer), {}};
+                                             }},
+                                        "@30%");
+  const std::vector<ScoreItem> item = {{ids_, {1, 2, 3}}};
+  const ScoreResult by_own = engine_.Score(item, {.reduction = own})[0];
+  const ScoreResult by_random = engine_.Score(item, {.reduction = random})[0];
+  EXPECT_LT(by_own.context_rows, std::ssize(ids_));
+  EXPECT_EQ(by_own.context_rows, by_random.context_rows);
+  EXPECT_EQ(by_own.logprob, by_random.logprob);
 }
 
-TEST_P(OwnPolicies, WhatTheySayGoes) {
-  std::vector<PolicySite> seen;
-  std::vector<int32_t> first_positions;
+TEST_P(OwnPolicies, SeesWhatItAskedFor) {
+  std::mutex mutex;
+  std::vector<int> layers;
   OwnPolicy policy{.importance = "hidden", .features = "combined"};
   policy.plan = [&](const PolicySite& site, int64_t remove) {
-    seen.push_back(site);
-    first_positions.push_back(site.positions.front());
+    const std::lock_guard lock(mutex);
+    layers.push_back(site.layer);
     EXPECT_EQ(std::ssize(site.positions), site.rows);
+    EXPECT_TRUE(std::ranges::is_sorted(site.positions, std::ranges::less_equal{}));
     EXPECT_EQ(std::ssize(site.importance), site.rows);
-    EXPECT_EQ(std::ssize(site.features), site.rows * site.feature_width);
-    EXPECT_EQ(site.feature_width, 32);  // d_model
     EXPECT_TRUE(std::ranges::all_of(site.importance, [](float v) { return v >= 0; }));
-    return DropFirst(site, remove);
+    EXPECT_EQ(site.feature_width, 32);
+    EXPECT_EQ(std::ssize(site.features), site.rows * 32);
+    EXPECT_TRUE(std::ranges::all_of(site.features, [](float v) { return std::isfinite(v); }));
+    EXPECT_EQ(site.protected_tail, 4);
+    return First(site, remove);
   };
-  const std::vector<int32_t> ids = RandomIds(90, 2);
-  const InspectReport report = engine_.Inspect(ids, engine_.Compile(policy, "@30%:protect=5"));
-  ASSERT_EQ(seen.size(), report.plan.sites.size());
-  ASSERT_GT(seen.size(), 1u);
-  int64_t gone = 0;
-  for (size_t s = 0; s < seen.size(); ++s) {
-    EXPECT_EQ(seen[s].rows, report.plan.sites[s].in);
-    EXPECT_EQ(seen[s].protected_tail, 5);
-    EXPECT_EQ(first_positions[s], gone);
-    const int64_t before = gone;
-    gone += report.plan.sites[s].in - report.plan.sites[s].out;
-    for (int64_t p = before; p < gone; ++p) EXPECT_EQ(report.tokens[p].site, static_cast<int>(s));
+  engine_.Inspect(ids_, engine_.Compile(policy, "@30%:protect=4,sites=2+5"));
+  EXPECT_EQ(layers, (std::vector<int>{2, 5}));
+}
+
+TEST_P(OwnPolicies, MergesIntoTheTargetsThatItNames) {
+  OwnPolicy policy{.merges = true};
+  policy.plan = [](const PolicySite&, int64_t remove) {
+    PolicyPlan plan;
+    for (int32_t i = 0; i < remove; ++i) {
+      plan.removed.push_back(2 * i + 1);
+      plan.targets.push_back(i % 2 == 0 ? 2 * i : -1);
+    }
+    return plan;
+  };
+  const InspectReport report = engine_.Inspect(ids_, engine_.Compile(policy, "@20%:sites=3"));
+  int merged = 0;
+  for (size_t p = 0; p < report.tokens.size(); ++p) {
+    const TokenFate& fate = report.tokens[p];
+    EXPECT_EQ(fate.merged_into, fate.site >= 0 && p % 4 == 1 ? static_cast<int64_t>(p) - 1 : -1);
+    merged += fate.merged_into >= 0 ? 1 : 0;
   }
-  EXPECT_GT(gone, 0);
-  for (size_t p = gone; p < ids.size(); ++p) EXPECT_EQ(report.tokens[p].site, -1);
+  EXPECT_GT(merged, 5);
 }
 
-TEST_P(OwnPolicies, TargetsOfNoneAreDrops) {
-  const OwnPolicy drops{.plan = DropFirst};
-  const OwnPolicy same{.merges = true, .plan = [](const PolicySite& site, int64_t remove) {
-                         PolicyPlan plan = DropFirst(site, remove);
-                         plan.targets.assign(plan.removed.size(), -1);
-                         return plan;
-                       }};
-  const OwnPolicy merges{.merges = true, .plan = [](const PolicySite& site, int64_t remove) {
-                           PolicyPlan plan = DropFirst(site, remove);
-                           plan.targets.assign(plan.removed.size(), static_cast<int32_t>(remove));
-                           return plan;
-                         }};
-  const std::vector<ScoreItem> items = {{RandomIds(70, 3), {1, 2}}, {RandomIds(33, 4), {5}}};
-  const auto scores = [&](const OwnPolicy& policy) {
-    return engine_.Score(items, {.reduction = engine_.Compile(policy, "@25%")});
+TEST_P(OwnPolicies, APlanAgainstTheLawsIsNamed) {
+  ExpectRefused({.plan = [](const PolicySite&, int64_t) { return PolicyPlan{}; }},
+                "removed: got 0 rows");
+  ExpectRefused({.plan =
+                     [](const PolicySite& site, int64_t remove) {
+                       PolicyPlan plan = First(site, remove);
+                       std::ranges::reverse(plan.removed);
+                       return plan;
+                     }},
+                "expected rows in increasing order");
+  ExpectRefused({.plan =
+                     [](const PolicySite& site, int64_t remove) {
+                       PolicyPlan plan = First(site, remove);
+                       plan.removed.back() = static_cast<int32_t>(site.rows - 1);
+                       return plan;
+                     }},
+                "expected a row from 0 to");
+  const auto into = [](int32_t target) {
+    return [target](const PolicySite& site, int64_t remove) {
+      PolicyPlan plan = First(site, remove);
+      plan.targets.assign(plan.removed.size(), target);
+      return plan;
+    };
   };
-  const auto dropped = scores(drops), none = scores(same), merged = scores(merges);
-  for (size_t i = 0; i < items.size(); ++i) {
-    EXPECT_EQ(dropped[i].logprob, none[i].logprob);
-    EXPECT_NE(dropped[i].logprob, merged[i].logprob);
-    const std::vector<ScoreItem> alone = {items[i]};
-    const Reduction reduction = engine_.Compile(merges, "@25%");
-    EXPECT_EQ(engine_.Score(alone, {.reduction = reduction})[0].logprob, merged[i].logprob);
-  }
+  ExpectRefused({.plan = into(-1)}, "expected none of a policy without `merges`");
+  ExpectRefused({.merges = true, .plan = into(0)}, "expected -1 or a kept row");
 }
 
-TEST_P(OwnPolicies, WhatIsNoPlanIsNamed) {
-  const auto error = [&](auto plan, bool merges = false) {
-    return ErrorOf({.merges = merges, .plan = plan});
-  };
-  EXPECT_EQ(ErrorOf({.plan = DropFirst}), "");
-  EXPECT_NE(error([](const PolicySite&, int64_t) {
-              return PolicyPlan();
-            }).find("policy 'own' after layer 2: removed: got 0 rows, expected "),
-            std::string::npos);
-  EXPECT_NE(error([](const PolicySite&, int64_t remove) {
-              PolicyPlan plan{.removed = First(remove), .targets = {}};
-              std::ranges::reverse(plan.removed);
-              return plan;
-            }).find("expected rows in increasing order"),
-            std::string::npos);
-  EXPECT_NE(error([](const PolicySite& site, int64_t remove) {
-              PolicyPlan plan{.removed = First(remove), .targets = {}};
-              for (int32_t& row : plan.removed) row += static_cast<int32_t>(site.rows - remove);
-              return plan;
-            }).find("expected a row from 0 to "),
-            std::string::npos);
-  const auto into_removed = [](const PolicySite&, int64_t remove) {
-    return PolicyPlan{.removed = First(remove), .targets = std::vector<int32_t>(remove, 0)};
-  };
-  EXPECT_NE(error(into_removed).find("targets: got some, expected none"), std::string::npos);
-  EXPECT_NE(error(into_removed, true).find("targets[0]: got 0, expected -1 or a kept row"),
-            std::string::npos);
-  EXPECT_NE(error(
-                [](const PolicySite& site, int64_t remove) {
-                  PolicyPlan plan = DropFirst(site, remove);
-                  plan.targets = {-1, -1};
-                  return plan;
-                },
-                true)
-                .find("targets: got 2, expected one for each of "),
-            std::string::npos);
+TEST_P(OwnPolicies, WhatItThrowsComesOut) {
+  OwnPolicy policy;
+  policy.plan = [](const PolicySite&, int64_t) -> PolicyPlan { throw std::domain_error("mine"); };
+  EXPECT_THROW(engine_.Inspect(ids_, engine_.Compile(policy, "@30%")), std::domain_error);
 }
 
-TEST_P(OwnPolicies, WhatIsNoPolicyIsNamed) {
-  EXPECT_EQ(ErrorOf({}), "plan: got none, expected a function that says which rows go");
-  EXPECT_NE(ErrorOf({.name = "utrc", .plan = DropFirst}).find("name: got 'utrc'"),
-            std::string::npos);
-  EXPECT_NE(ErrorOf({.importance = "hiden", .plan = DropFirst}).find("importance: got 'hiden'"),
-            std::string::npos);
-  EXPECT_NE(ErrorOf({.features = "y", .plan = DropFirst}).find("features: got 'y'"),
-            std::string::npos);
-  EXPECT_NE(ErrorOf({.plan = DropFirst}, "@130%"), "");
+TEST_P(OwnPolicies, CompilingRefusesWhatItCannotMean) {
+  EXPECT_THROW(engine_.Compile(OwnPolicy{}, "@30%"), Error);
+  EXPECT_THROW(engine_.Compile({.name = "utrc", .plan = First}, "@30%"), Error);
+  EXPECT_THROW(engine_.Compile({.importance = "loudness", .plan = First}, "@30%"), Error);
+  EXPECT_THROW(engine_.Compile({.features = "colour", .plan = First}, "@30%"), Error);
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, OwnPolicies, ::testing::Bool(), testing::KindName);

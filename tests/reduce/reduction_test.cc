@@ -188,7 +188,10 @@ TEST(Registry, KeysAreDocumentedAndTheirDefaultsHold) {
 }
 
 TEST(Registry, SaysWhichFilesSpecsRead) {
-  const auto files = [](const char* text) { return FilesOf(ReductionSpec::Parse(text)); };
+  const auto files = [](const char* text) {
+    const ReductionSpec spec = ReductionSpec::Parse(text);
+    return FilesOf(spec, FindMethod(spec.method));
+  };
   const std::vector<std::string> x = {"x"};
   EXPECT_TRUE(files("none").empty());
   EXPECT_TRUE(files("ltmp@30%:thresholds=none").empty());
