@@ -199,6 +199,10 @@ class Layer {
   // Whether Forward reads LayerRows::positions.
   virtual bool reads_positions() const { return false; }
 
+  // Whether a step's launches depend on nothing but where its operands lie, so that a backend may
+  // record and repeat them (Backend::Repeat).
+  virtual bool repeats_steps() const { return true; }
+
   // Whether the layer's states can have exec.state, which is not f32.
   virtual bool TakesHalfStates(const Exec& /*exec*/) const { return false; }
 

@@ -48,6 +48,7 @@ Model::Model(const Exec& exec, ModelConfig config, TensorSource& tensors)
             ", expected f32 for layer ", l,
             ": only Mamba-2 layers that run as whole mixers on a GPU, in bf16 or f16, take others");
     sizes.push_back(layers_.back()->state_size());
+    repeats_steps_ = repeats_steps_ && layers_.back()->repeats_steps();
   }
   state_layout_ = StateLayout(sizes, exec.state);
   facts_.state = exec.state;

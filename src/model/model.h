@@ -37,6 +37,8 @@ class Model {
   // Another one for every model of this process, for what outlives a model and must know it again.
   int64_t serial() const { return serial_; }
   const StateLayout& state_layout() const { return state_layout_; }
+  // Whether all layers' steps may be repeated (Layer::repeats_steps).
+  bool repeats_steps() const { return repeats_steps_; }
   const ModelFacts& facts() const { return facts_; }
   // Tells models of one shape apart: a checksum over norms, Δ, D and the first rows of the
   // projections of all layers.
@@ -68,6 +70,7 @@ class Model {
   ModelFacts facts_;
   uint64_t fingerprint_ = 0;
   int64_t serial_ = 0;
+  bool repeats_steps_ = true;
   WeightBytes weight_bytes_;
 };
 

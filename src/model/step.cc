@@ -48,7 +48,6 @@ void Step(const Model& model, const Exec& exec, StatePool& pool, std::span<const
   ws.Reserve(exec, model.config().d_model, count);
   const MatView<float> x = ws.x.view();
   model.Embed(exec, ids, x);
-  MakeKey(model, pool, rows, logits, ws);
   const auto work = [&] {
     ws.added = false;
     const LayerContext context{.exec = exec, .mode = LayerMode::kStep, .ws = ws};
@@ -59,7 +58,12 @@ void Step(const Model& model, const Exec& exec, StatePool& pool, std::span<const
     model.FinalNorm(exec, x);
     model.StepLogits(exec, x, logits);
   };
-  exec.backend->Repeat(exec.queue, ws.step_key, std::ref(work));  // by reference: no allocation
+  if (model.repeats_steps()) {
+    MakeKey(model, pool, rows, logits, ws);
+    exec.backend->Repeat(exec.queue, ws.step_key, std::ref(work));  // by reference: no allocation
+  } else {
+    work();
+  }
   for (Sequence* sequence : sequences) sequence->tokens += 1;
 }
 

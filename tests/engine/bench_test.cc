@@ -49,10 +49,13 @@ int64_t CountParameters(const ModelConfig& c) {
 // What the tensors of each add up to.
 TEST(Shapes, HaveTheNumbersOfParametersOfTheirNames) {
   const std::map<std::string, int64_t> published = {
-      {"mamba-130m", 129135360},   {"mamba-370m", 371516416},       {"mamba-790m", 793204224},
-      {"mamba-1.4b", 1372178432},  {"mamba-2.8b", 2768345600},      {"mamba2-130m", 128989632},
-      {"mamba2-370m", 368346624},  {"mamba2-780m", 780161280},      {"mamba2-1.3b", 1343757312},
-      {"mamba2-2.7b", 2702599680}, {"falcon-mamba-7b", 7272665088}, {"codestral-7b", 7285403648}};
+      {"mamba-130m", 129135360},         {"mamba-370m", 371516416},
+      {"mamba-790m", 793204224},         {"mamba-1.4b", 1372178432},
+      {"mamba-2.8b", 2768345600},        {"mamba2-130m", 128989632},
+      {"mamba2-370m", 368346624},        {"mamba2-780m", 780161280},
+      {"mamba2-1.3b", 1343757312},       {"mamba2-2.7b", 2702599680},
+      {"falcon-mamba-7b", 7272665088},   {"codestral-7b", 7285403648},
+      {"granite-4.0-h-350m", 339814112}, {"granite-4.0-h-1b", 1461538368}};
   const std::vector<std::string> names = ListShapes();
   EXPECT_EQ(names.size(), published.size());
   for (const std::string& name : names) {

@@ -2,8 +2,10 @@
 //
 // Bound, with u = 2⁻²⁴ and relative to the result: silu takes 12 roundings
 // (tests/ops/norm_test.cc). gelu's tail takes (x² / 2 + 16) · u by its approximation
-// (backends/cpu/math-inl.h), where x² / 2 is that of rounding x² before the exponential; elsewhere
-// 1 − tail is better than that. A product adds one, the reference's own rounding one.
+// (backends/cpu/math-inl.h), where x² / 2 is that of rounding x² before the exponential; on CUDA
+// x² / 2 + 15: 2 for erfcx's argument, 8 for erfcx (4 ulp), 2 for the exponential (1 ulp), 3 for
+// products. Elsewhere 1 − tail is better than that. A product adds one, the reference's own
+// rounding one.
 #include "ops/activation.h"
 
 #include "tests/ops/ops_testing.h"

@@ -28,7 +28,6 @@ class AttentionLayer : public Layer {
  public:
   AttentionLayer(const AttentionConfig& config, LayerBuilder& build)
       : Layer(build), config_(config), d_model_(build.config().d_model) {
-    RequireKernels(build.exec(), "attention");
     const WeightUse use = config.qkv_bias ? WeightUse::kProduct : WeightUse::kWide;
     q_ = build.KeyMatrix("mixer.q_proj.weight", config.q_width(), d_model_, use);
     k_ = build.KeyMatrix("mixer.k_proj.weight", config.kv_width(), d_model_, use);
@@ -46,6 +45,7 @@ class AttentionLayer : public Layer {
   LayerWork work() const override { return WorkOf(config_, d_model_); }
   StateSize state_size() const override { return {.kv = Layout()}; }
   bool reads_positions() const override { return true; }
+  bool repeats_steps() const override { return false; }  // its pages are others from step to step
 
   int64_t width(Source source) const override {
     if (source == Source::kKeys) return config_.kv_width();

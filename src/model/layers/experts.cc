@@ -38,7 +38,6 @@ class ExpertsLayer : public Layer {
         config_(config),
         d_model_(build.config().d_model),
         shared_(build, "mixer.shared.", config.shared) {
-    RequireKernels(build.exec(), "expert");
     router_ = build.KeyMatrix("mixer.router.weight", config.n_experts, d_model_);
     if (config.correction)
       correction_ = build.Values("mixer.router.correction", {config.n_experts});
@@ -51,6 +50,7 @@ class ExpertsLayer : public Layer {
 
   LayerWork work() const override { return WorkOf(config_, d_model_); }
   StateSize state_size() const override { return {}; }
+  bool repeats_steps() const override { return false; }  // the host chooses among experts
   int64_t width(Source /*source*/) const override { return d_model_; }
   MatView<const float> Read(const Workspace& ws, Source /*source*/) const override {
     return ws.h.view();

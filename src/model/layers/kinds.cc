@@ -1,6 +1,5 @@
 #include "model/layers/kinds.h"
 
-#include "core/error.h"
 #include "ops/linear.h"
 #include "ops/rows.h"
 
@@ -28,14 +27,6 @@ MatView<const float> NormWanted(const LayerContext& context, const LayerRows& ro
                {.a = norm.out, .a_rows = *rows.wanted, .b = {}, .b_rows = {}, .out = wanted});
   }
   return wanted;
-}
-
-// A GPU records a step once and repeats it (Backend::Repeat), while what attention launches changes
-// with every row that it holds.
-void RequireKernels(const Exec& exec, std::string_view kind) {
-  Require(exec.backend->device() != Device::kCuda, ErrorCode::kUnsupported, "device: got cuda, ",
-          "expected cpu or reference for a model with ", kind,
-          " layers, which pith does not run on a GPU yet");
 }
 
 }  // namespace pith

@@ -21,9 +21,6 @@ MatView<float> Scratch(const LayerContext& context, size_t name, int64_t rows, i
 MatView<const float> NormWanted(const LayerContext& context, const LayerRows& rows,
                                 const AddNormArgs& norm);
 
-// Throws kUnsupported where the device cannot run such layers yet.
-void RequireKernels(const Exec& exec, std::string_view kind);
-
 // The weights of an MLP.
 class MlpWeights {
  public:

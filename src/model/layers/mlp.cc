@@ -22,9 +22,7 @@ class MlpLayer : public Layer {
       : Layer(build),
         config_(config),
         d_model_(build.config().d_model),
-        weights_(build, "mixer.", config) {
-    RequireKernels(build.exec(), "MLP");
-  }
+        weights_(build, "mixer.", config) {}
 
   LayerWork work() const override { return WorkOf(config_, d_model_); }
   StateSize state_size() const override { return {}; }

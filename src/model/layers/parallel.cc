@@ -32,6 +32,7 @@ class ParallelLayer : public Layer {
     return size;
   }
   bool reads_positions() const override { return true; }
+  bool repeats_steps() const override { return attention_->repeats_steps(); }
 
   int64_t width(Source source) const override { return mamba_->width(source); }
   MatView<const float> Read(const Workspace& ws, Source source) const override {
