@@ -11,6 +11,7 @@
 #include <cstring>
 #include <map>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "core/error.h"
@@ -19,31 +20,46 @@
 #include "ops/backends.h"
 #include "pith/engine.h"
 #include "tests/engine/tiny_checkpoint.h"
-#include "tests/load/mixers.h"
 
 namespace pith {
 namespace {
 
 using testing::ErrorOf;
 
-// Every tensor of a checkpoint, from the figures of the papers.
+// The tensors of a layer but its norm, from the figures of the papers.
+int64_t CountParameters(const Mamba1Config& c, int64_t d) {
+  return 3 * c.d_inner * d + c.d_inner * 5 +                // projections, convolution
+         (2 * c.dt_rank + 2 * c.d_state + 1) * c.d_inner +  // x_proj, dt_proj
+         (c.d_state + 1) * c.d_inner;                       // A, D
+}
+int64_t CountParameters(const Mamba2Config& c, int64_t d) {
+  const int64_t channels = c.d_inner + 2 * c.n_groups * c.d_state;
+  return (2 * c.d_inner + channels + c.n_heads) * d + channels * 5 +  // projections, convolution
+         3 * c.n_heads + c.d_inner;                                   // Δ's bias, A, D, norm
+}
+int64_t CountParameters(const AttentionConfig& c, int64_t d) {
+  return 2 * (c.q_width() + c.kv_width()) * d;
+}
+int64_t CountParameters(const MlpConfig& c, int64_t d) {
+  return (c.gated ? 3 : 2) * c.d_hidden * d;
+}
+
+// Every tensor of a checkpoint.
 int64_t CountParameters(const ModelConfig& c) {
-  const int64_t d = c.d_model;
-  const int64_t inner = testing::MixerOf(c).d_inner;
-  const int64_t n = testing::MixerOf(c).d_state;
-  int64_t layer = d + inner * d;  // norm, out_proj
-  if (testing::IsMamba1(c)) {
-    const int64_t rank = testing::Mamba1Of(c).dt_rank;
-    layer += 2 * inner * d + inner * 4 + inner;              // in_proj, convolution
-    layer += (rank + 2 * n) * inner + inner * rank + inner;  // x_proj, dt_proj
-    layer += inner * n + inner;                              // A, D
-  } else {
-    const int64_t heads = testing::Mamba2Of(c).n_heads;
-    const int64_t channels = inner + 2 * testing::Mamba2Of(c).n_groups * n;
-    layer += (inner + channels + heads) * d + channels * 4 + channels;  // in_proj, convolution
-    layer += 3 * heads + inner;                                         // Δ's bias, A, D, norm
+  int64_t count = c.vocab_size * c.d_model * (c.tie_embeddings ? 1 : 2) + c.d_model;
+  for (const LayerConfig& layer : c.layers) {
+    count += c.d_model;
+    std::visit(
+        [&]<class Config>(const Config& config) {
+          if constexpr (requires { CountParameters(config, c.d_model); }) {
+            count += CountParameters(config, c.d_model);
+          } else {
+            ADD_FAILURE() << "no published shape has such a layer";
+          }
+        },
+        layer);
   }
-  return c.vocab_size * d * (c.tie_embeddings ? 1 : 2) + c.n_layer() * layer + d;
+  return count;
 }
 
 // What the tensors of each add up to.
