@@ -1,7 +1,11 @@
 // A model as one GGUF file, as llama.cpp reads it (docs/formats/gguf.md).
 #include <algorithm>
 #include <optional>
+#include <span>
+#include <string>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include "core/blocks.h"
 #include "core/error.h"
@@ -11,8 +15,10 @@
 #include "core/parallel.h"
 #include "engine/convert.h"
 #include "engine/gguf_keys.h"
+#include "engine/gguf_rope.h"
 #include "load/checkpoint.h"
 #include "load/gguf_names.h"
+#include "load/stored_tensor.h"
 #include "load/tensor_list.h"
 #include "pith/engine.h"
 
@@ -21,6 +27,12 @@ namespace {
 
 constexpr std::pair<const char*, DType> kWeights[] = {
     {"f32", DType::kF32}, {"f16", DType::kF16}, {"bf16", DType::kBF16}, {"q8_0", DType::kQ8_0}};
+
+// What the file has and the source has not.
+struct Extra {
+  FileTensor tensor;
+  std::vector<float> values;
+};
 
 class GgufConversion {
  public:
@@ -48,7 +60,7 @@ class GgufConversion {
     file.Write(bytes);
     total_ = head.data_bytes();
     for (const ListedTensor& tensor : tensors_) WriteTensor(tensor, file);
-    WriteMissingBiases(file);
+    WriteExtras(file);
     PITH_CHECK(written_ == total_);
     file.Commit();
     report_.bytes = std::ssize(bytes) + total_;
@@ -65,8 +77,10 @@ class GgufConversion {
     return name.empty() ? "model" : name;
   }
 
-  // What a matrix becomes. Rows that are no whole blocks become f16, as llama.cpp makes them.
-  DType TypeOf(const StoredMatrix& matrix) const {
+  // What a matrix becomes. Rows that are no whole blocks become f16, as llama.cpp makes them, and a
+  // router f32.
+  DType TypeOf(std::string_view name, const StoredMatrix& matrix) const {
+    if (name.ends_with("router.weight")) return DType::kF32;
     Require(target_ || matrix.dtype != DType::kI8, ErrorCode::kUnsupported,
             conversion_.model.string(),
             ": weights: got int8 with a scale a row, which GGUF has not; ",
@@ -78,68 +92,87 @@ class GgufConversion {
   // Asks for every tensor, so that whatever is missing, wrong or left over in the source is told
   // before a file is begun.
   void AddTensors(GgufHead& head) {
-    const auto add = [&](const std::string& name, DType dtype, const std::vector<int64_t>& shape) {
+    const auto add = [&](const FileTensor& tensor, DType dtype) {
+      if (tensor.first_row > 0) return;  // a part of one that is there
       ++report_.stored_types[std::string(GgufName(dtype))];
-      head.AddTensor(GgufTensorName(name), dtype,
-                     GgufTensorShape(checkpoint_.config(), name, shape));
+      head.AddTensor(tensor.name, dtype, tensor.shape);
     };
     DType file_type = DType::kF32;
     for (const ListedTensor& tensor : tensors_) {
+      const FileTensor in_file = GgufTensorOf(checkpoint_.config(), tensor.name, tensor.shape);
       if (!tensor.matrix) {
-        add(tensor.name, DType::kF32, tensor.shape);
+        add(in_file, DType::kF32);
         checkpoint_.Vector(tensor.name, tensor.shape);
         continue;
       }
       const StoredMatrix matrix = checkpoint_.Matrix(tensor.name, tensor.shape[0], tensor.shape[1]);
-      const DType dtype = TypeOf(matrix);
-      if (tensor.name.ends_with("in_proj.weight")) file_type = dtype;
-      add(tensor.name, dtype, tensor.shape);
+      const DType dtype = TypeOf(tensor.name, matrix);
+      if (tensor.name.ends_with("in_proj.weight") || tensor.name.ends_with("up_proj.weight")) {
+        file_type = dtype;
+      }
+      add(in_file, dtype);
       checkpoint_.Drop(matrix);
     }
-    for (const ListedTensor& bias : MissingBiases()) add(bias.name, DType::kF32, bias.shape);
+    AddMissingBiases();
+    AddRopeFactors();
+    for (const Extra& extra : extras_) add(extra.tensor, DType::kF32);
     AddTypeKeys(file_type, head);
   }
 
   // llama.cpp wants a bias of the convolution; zeros change nothing.
-  std::vector<ListedTensor> MissingBiases() const {
-    std::vector<ListedTensor> missing;
+  void AddMissingBiases() {
     for (const ListedTensor& tensor : tensors_) {
       constexpr std::string_view kWeight = "conv1d.weight";
       if (!tensor.name.ends_with(kWeight)) continue;
-      std::string bias = tensor.name.substr(0, tensor.name.size() - 6) + "bias";
+      const std::string bias = tensor.name.substr(0, tensor.name.size() - 6) + "bias";
       if (std::ranges::find(tensors_, bias, &ListedTensor::name) != tensors_.end()) break;
-      missing.push_back({.name = std::move(bias), .shape = {tensor.shape[0]}, .matrix = false});
+      extras_.push_back({GgufTensorOf(checkpoint_.config(), bias, {tensor.shape[0]}),
+                         std::vector<float>(static_cast<size_t>(tensor.shape[0]))});
     }
-    return missing;
   }
 
-  void WriteMissingBiases(AtomicWriter& file) {
-    for (const ListedTensor& bias : MissingBiases()) {
-      const std::vector<float> zeros(static_cast<size_t>(bias.shape[0]));
-      Write(std::as_bytes(std::span(zeros)), file);
+  void AddRopeFactors() {
+    std::vector<float> factors = GgufRopeFactors(checkpoint_.config());
+    if (factors.empty()) return;
+    extras_.push_back(
+        {{.name = std::string(kGgufRopeFactors), .shape = {std::ssize(factors)}}, factors});
+  }
+
+  void WriteExtras(AtomicWriter& file) {
+    for (const Extra& extra : extras_) {
+      Write(std::as_bytes(std::span(extra.values)), file);
       Pad(file);
     }
   }
 
   void WriteTensor(const ListedTensor& tensor, AtomicWriter& file) {
+    const RowOrder order(checkpoint_.config(), tensor.name);
     if (tensor.matrix) {
       const StoredMatrix matrix = checkpoint_.Matrix(tensor.name, tensor.shape[0], tensor.shape[1]);
-      WriteMatrix(tensor.name, matrix, file);
+      WriteMatrix(tensor.name, matrix, order, file);
       checkpoint_.Drop(matrix);
     } else {
       const std::vector<float> values = tensor.name.ends_with("A_log")
                                             ? checkpoint_.Decay(tensor.name, tensor.shape)
                                             : checkpoint_.Vector(tensor.name, tensor.shape);
-      Write(std::as_bytes(std::span(values)), file);
+      std::vector<float> ordered = values;
+      for (size_t r = 0; order.changes() && r < values.size(); ++r) {
+        ordered[r] = values[static_cast<size_t>(order.From(static_cast<int64_t>(r)))];
+      }
+      Write(std::as_bytes(std::span(ordered)), file);
     }
-    Pad(file);
+    // Of several matrices in one tensor only the last is filled up.
+    const FileTensor in_file = GgufTensorOf(checkpoint_.config(), tensor.name, tensor.shape);
+    const int64_t rows = *ElementCount(in_file.shape) / in_file.shape.back();
+    if (!tensor.matrix || in_file.first_row + tensor.shape[0] == rows) Pad(file);
   }
 
   // Some MB of rows at a time.
-  void WriteMatrix(const std::string& name, const StoredMatrix& matrix, AtomicWriter& file) {
-    const DType dtype = TypeOf(matrix);
+  void WriteMatrix(const std::string& name, const StoredMatrix& matrix, const RowOrder& order,
+                   AtomicWriter& file) {
+    const DType dtype = TypeOf(name, matrix);
     const auto* const from = static_cast<const std::byte*>(matrix.data);
-    if (dtype == matrix.dtype) {
+    if (dtype == matrix.dtype && !order.changes()) {
       return Write({from, static_cast<size_t>(matrix.bytes())}, file);
     }
     const int64_t to_row = BytesOf(dtype, matrix.cols);
@@ -149,7 +182,12 @@ class GgufConversion {
       const int64_t rows = std::min(at_once, matrix.rows - begin);
       to.resize(static_cast<size_t>(rows * to_row));
       ParallelFor(conversion_.options.threads, rows, [&](int64_t r) {
-        EncodeRow(name, matrix, begin + r, dtype, to.data() + r * to_row);
+        const int64_t row = order.From(begin + r);
+        if (dtype == matrix.dtype) {
+          std::copy_n(from + row * to_row, to_row, to.data() + r * to_row);
+        } else {
+          EncodeRow(name, matrix, row, dtype, to.data() + r * to_row);
+        }
       });
       Write(to, file);
     }
@@ -185,6 +223,7 @@ class GgufConversion {
   const Conversion& conversion_;
   Checkpoint checkpoint_;
   std::vector<ListedTensor> tensors_;
+  std::vector<Extra> extras_;
   std::optional<DType> target_;
   ConvertReport report_;
   int64_t total_ = 0;

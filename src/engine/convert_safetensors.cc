@@ -83,6 +83,7 @@ class SafetensorsConversion {
     Require(fs::is_directory(conversion_.model), ErrorCode::kUnsupported,
             conversion_.model.string(),
             ": got a GGUF file, expected a directory to write as safetensors");
+    RequireMamba();
     AtomicDirectory directory(conversion_.output);
     WriteConfig(directory.path() / "config.json");
     const fs::path tokenizer = conversion_.tokenizer.empty() ? conversion_.model / "tokenizer.json"
@@ -98,6 +99,16 @@ class SafetensorsConversion {
   }
 
  private:
+  // Other families keep several matrices in a tensor, under names of their own.
+  void RequireMamba() const {
+    const ModelConfig& config = checkpoint_.config();
+    for (const LayerConfig& layer : config.layers) {
+      Require(AsMamba(layer) != nullptr, ErrorCode::kUnsupported, "convert: got a model of ",
+              config.format, " with ", KindName(layer),
+              " layers, expected one of Mamba layers alone to write as safetensors");
+    }
+  }
+
   static void WriteWhole(const fs::path& path, std::string_view text) {
     AtomicWriter file(path);
     file.Write(text);

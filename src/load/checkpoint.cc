@@ -111,6 +111,7 @@ void Checkpoint::OpenFile() {
   const Gguf gguf(file->bytes(), path_.string());
   config_ = ReadGgufConfig(gguf);
   tensors_ = TableOf(gguf);
+  if (GgufArchitectureOf(config_).rope_factors) tensors_.erase(std::string(kGgufRopeFactors));
   storage_->files.push_back(file);
 }
 

@@ -9,8 +9,9 @@
 
 namespace pith {
 
-// Keys are those of llama.cpp for the architectures mamba and mamba2. Each is read, or cannot
-// change a forward, or is an error that names it: kNotFound, kCorruptData, kUnsupported.
+// Keys are those of llama.cpp for the architectures that pith knows (load/gguf_names.h). Each is
+// read, or cannot change a forward, or is an error that names it: kNotFound, kCorruptData,
+// kUnsupported.
 ModelConfig ReadGgufConfig(const Gguf& file);
 
 // Of a model directory, from its config.json, or of a GGUF file.

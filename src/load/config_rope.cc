@@ -74,16 +74,6 @@ void ReadObject(ConfigFields& fields, double max_positions, Scaling& s) {
   fields.Finish({});
 }
 
-// In f32, as models were trained with it: 1 / theta^(2i / dim).
-std::vector<double> Plain(double theta, int64_t dim) {
-  std::vector<double> frequencies;
-  for (int64_t i = 0; i < dim; i += 2) {
-    const float exponent = static_cast<float>(i) / static_cast<float>(dim);
-    frequencies.push_back(1.0F / static_cast<float>(std::pow(theta, double{exponent})));
-  }
-  return frequencies;
-}
-
 // Llama 3.1's: long waves are slowed by the factor, short ones stay, those between are mixed.
 double Llama3(const Scaling& s, double frequency) {
   const double wave = 2 * std::numbers::pi / frequency;
@@ -126,6 +116,15 @@ double YarnFactor(const Scaling& s) {
 
 }  // namespace
 
+std::vector<double> RopeFrequencies(double theta, int64_t dim) {
+  std::vector<double> frequencies;
+  for (int64_t i = 0; i < dim; i += 2) {
+    const float exponent = static_cast<float>(i) / static_cast<float>(dim);
+    frequencies.push_back(1.0F / static_cast<float>(std::pow(theta, double{exponent})));
+  }
+  return frequencies;
+}
+
 void ReadRope(ConfigFields& top, double partial, int64_t max_positions, AttentionConfig& heads) {
   Scaling s;
   s.theta = Positive(top, "rope_theta", kTheta);
@@ -148,7 +147,8 @@ void ReadRope(ConfigFields& top, double partial, int64_t max_positions, Attentio
     top.Fail("partial_rotary_factor", StrCat("an even number of a head's ", heads.head_dim,
                                              " numbers that rotate, at least 2"));
   }
-  heads.rope = Plain(s.theta, dim);
+  heads.rope = RopeFrequencies(s.theta, dim);
+  heads.rope_theta = s.theta;
   if (s.type == "linear") {
     for (double& f : heads.rope) f /= s.factor;
   } else if (s.type == "llama3") {

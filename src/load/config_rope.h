@@ -2,10 +2,17 @@
 #ifndef PITH_LOAD_CONFIG_ROPE_H_
 #define PITH_LOAD_CONFIG_ROPE_H_
 
+#include <cstdint>
+#include <vector>
+
 #include "load/config_fields.h"
 #include "load/model_config.h"
 
 namespace pith {
+
+// Radians a position of the pairs of `dim` numbers, without a scaling: 1 / theta^(2i / dim), in f32
+// as models were trained with it.
+std::vector<double> RopeFrequencies(double theta, int64_t dim);
 
 // Reads rope_theta, partial_rotary_factor (`partial` where the file does not say), and
 // rope_parameters or, as transformers 4 wrote it, rope_scaling; sets the layer's frequencies.

@@ -143,13 +143,12 @@ FileTensor InFamily(const Family& family, const ModelConfig& config, std::string
 
 FileTensor TensorInFile(const ModelConfig& config, std::string_view name,
                         const std::vector<int64_t>& shape) {
+  if (config.format == kGgufFormat) return GgufTensorOf(config, name, shape);
   FileTensor found{.name = std::string(name), .shape = shape};
-  if (config.format == kGgufFormat) {
-    found.name = GgufTensorName(name);
-    if (!shape.empty()) found.shape = GgufTensorShape(config, name, shape);
-  } else if (const Family* const family = FamilyOf(config)) {
+  if (const Family* const family = FamilyOf(config)) {
     return InFamily(*family, config, name, std::move(found));
-  } else if (name == kEmbedding && config.format != "mamba_ssm") {
+  }
+  if (name == kEmbedding && config.format != "mamba_ssm") {
     found.name = "backbone.embeddings.weight";
   }
   return found;

@@ -75,6 +75,8 @@ struct AttentionConfig {
   // as it is. Empty: none.
   std::vector<double> rope;
   float rope_factor = 1;  // of cosines and sines
+  double rope_theta = 0;  // without a scaling, pair i of n turns by theta^(-i / n) a position
+  bool rope_interleaved = false;  // pairs are 2 i and 2 i + 1, as in GGUF's Llama
 
   int64_t q_width() const { return n_heads * head_dim; }
   int64_t kv_width() const { return n_kv_heads * head_dim; }
@@ -130,7 +132,8 @@ std::string_view KindName(const LayerConfig& layer);
 const MambaConfig* AsMamba(const LayerConfig& layer);
 
 struct ModelConfig {
-  std::string format;  // "mamba_ssm", or transformers' model_type
+  std::string format;        // "mamba_ssm", transformers' model_type, or "gguf"
+  std::string architecture;  // of a GGUF file
   int64_t d_model = 0;
   int64_t vocab_size = 0;  // rows of the embedding, padding included
   float norm_eps = 1e-5f;

@@ -32,6 +32,10 @@ void AddInner(const Mamba1Config& mixer, const std::string& prefix, List& list) 
   list.Vector(prefix + "dt_proj.bias", {mixer.d_inner});
   list.Vector(prefix + "A_log", {mixer.d_inner, mixer.d_state});
   list.Vector(prefix + "D", {mixer.d_inner});
+  if (!mixer.bcdt_weights) return;
+  list.Vector(prefix + "dt_layernorm.weight", {mixer.dt_rank});
+  list.Vector(prefix + "b_layernorm.weight", {mixer.d_state});
+  list.Vector(prefix + "c_layernorm.weight", {mixer.d_state});
 }
 
 void AddInner(const Mamba2Config& mixer, const std::string& prefix, List& list) {
@@ -52,6 +56,59 @@ void AddMixer(const Mixer& mixer, int64_t d_model, const std::string& prefix, Li
   if (mixer.proj_bias) list.Vector(prefix + "out_proj.bias", {d_model});
 }
 
+void AddAttention(const AttentionConfig& heads, int64_t d_model, const std::string& prefix,
+                  List& list) {
+  const auto add = [&](const char* name, int64_t rows, int64_t cols, bool bias) {
+    list.Matrix(StrCat(prefix, name, ".weight"), rows, cols);
+    if (bias) list.Vector(StrCat(prefix, name, ".bias"), {rows});
+  };
+  add("q_proj", heads.q_width(), d_model, heads.qkv_bias);
+  add("k_proj", heads.kv_width(), d_model, heads.qkv_bias);
+  add("v_proj", heads.kv_width(), d_model, heads.qkv_bias);
+  add("o_proj", d_model, heads.q_width(), heads.out_bias);
+}
+
+void AddMlp(const MlpConfig& mlp, int64_t d_model, const std::string& prefix, List& list) {
+  const auto add = [&](const char* name, int64_t rows, int64_t cols) {
+    list.Matrix(StrCat(prefix, name, ".weight"), rows, cols);
+    if (mlp.bias) list.Vector(StrCat(prefix, name, ".bias"), {rows});
+  };
+  if (mlp.gated) add("gate_proj", mlp.d_hidden, d_model);
+  add("up_proj", mlp.d_hidden, d_model);
+  add("down_proj", d_model, mlp.d_hidden);
+}
+
+void AddExperts(const ExpertsConfig& experts, int64_t d_model, const std::string& prefix,
+                List& list) {
+  list.Matrix(prefix + "router.weight", experts.n_experts, d_model);
+  if (experts.correction) list.Vector(prefix + "router.correction", {experts.n_experts});
+  const int64_t hidden = experts.expert.d_hidden;
+  const auto add = [&](const char* name, int64_t rows, int64_t cols) {
+    for (int64_t e = 0; e < experts.n_experts; ++e) {
+      list.Matrix(StrCat(prefix, "experts.", e, ".", name), rows, cols);
+    }
+  };
+  if (experts.expert.gated) add("gate_proj.weight", hidden, d_model);
+  add("up_proj.weight", hidden, d_model);
+  add("down_proj.weight", d_model, hidden);
+  if (experts.shared.d_hidden > 0) AddMlp(experts.shared, d_model, prefix + "shared.", list);
+}
+
+struct Add {
+  int64_t d_model;
+  std::string prefix;
+  List& list;
+  void operator()(const Mamba1Config& c) { AddMixer(c, d_model, prefix, list); }
+  void operator()(const Mamba2Config& c) { AddMixer(c, d_model, prefix, list); }
+  void operator()(const AttentionConfig& c) { AddAttention(c, d_model, prefix, list); }
+  void operator()(const MlpConfig& c) { AddMlp(c, d_model, prefix, list); }
+  void operator()(const ExpertsConfig& c) { AddExperts(c, d_model, prefix, list); }
+  void operator()(const ParallelConfig& c) {
+    AddMixer(c.mamba, d_model, prefix, list);
+    AddAttention(c.attention, d_model, prefix, list);
+  }
+};
+
 }  // namespace
 
 std::vector<ListedTensor> ListTensors(const ModelConfig& config) {
@@ -62,15 +119,7 @@ std::vector<ListedTensor> ListTensors(const ModelConfig& config) {
   for (int64_t l = 0; l < config.n_layer(); ++l) {
     const std::string prefix = StrCat("backbone.layers.", l, ".");
     list.Norm(prefix + "norm", config);
-    const LayerConfig& layer = config.layers[static_cast<size_t>(l)];
-    if (const auto* mamba1 = std::get_if<Mamba1Config>(&layer)) {
-      AddMixer(*mamba1, config.d_model, prefix + "mixer.", list);
-    } else if (const auto* mamba2 = std::get_if<Mamba2Config>(&layer)) {
-      AddMixer(*mamba2, config.d_model, prefix + "mixer.", list);
-    } else {
-      Throw(ErrorCode::kUnsupported, "convert: got a model of ", config.format, " with ",
-            KindName(layer), " layers, expected one of Mamba layers alone");
-    }
+    std::visit(Add{config.d_model, prefix + "mixer.", list}, config.layers[static_cast<size_t>(l)]);
   }
   return list.Take();
 }

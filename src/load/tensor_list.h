@@ -11,12 +11,13 @@
 namespace pith {
 
 struct ListedTensor {
-  std::string name;  // mamba_ssm's
+  std::string name;  // as a TensorSource knows it
   std::vector<int64_t> shape;
   bool matrix = false;  // TensorSource::Matrix gives it; else Vector, or Decay for A_log
 };
 
-// In the order of the layers; those that `config` leaves out are left out.
+// In the order of the layers, a mixture's experts side by side for each matrix; those that `config`
+// leaves out are left out.
 std::vector<ListedTensor> ListTensors(const ModelConfig& config);
 
 }  // namespace pith

@@ -146,8 +146,8 @@ TEST(GgufConfig, WrongValuesAreNamed) {
     file.Set(key, std::move(value));
     ExpectRefused(file, part);
   };
-  refuse("mamba", "general.architecture", testing::GgufText("llama"),
-         "general.architecture: got \"llama\"");
+  refuse("mamba", "general.architecture", testing::GgufText("rwkv7"),
+         "general.architecture: got \"rwkv7\"");
   refuse("mamba", "general.type", testing::GgufText("adapter"), "general.type: got \"adapter\"");
   refuse("mamba", "split.count", GgufUint32(2), "split.count");
   refuse("mamba", "mamba.vocab_size", GgufUint32(9), "mamba.vocab_size: got 9, expected");

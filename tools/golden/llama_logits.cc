@@ -17,6 +17,9 @@ int main(int argc, char** argv) {
   llama_context_params params = llama_context_default_params();
   params.n_ctx = params.n_batch = params.n_ubatch = 2048;
   params.n_threads = params.n_threads_batch = 1;
+  // As exact as llama.cpp can be: its default rounds keys and values to f16.
+  params.type_k = params.type_v = GGML_TYPE_F32;
+  params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
   llama_context* const context = llama_init_from_model(model, params);
   if (context == nullptr) return 4;
   llama_batch batch = llama_batch_init(static_cast<int>(ids.size()), 0, 1);

@@ -118,12 +118,14 @@ class AttentionLayer : public Layer {
   void Rotate(const Exec& exec, std::span<const int32_t> positions, int64_t heads,
               MatView<float> x) const {
     if (config_.rope.empty()) return;
-    Rope(exec, {.n_heads = heads,
-                .head_dim = config_.head_dim,
-                .positions = positions,
-                .frequencies = config_.rope,
-                .factor = config_.rope_factor,
-                .x = x});
+    Rope(exec,
+         {.n_heads = heads,
+          .head_dim = config_.head_dim,
+          .pairing = config_.rope_interleaved ? RopePairing::kInterleaved : RopePairing::kHalf,
+          .positions = positions,
+          .frequencies = config_.rope,
+          .factor = config_.rope_factor,
+          .x = x});
   }
   // Rotates the keys and puts them behind what the segments' slots hold; returns what they hold
   // then.
