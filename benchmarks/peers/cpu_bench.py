@@ -82,14 +82,16 @@ class Peers:
         self.args = args
         self.models = Models(args)
         self.has_int8 = "int8" in run([args.pith, "bench", "--help"])
+        self.has_bf16 = "avx512_bf16" in processor()[1]
         self.versions = {}
 
     def pith(self, model, weights, threads):
         if weights == "int8" and not self.has_int8:
             return None
         a = self.args
+        dtype = "bf16" if weights == "bf16" and self.has_bf16 else "f32"
         out = json.loads(run([a.pith, "bench", "--json", "--quiet", "--repeats", 1, "--prompt",
-                              a.prompt, "--decode", a.decode, "--threads", threads]
+                              a.prompt, "--decode", a.decode, "--threads", threads, "--dtype", dtype]
                              + self.models.pith(model, weights)))
         self.versions["pith"] = out["build"].splitlines()[0]
         row = out["rows"][0]
