@@ -84,7 +84,8 @@ TEST(GgufBlocks, HybridsTellTheirBlocksByNumbers) {
   EXPECT_EQ(attention.scale, 0.5F);
   file.Set("granitehybrid.expert_count", GgufUint32(6));
   file.Set("granitehybrid.expert_used_count", GgufUint32(3));
-  const auto& experts = std::get<ExpertsConfig>(Read(file).layers[1]);
+  const ModelConfig mixture = Read(file);
+  const auto& experts = std::get<ExpertsConfig>(mixture.layers[1]);
   EXPECT_EQ(experts.n_experts, 6);
   EXPECT_EQ(experts.chosen, 3);
   EXPECT_EQ(experts.shared.d_hidden, 0);
