@@ -23,7 +23,8 @@ constexpr StateSpacesSize kSizes[] = {{"mamba-130m", "mamba2-130m", 768, 24},
                                       {"mamba-1.4b", "mamba2-1.3b", 2048, 48},
                                       {"mamba-2.8b", "mamba2-2.7b", 2560, 64}};
 
-// Granite-4.0-H without experts: ibm-granite/granite-4.0-h-350m and -1b.
+// Granite-4.0-H without experts: ibm-granite/granite-4.0-h-350m and -1b, written from memory; no
+// published config was at hand.
 struct GraniteSize {
   std::string_view name;
   int64_t d_model;
