@@ -25,10 +25,10 @@ BUILDS_ON = {
     "generate": ["model", "tokenize"],
     "score": ["model", "tokenize"],
     "engine": ["generate", "score"],
-    # Front ends see the interface alone.
+    # Front ends see the interface alone; those that people use build on others.
     "eval": ["core"],
     "serve": ["core"],
-    "python": ["core"],
+    "python": ["eval"],
     "cli": ["eval", "serve"],
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"([^"]+)"|<(pith/[^>]+)>)')

@@ -31,12 +31,14 @@ from ._pith import (
     __version__,
     list_reductions,
 )
+from .evaluation import Evaluation, evaluate
 from .model import Model, PolicySite, Session, TextStream
 
 __all__ = [
     "CancelledError",
     "CorruptDataError",
     "Error",
+    "Evaluation",
     "Generation",
     "InspectReport",
     "InvalidArgumentError",
@@ -57,5 +59,6 @@ __all__ = [
     "TokenLogprob",
     "UnsupportedError",
     "__version__",
+    "evaluate",
     "list_reductions",
 ]

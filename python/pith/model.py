@@ -70,9 +70,14 @@ class Model:
         device: "cpu", "reference", "cuda" or "cuda:N". dtype: what matrix products read, "f32",
         "bf16", "f16" or "fp8". weights: "stored", "int8" or "int4". threads: 0 means all
         processors."""
-        self._engine = _pith.Engine.load(
-            os.fspath(path), device, dtype, weights, state_dtype, threads,
-            None if tokenizer is None else os.fspath(tokenizer), verify_weights)
+        options = _pith.EngineOptions()
+        options.device, options.dtype = device, dtype
+        options.weights, options.state_dtype = weights, state_dtype
+        options.threads, options.verify_weights = threads, verify_weights
+        self._path = os.fspath(path)
+        self._tokenizer = None if tokenizer is None else os.fspath(tokenizer)
+        self._options_of_engine = options
+        self._engine = _pith.Engine.load(self._path, options, self._tokenizer)
 
     @property
     def info(self) -> ModelInfo:

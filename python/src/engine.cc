@@ -20,7 +20,7 @@
 #include "text_stream.h"
 
 namespace nb = nanobind;
-using namespace nb::literals;
+using nb::literals::operator""_a;
 
 namespace pith::python {
 namespace {
@@ -29,6 +29,14 @@ using Ids = std::vector<int32_t>;
 using Path = std::filesystem::path;
 
 void BindOptions(nb::module_& module) {
+  nb::class_<EngineOptions>(module, "EngineOptions")
+      .def(nb::init<>())
+      .def_rw("device", &EngineOptions::device)
+      .def_rw("dtype", &EngineOptions::dtype)
+      .def_rw("weights", &EngineOptions::weights)
+      .def_rw("state_dtype", &EngineOptions::state_dtype)
+      .def_rw("threads", &EngineOptions::threads)
+      .def_rw("verify_weights", &EngineOptions::verify_weights);
   nb::class_<GenerateOptions>(module, "GenerateOptions")
       .def(nb::init<>())
       .def_rw("max_tokens", &GenerateOptions::max_tokens)
@@ -47,15 +55,7 @@ void BindOptions(nb::module_& module) {
       .def_rw("seed", &SamplingOptions::seed);
 }
 
-Engine Load(const Path& model, const std::string& device, const std::string& dtype,
-            const std::string& weights, const std::string& state_dtype, int threads,
-            const std::optional<Path>& tokenizer, bool verify_weights) {
-  const EngineOptions options{.device = device,
-                              .dtype = dtype,
-                              .weights = weights,
-                              .state_dtype = state_dtype,
-                              .threads = threads,
-                              .verify_weights = verify_weights};
+Engine Load(const Path& model, const EngineOptions& options, const std::optional<Path>& tokenizer) {
   return Run(
       [&](const RunControl&) { return Engine::Load(model, options, tokenizer.value_or(Path())); });
 }
@@ -74,8 +74,7 @@ std::vector<ScoreResult> Score(const Engine& engine, const std::vector<std::pair
 
 void BindEngineClass(nb::module_& module) {
   nb::class_<Engine>(module, "Engine")
-      .def_static("load", &Load, "model"_a, "device"_a, "dtype"_a, "weights"_a, "state_dtype"_a,
-                  "threads"_a, "tokenizer"_a.none(), "verify_weights"_a)
+      .def_static("load", &Load, "model"_a, "options"_a, "tokenizer"_a.none())
       .def_prop_ro("info", &Engine::info, nb::rv_policy::reference_internal)
       .def("tokenize", &Engine::Tokenize, "text"_a, "bos"_a)
       .def("detokenize", [](const Engine& e, const Ids& ids) { return e.Detokenize(ids); })

@@ -12,4 +12,5 @@ NB_MODULE(_pith, module) {
   pith::python::BindResults(module);
   pith::python::BindReductions(module);
   pith::python::BindEngine(module);
+  pith::python::BindEvaluation(module);
 }

@@ -10,6 +10,7 @@ void BindErrors(nanobind::module_& module);
 void BindResults(nanobind::module_& module);
 void BindReductions(nanobind::module_& module);  // after the results
 void BindEngine(nanobind::module_& module);      // after both
+void BindEvaluation(nanobind::module_& module);  // after the engine
 
 }  // namespace pith::python
 

@@ -71,17 +71,13 @@ EvalOptions MakeOptions(const EvalFlags& flags) {
 }
 
 // This rank's journal, with what all of them hold. Nothing is appended before all have read.
-std::unique_ptr<Journal> OpenJournal(const std::filesystem::path& directory,
-                                     const OrderedJson& fingerprint, bool fresh, const Ranks& ranks,
-                                     const Context& context) {
+std::unique_ptr<Journal> OpenTogether(const std::filesystem::path& directory,
+                                      const OrderedJson& fingerprint, bool fresh,
+                                      const Ranks& ranks, const Context& context) {
   std::unique_ptr<Journal> journal;
-  const auto path = JournalPath(directory, ranks.rank());
-  if (ranks.rank() == 0) {
-    journal = std::make_unique<Journal>(path, fingerprint, fresh);
-    if (fresh) RemoveOtherJournals(directory);
-  }
+  if (ranks.rank() == 0) journal = OpenJournal(directory, fingerprint, 0, fresh);
   ranks.Barrier(*context.cancel);
-  if (ranks.rank() > 0) journal = std::make_unique<Journal>(path, fingerprint);
+  if (ranks.rank() > 0) journal = OpenJournal(directory, fingerprint, ranks.rank(), false);
   ReadAllJournals(directory, *journal);
   ranks.Barrier(*context.cancel);
   return journal;
@@ -142,15 +138,12 @@ int RunRank(const EvalFlags& flags, EvalOptions options, const Ranks& ranks,
   const auto tasks = LoadTasks(engine, flags.tasks, flags.task);
   CheckEvaluation(engine, tasks, options);
   options.others = std::span(engines).subspan(1);
-  const auto journal = OpenJournal(directory, fingerprint, flags.fresh, ranks, context);
+  const auto journal = OpenTogether(directory, fingerprint, flags.fresh, ranks, context);
   const size_t before = journal->size();
   const auto rows = Measure(flags, engine, tasks, options, *journal, ranks, context);
   if (ranks.rank() > 0) return kExitOk;
 
-  const OrderedJson results = {{"format", "pith eval 1"},
-                               {"run", fingerprint},
-                               {"limit", flags.task.limit},
-                               {"rows", EvalRowsToJson(rows)}};
+  const OrderedJson results = EvalResultsToJson(fingerprint, flags.task.limit, rows);
   WriteWhole(directory / "results.json", JsonText(results, 1) + "\n");
   WriteWhole(directory / "results.csv", EvalRowsToCsv(rows));
   if (!flags.html.empty()) WriteWhole(flags.html, ToHtml(EvalPage(flags, engine, rows, context)));

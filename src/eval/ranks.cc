@@ -46,6 +46,15 @@ void RemoveOtherJournals(const std::filesystem::path& directory) {
   }
 }
 
+std::unique_ptr<Journal> OpenJournal(const std::filesystem::path& directory,
+                                     const OrderedJson& fingerprint, int rank, bool fresh) {
+  const bool first = rank == 0;
+  auto journal =
+      std::make_unique<Journal>(JournalPath(directory, rank), fingerprint, first && fresh);
+  if (first && fresh) RemoveOtherJournals(directory);
+  return journal;
+}
+
 void ReadAllJournals(const std::filesystem::path& directory, Journal& journal) {
   std::vector<std::filesystem::path> paths = OtherJournals(directory);
   paths.push_back(JournalPath(directory, 0));

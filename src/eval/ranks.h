@@ -4,8 +4,10 @@
 #define PITH_EVAL_RANKS_H_
 
 #include <filesystem>
+#include <memory>
 #include <vector>
 
+#include "core/json.h"
 #include "eval/journal.h"
 
 namespace pith {
@@ -18,6 +20,11 @@ std::vector<std::filesystem::path> OtherJournals(const std::filesystem::path& di
 
 // Rank 0 alone, with its own journal open, whose lock keeps other runs out. Throws kIo.
 void RemoveOtherJournals(const std::filesystem::path& directory);
+
+// A rank's own journal. Rank 0 opens its own first, and alone: with `fresh`, which is its to say,
+// it empties it and removes the others'. Throws as Journal does.
+std::unique_ptr<Journal> OpenJournal(const std::filesystem::path& directory,
+                                     const OrderedJson& fingerprint, int rank, bool fresh);
 
 // Reads what all ranks have written so far. Throws as Journal::ReadOther does.
 void ReadAllJournals(const std::filesystem::path& directory, Journal& journal);

@@ -99,6 +99,8 @@ void ScoreMissing(const Engine& engine, std::span<const EvalTask> tasks, const E
 
 // docs/formats/eval.md
 OrderedJson EvalRowsToJson(std::span<const EvalRow> rows);
+OrderedJson EvalResultsToJson(const OrderedJson& fingerprint, int64_t limit,
+                              std::span<const EvalRow> rows);
 std::string EvalRowsToCsv(std::span<const EvalRow> rows);
 
 }  // namespace pith

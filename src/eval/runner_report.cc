@@ -60,6 +60,14 @@ OrderedJson EvalRowsToJson(std::span<const EvalRow> rows) {
   return out;
 }
 
+OrderedJson EvalResultsToJson(const OrderedJson& fingerprint, int64_t limit,
+                              std::span<const EvalRow> rows) {
+  return {{"format", "pith eval 1"},
+          {"run", fingerprint},
+          {"limit", limit},
+          {"rows", EvalRowsToJson(rows)}};
+}
+
 std::string EvalRowsToCsv(std::span<const EvalRow> rows) {
   std::string out =
       "task,method,metric,n,value,standard_error,difference,difference_standard_error,realised,"

@@ -10,7 +10,8 @@ def test_the_page_runs(tmp_path, monkeypatch, capsys):
     page = (ROOT / "docs/python.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     assert len(blocks) >= 4
-    (tmp_path / "models").symlink_to(ROOT / "models")
+    for name in ("models", "data"):
+        (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.chdir(tmp_path)
     names = {}
     for block in blocks:
