@@ -88,6 +88,8 @@ class Model:
         return self._engine.tokenize(text, bos)
 
     def detokenize(self, ids: Sequence[int]) -> str:
+        """The text of token ids. A token may hold a part of a character's bytes: where the rest is
+        missing, U+FFFD stands."""
         return self._engine.detokenize(list(ids))
 
     def reduction(

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/utf8.h"
 #include "module.h"
 #include "pith/engine.h"
 #include "reductions.h"
@@ -77,7 +78,8 @@ void BindEngineClass(nb::module_& module) {
       .def_static("load", &Load, "model"_a, "options"_a, "tokenizer"_a.none())
       .def_prop_ro("info", &Engine::info, nb::rv_policy::reference_internal)
       .def("tokenize", &Engine::Tokenize, "text"_a, "bos"_a)
-      .def("detokenize", [](const Engine& e, const Ids& ids) { return e.Detokenize(ids); })
+      .def("detokenize",
+           [](const Engine& e, const Ids& ids) { return ReplaceInvalidUtf8(e.Detokenize(ids)); })
       .def("encode_pair",
            [](const Engine& e, const std::string& context, const std::string& continuation) {
              ScoreItem item = e.EncodePair(context, continuation);

@@ -24,6 +24,18 @@ def test_ids_and_texts_are_the_same_prompt(model, text):
     assert by_text.prefill.tokens == len(ids)
 
 
+def test_parts_of_characters_are_text_too(model):
+    texts = [model.detokenize([i]) for i in range(model.info.vocab_size)]
+    assert "\ufffd" in texts
+    assert model.detokenize(model.tokenize("naïve — “日本”")) == "naïve — “日本”"
+    for seed in range(40):  # hot enough for bytes that make no character
+        options = dict(max_tokens=6, temperature=50.0, seed=seed)
+        written = model.generate("The", **options)
+        assert "".join(model.stream("The", **options)) == written.text
+        texts.append(written.text)
+    assert any("\ufffd" in text for text in texts[model.info.vocab_size:])
+
+
 def test_a_stream_is_the_text(model, text):
     options = dict(max_tokens=20, temperature=0.8, top_p=0.9, seed=7)
     whole = model.generate(text, **options)

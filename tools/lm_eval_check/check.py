@@ -4,6 +4,7 @@
     check.py --lm pith --pith build/pith                             the same metrics through pith
     check.py --lm http --url http://127.0.0.1:8080                   and through pith serve
     check.py --lm python --reduce skim                               and through the Python package
+    check.py --lm python --reduce skim --eval build/cpu/pith         the same items by pith eval, too
 
 --scores FILE writes every log-likelihood, so that two ways can be compared one by one.
 
@@ -15,6 +16,7 @@ import argparse
 import importlib.metadata
 import json
 import lzma
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -35,6 +37,8 @@ def arc(row):
         "answerKey": row["answerKey"],
     }
 
+
+NATS = 1e-4  # a tenth of what shows in a table; equal arithmetic gives 0
 
 # name: lm_eval's task file, ours in data/eval, and how a row becomes one of the hub's
 SOURCES = {
@@ -98,6 +102,43 @@ def run(lm, name, limit):
     return metrics, result["samples"][name]
 
 
+def by_pith_eval(flags, names):
+    """The shares of each item of each task from the journal of `pith eval`, items in order."""
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([flags.eval, "eval", "--model", flags.model, "--data", ROOT / "data",
+                        "--tasks", ",".join(names), "--methods", flags.reduce,
+                        "--limit", str(flags.limit), "--output", folder, "--quiet"],
+                       check=True, stdout=subprocess.DEVNULL)
+        lines = (Path(folder) / "journal.jsonl").read_text(encoding="utf-8").splitlines()
+    entries = sorted(map(json.loads, lines[1:]), key=lambda entry: int(entry["item"]))
+    return {name: [[share[0] for share in e["shares"]] for e in entries if e["task"] == name]
+            for name in names}
+
+
+def compare(name, samples, shares):
+    """The harness's figures of each document beside ours, in the order of the documents. False if
+    an answer differs, or a log-likelihood by more than NATS."""
+    if len(samples) != len(shares):
+        sys.exit(f"{name}: got {len(shares)} items of pith eval, expected {len(samples)}")
+    if name == "lambada_openai":  # -log-likelihood of the last word, whether it is the likeliest
+        theirs = [[-float(s["resps"][0][0][0]), float(s["acc"])] for s in samples]
+    else:
+        theirs = [[float(s[metric]) for metric in ("acc", "acc_norm") if metric in s]
+                  for s in samples]
+    columns = list(zip(*theirs)), list(zip(*shares))
+    if len(columns[0]) != len(columns[1]):
+        sys.exit(f"{name}: got {len(columns[1])} metrics of pith eval, expected {len(columns[0])}")
+    nats = 0.0
+    if name == "lambada_openai":
+        nats = max(abs(a - b) for a, b in zip(columns[0][0], columns[1][0]))
+    answers = slice(1 if name == "lambada_openai" else 0, None)
+    differ = sum(a != b for one, two in zip(columns[0][answers], columns[1][answers])
+                 for a, b in zip(one, two))
+    print(f"{name}: {len(samples)} items, pith eval: {differ} answers differ"
+          + (f", log-likelihoods by up to {nats:.3g} nats" if name == "lambada_openai" else ""))
+    return differ == 0 and nats <= NATS
+
+
 def model(flags):
     """The model of --lm; each is imported alone, as PyTorch is wanted by one of them only."""
     if flags.lm == "python":
@@ -123,9 +164,13 @@ def main():
     parser.add_argument("--limit", type=int, default=200, help="documents of each task, 0: all")
     parser.add_argument("--write", type=Path, help="golden values (.json.xz), for --lm torch")
     parser.add_argument("--scores", type=Path, help="every log-likelihood (.json)")
+    parser.add_argument("--eval", help="the program: compare with what its verb eval says of each item")
     flags = parser.parse_args()
     if flags.write and flags.lm != "torch":
         sys.exit("--write: golden values are PyTorch's, give --lm torch")
+    names = flags.tasks.split(",")
+    expected = by_pith_eval(flags, names) if flags.eval else None
+    agree = True
     lm = model(flags)
     out = {
         "format": 1,
@@ -133,11 +178,13 @@ def main():
         "tasks": {},
     }
     scores = {}
-    for name in flags.tasks.split(","):
+    for name in names:
         metrics, samples = run(lm, name, flags.limit or None)
         print(name, len(samples), json.dumps(metrics))
         in_order = sorted(samples, key=lambda sample: sample["doc_id"])
         scores[name] = [[float(r[0][0]) for r in sample["resps"]] for sample in in_order]
+        if expected is not None:
+            agree &= compare(name, in_order, expected[name])
         if flags.write:
             out["tasks"][name] = golden(lm, samples, metrics)
             lm.recorded.clear()
@@ -148,6 +195,8 @@ def main():
                          for p in ("lm_eval", "torch", "transformers")}
         text = json.dumps(out, separators=(",", ":"))
         flags.write.write_bytes(lzma.compress(text.encode(), preset=9 | lzma.PRESET_EXTREME))
+    if not agree:
+        sys.exit("pith eval says something else")
 
 
 if __name__ == "__main__":
