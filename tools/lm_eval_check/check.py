@@ -164,7 +164,7 @@ def main():
     parser.add_argument("--limit", type=int, default=200, help="documents of each task, 0: all")
     parser.add_argument("--write", type=Path, help="golden values (.json.xz), for --lm torch")
     parser.add_argument("--scores", type=Path, help="every log-likelihood (.json)")
-    parser.add_argument("--eval", help="the program: compare with what its verb eval says of each item")
+    parser.add_argument("--eval", help="the program: compare with what pith eval says of each item")
     flags = parser.parse_args()
     if flags.write and flags.lm != "torch":
         sys.exit("--write: golden values are PyTorch's, give --lm torch")
