@@ -34,7 +34,7 @@ def resident(pid):
 
 
 def percentile(values, share):
-    return sorted(values)[min(len(values) - 1, int(share * len(values)))] if values else float("nan")
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
 
 
 class Closed(Exception):
@@ -124,41 +124,99 @@ def start(command):
     raise SystemExit(f"{command[0]} does not answer")
 
 
-def measure(name, command, options):
-    process, port = start(command)
+async def sample(pid, every, samples):
+    """Adds [seconds, MiB] until it is cancelled."""
+    start = time.perf_counter()
+    while True:
+        samples.append([round(time.perf_counter() - start), round(resident(pid), 1)])
+        await asyncio.sleep(every)
+
+
+async def watched(load, pid, connections, seconds, every):
+    samples = []
+    sampler = asyncio.create_task(sample(pid, every, samples))
+    start = time.perf_counter()
     try:
-        for connections in options.connections:
-            warm = Load(port, options)  # memory that a first burst needs is no leak
-            asyncio.run(warm.run(connections, options.warm))
-            before = resident(process.pid)
-            load = Load(port, options)
-            begun = time.perf_counter()
-            asyncio.run(load.run(connections, options.seconds))
-            took = time.perf_counter() - begun
-            ms = [1000 * percentile(values, share) for values in (load.first, load.between)
-                  for share in (0.5, 0.99)]
-            print(f"| {name} | {connections} | {took:.0f} | {load.requests} | {len(load.errors)} | "
-                  f"{load.tokens / took:.0f} | " + " | ".join(f"{m:.1f}" for m in ms) +
-                  f" | {before:.1f} | {resident(process.pid):.1f} |", flush=True)
-            for error in sorted(set(load.errors))[:3]:
-                print("  ", error)
+        await load.run(connections, seconds)
+    finally:
+        sampler.cancel()
+    took = time.perf_counter() - start
+    samples.append([round(took), round(resident(pid), 1)])
+    return took, samples
+
+
+def measure_one(process, port, connections, seconds, options):
+    warm = Load(port, options)  # memory that a first burst needs is no leak
+    asyncio.run(warm.run(connections, options.warm))
+    load = Load(port, options)
+    took, samples = asyncio.run(watched(load, process.pid, connections, seconds, options.sample))
+
+    def shares(values):
+        if not values:
+            return {"p50": None, "p99": None}
+        return {"p50": round(1000 * percentile(values, 0.5), 1),
+                "p99": round(1000 * percentile(values, 0.99), 1)}
+
+    return {"connections": connections, "seconds": round(took, 1), "requests": load.requests,
+            "errors": len(load.errors), "tokens_per_second": round(load.tokens / took, 1),
+            "first_ms": shares(load.first), "between_ms": shares(load.between),
+            "rss_mib": samples, "error_texts": sorted(set(load.errors))[:3]}
+
+
+def row(name, run):
+    first, between, rss = run["first_ms"], run["between_ms"], run["rss_mib"]
+    return (f"| {name} | {run['connections']} | {run['seconds']:.0f} | {run['requests']} | "
+            f"{run['errors']} | {run['tokens_per_second']:.0f} | {first['p50']} | {first['p99']} | "
+            f"{between['p50']} | {between['p99']} | {rss[0][1]} | {rss[-1][1]} |")
+
+
+def measure(name, command, options):
+    """Runs in the order of --connections, each printed as it is done."""
+    process, port = start(command)
+    runs = []
+    try:
+        for connections, seconds in zip(options.connections, options.seconds):
+            run = measure_one(process, port, connections, seconds, options)
+            runs.append(run)
+            if not options.json:
+                print(row(name, run), *run["error_texts"], sep="\n   ", flush=True)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)
+    return runs
 
 
-if __name__ == "__main__":
+def read_options():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--server", action="append", required=True, metavar="NAME=COMMAND",
                         help="a server to start; PORT in its command is a free port")
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 8, 64])
-    parser.add_argument("--seconds", type=float, default=600, help="of each measurement")
+    parser.add_argument("--seconds", type=float, nargs="+", default=[600],
+                        help="of each measurement: one for all, or one for each of --connections")
     parser.add_argument("--warm", type=float, default=5, help="seconds before each, not counted")
+    parser.add_argument("--sample", type=float, default=10,
+                        help="seconds between two looks at the server's resident memory")
     parser.add_argument("--tokens", type=int, default=32, help="written by each request")
     parser.add_argument("--words", type=int, nargs=2, default=[20, 200], help="of a prompt: least, most")
+    parser.add_argument("--json", action="store_true", help="one object in place of a table")
     options = parser.parse_args()
-    print("| server | connections | seconds | requests | errors | tokens/s | first p50 ms | first p99 | "
-          "between p50 ms | between p99 | RSS MiB before | after |\n|---|" + "---:|" * 11)
+    if len(options.seconds) == 1:
+        options.seconds *= len(options.connections)
+    if len(options.seconds) != len(options.connections):
+        parser.error(f"--seconds: got {len(options.seconds)} numbers, expected 1 or "
+                     f"{len(options.connections)}, as --connections has")
+    return options
+
+
+if __name__ == "__main__":
+    options = read_options()
+    if not options.json:
+        print("| server | connections | seconds | requests | errors | tokens/s | first p50 ms | first p99 | "
+              "between p50 ms | between p99 | RSS MiB before | after |\n|---|" + "---:|" * 11)
+    servers = []
     for server in options.server:
         name, _, command = server.partition("=")
-        measure(name, command.split(), options)
+        runs = measure(name, command.split(), options)
+        servers.append({"name": name, "command": command, "runs": runs})
+    if options.json:
+        print(json.dumps({"tokens": options.tokens, "words": options.words, "servers": servers}))

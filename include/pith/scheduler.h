@@ -30,9 +30,10 @@ struct SchedulerOptions {
   // that the engine has in flight.
   int64_t rows_per_round = 0;
   // Bytes for the states of prompts that were read, so that one that begins alike goes on from
-  // there, with the same bits. Of prompts without a reduction alone; on the reference and with
-  // 16-bit states, where a cut costs a rounding, nothing is kept; nor
-  // of models with layers whose states grow.
+  // there, with the same bits; the tokens by which they are found may take an eighth of it more.
+  // What is read under a reduction is alike where the reduction and the whole context, or piece of
+  // one, are the same. On the reference and with 16-bit states, where a cut costs a rounding,
+  // nothing is kept of what is read whole; of models with layers whose states grow, nothing at all.
   int64_t state_memory = 0;
 };
 
@@ -52,11 +53,17 @@ struct TextResult {
   double waiting_seconds = 0;  // before the text was begun
 };
 
+inline constexpr int64_t kLeastPiece = 64;
+
 struct TextRequest {
   std::vector<int32_t> prompt;  // at least one token
   // The last tokens of the prompt, which are read whole after the reduced context that is left.
   // Without a reduction it is one pass, whatever this says.
   int64_t whole_tail = 0;
+  // The context is read in consecutive pieces of so many tokens, at least kLeastPiece, each reduced
+  // as a context of its own that goes on from the one before; the last one may be shorter. So a
+  // longer context goes on from the pieces of a shorter one. 0: as a whole.
+  int64_t piece = 0;
   // Without load_state: log-probabilities of the tokens of the prompt: without a reduction, of all
   // but the first; else of the tail, as Engine::Score has them of a continuation.
   bool score_prompt = false;
@@ -86,6 +93,8 @@ struct SchedulerCounts {
   int64_t prompt_tokens_reused = 0;  // likewise, those that were not read again
   int64_t generated_tokens = 0;
   int64_t steps = 0;
+  int64_t states_kept = 0;  // now, of prompts that were read
+  int64_t states_kept_bytes = 0;
 };
 
 // A thread of its own runs the model. What a text gets depends on nothing else that runs, to the

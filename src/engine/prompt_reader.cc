@@ -5,55 +5,94 @@
 #include "core/error.h"
 
 namespace pith {
+namespace {
+
+int64_t ContextOf(const TextRequest& request) {
+  if (request.options.reduction.none()) return 0;
+  return std::max<int64_t>(0, std::ssize(request.prompt) - request.whole_tail);
+}
+
+}  // namespace
+
 PromptReader::PromptReader(const ReadingRoom& room, const TextRequest& request, Sequence& sequence,
                            const std::atomic<bool>& cancel)
     : room_(room),
       request_(request),
       sequence_(sequence),
       cancel_(cancel),
-      reduces_(!request.options.reduction.none()),
+      context_(ContextOf(request)),
       logits_(room.engine.model.config().vocab_size) {
   report_.tokens = std::ssize(request.prompt);
   FindCuts();
   Begin();
 }
 
-// A reduced context and its tail are a pass each. Without a reduction, cuts lie where a state is
-// kept: the last one that leaves a row to read, and the one where the prompts of others go another
-// way. A prompt that is scored needs all of its rows, and one that goes on from a loaded state is
-// the beginning of no text.
+// Each piece of a context and its tail are a pass each. What is read whole is cut where a state is
+// kept, too. A prompt that is scored needs all of its rows, and one that goes on from a loaded
+// state is the beginning of no text.
 void PromptReader::FindCuts() {
   const auto tokens = std::ssize(request_.prompt);
-  PrefixCache& prefixes = room_.prefixes;
-  if (reduces_) {
-    if (const int64_t context = tokens - request_.whole_tail; context > 0) cuts_ = {context};
-  } else if (sequence_.tokens == 0 && !request_.score_prompt && prefixes.holds_any()) {
-    const int64_t last = (tokens - 1) / prefixes.block() * prefixes.block();
-    const PrefixCache::Found found = prefixes.Find(request_.prompt, last);
-    if (found.tokens > 0) {
-      room_.pool.CopyFrom(prefixes.pool(), found.slot, sequence_.slot);
-      sequence_.tokens = at_ = report_.reused = report_.rows_left = found.tokens;
-    }
-    for (const int64_t cut : {found.shared, last}) {
-      if (cut > (cuts_.empty() ? at_ : cuts_.back())) cuts_.push_back(cut);
-    }
+  const int64_t piece = request_.piece > 0 ? request_.piece : context_;
+  for (int64_t at = 0; at < context_;) {
+    at = std::min(at + piece, context_);
+    cuts_.insert(at);
   }
-  if (cuts_.empty() || cuts_.back() < tokens) cuts_.push_back(tokens);
+  cuts_.insert(tokens);
+  if (request_.load_state.empty() && !request_.score_prompt && room_.prefixes.holds_any()) {
+    MakePath();
+    FindState();
+  }
+}
+
+// As far as a row is left to read, which gives the logits.
+void PromptReader::MakePath() {
+  const std::span<const int32_t> prompt = request_.prompt;
+  const auto tokens = std::ssize(prompt);
+  int64_t at = 0;
+  const auto step = [&](std::string_view reduction, int64_t end) {
+    path_.push_back({reduction, prompt.subspan(at, end - at)});
+    ends_.push_back(at = end);
+  };
+  for (const int64_t cut : cuts_) {
+    if (cut <= context_ && cut < tokens) step(request_.options.reduction.impl().identity, cut);
+  }
+  const int64_t block = room_.prefixes.block();
+  if (block == 0 || at < context_) return;
+  while (at + block < tokens) step({}, at + block);
+}
+
+// States are kept at the last step, where the prompts of others go another way, after the context,
+// and after its last whole piece, from which a longer one goes on.
+void PromptReader::FindState() {
+  if (path_.empty()) return;
+  const PrefixCache::Found found = room_.prefixes.Find(path_);
+  if (found.steps > 0) {
+    room_.pool.CopyFrom(room_.prefixes.pool(), found.slot, sequence_.slot);
+    sequence_.tokens = at_ = report_.reused = ends_[found.steps - 1];
+    report_.rows_left = found.reading.rows_left;
+    report_.realised = found.reading.realised;
+  }
+  const int64_t whole_pieces = request_.piece > 0 ? context_ / request_.piece * request_.piece : 0;
+  const int64_t shared = found.shared > 0 ? ends_[found.shared - 1] : 0;
+  for (const int64_t end : {shared, whole_pieces, std::min(context_, ends_.back()), ends_.back()}) {
+    if (end > at_ && end <= ends_.back()) keep_.insert(end);
+  }
+  cuts_.insert(keep_.begin(), keep_.end());
 }
 
 void PromptReader::Begin() {
-  const int64_t end = *std::ranges::upper_bound(cuts_, at_);
-  const bool in_context =
-      reduces_ && at_ == 0 && end <= std::ssize(request_.prompt) - request_.whole_tail;
+  const int64_t end = *cuts_.upper_bound(at_);
+  const bool in_context = at_ < context_;
   pass_tokens_ = end - at_;
   charged_ = 0;
   reduction_ = in_context ? request_.options.reduction.For(pass_tokens_) : Reduction();
   options_ = room_.engine.Prefilling({.cancel = &cancel_, .progress = nullptr}, reduction_);
   options_.rows_per_chunk = room_.rows_per_chunk;
-  const bool all = request_.score_prompt && !in_context;
-  input_ = {std::span(request_.prompt).subspan(at_, pass_tokens_), &sequence_,
-            all ? WantRows::kAll : WantRows::kLast};
-  if (!reduces_ && end < std::ssize(request_.prompt)) input_.want = WantRows::kNone;
+  const bool to_end = end == std::ssize(request_.prompt);
+  WantRows want = to_end ? WantRows::kLast : WantRows::kNone;
+  if (request_.score_prompt && !in_context) want = WantRows::kAll;
+  if (request_.score_prompt && end == context_) want = WantRows::kLast;  // before the tail's first
+  input_ = {std::span(request_.prompt).subspan(at_, pass_tokens_), &sequence_, want};
   pass_.emplace(room_.engine.model, room_.engine.exec, room_.pool, std::span(&input_, 1), options_,
                 room_.workspace);
 }
@@ -73,15 +112,19 @@ void PromptReader::EndPass() {
   const PrefillResult result = pass_->TakeResult();
   pass_.reset();
   report_.rows_left += result.RowsLeft(0, pass_tokens_);
-  if (!reduction_.none()) report_.realised = result.realised;
-  at_ += pass_tokens_;
-  if (!done()) {
-    if (!reduces_) {
-      room_.prefixes.Add(std::span(request_.prompt).first(at_), room_.pool, sequence_.slot);
-    }
-    Begin();
-    return;
+  if (at_ < context_) {  // over the context that is read, by its tokens
+    const auto before = static_cast<double>(at_), now = static_cast<double>(pass_tokens_);
+    report_.realised = at_ == 0
+                           ? result.realised
+                           : (report_.realised * before + result.realised * now) / (before + now);
   }
+  at_ += pass_tokens_;
+  if (keep_.contains(at_)) {
+    const auto steps = std::ranges::upper_bound(ends_, at_) - ends_.begin();
+    room_.prefixes.Add(std::span(path_).first(steps), {report_.rows_left, report_.realised},
+                       room_.pool, sequence_.slot);
+  }
+  if (!done()) return Begin();
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start_;
   report_.seconds = elapsed.count();
 }

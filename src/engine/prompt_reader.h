@@ -1,5 +1,5 @@
-// One prompt that is read piece by piece for the scheduler: its reduced context, then what is read
-// whole.
+// One prompt that is read bit by bit for the scheduler: its reduced context, or the pieces of it,
+// then what is read whole.
 #ifndef PITH_ENGINE_PROMPT_READER_H_
 #define PITH_ENGINE_PROMPT_READER_H_
 
@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <span>
 #include <vector>
 
@@ -51,6 +52,8 @@ class PromptReader {
 
  private:
   void FindCuts();
+  void FindState();
+  void MakePath();
   void Begin();
   void EndPass();
   void Take(std::span<const OutputRow> rows, MatView<const float> normed);
@@ -61,12 +64,16 @@ class PromptReader {
   Sequence& sequence_;
   const std::atomic<bool>& cancel_;
   const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-  const bool reduces_;
-  std::vector<int64_t> cuts_;  // where passes end, increasing; the last one is the prompt's end
-  int64_t at_ = 0;             // tokens of whole passes
-  int64_t pass_tokens_ = 0;    // of this one
-  int64_t charged_ = 0;        // of these, those that Advance has told of
-  Reduction reduction_;        // of this pass
+  const int64_t context_;   // tokens that are reduced, which come first
+  std::set<int64_t> cuts_;  // where passes end; the last one is the prompt's end
+  // By what a state that is kept is found, and where each of its steps ends; empty: none is.
+  std::vector<PrefixStep> path_;
+  std::vector<int64_t> ends_;
+  std::set<int64_t> keep_;   // the ends at which a state is kept
+  int64_t at_ = 0;           // tokens of whole passes
+  int64_t pass_tokens_ = 0;  // of this one
+  int64_t charged_ = 0;      // of these, those that Advance has told of
+  Reduction reduction_;      // of this pass
   PrefillOptions options_;
   SequenceInput input_;
   std::optional<PrefillPass> pass_;

@@ -51,8 +51,7 @@ class Scheduler::Impl {
         pool_(engine_->model, engine_->exec, options_.max_running),
         labels_(engine_->model, engine_->exec),
         decoder_(engine_->model, engine_->exec, pool_, workspace_),
-        prefixes_(engine_->model, engine_->exec, StatesKept(options_, *engine_),
-                  engine_->ssd_chunk),
+        prefixes_(engine_->model, engine_->exec, StatesKept(options_, *engine_)),
         room_{*engine_, pool_,     workspace_,
               labels_,  prefixes_, std::min(engine_->rows_per_chunk, options_.rows_per_round)} {
     engine_->RequireTokenizer();
@@ -77,25 +76,33 @@ class Scheduler::Impl {
     Require(!request.score_prompt || request.load_state.empty(), ErrorCode::kInvalidArgument,
             "the tokens of a prompt that goes on from a loaded state have no scores");
     RequireRange("whole tail", request.whole_tail, 0, kMostTokens);
+    if (request.piece != 0) RequireRange("piece", request.piece, kLeastPiece, kMostTokens);
     const Reduction& reduction = request.options.reduction;
     reduction.impl().CheckModel(engine_->model.facts());
     if (reduction.none()) return;
     Require(!request.score_prompt || request.whole_tail > 0, ErrorCode::kInvalidArgument,
             "the tokens of a prompt that is reduced as a whole have no scores: say how many last "
             "tokens are to be read whole");
-    // Throws where the context is too short to be reduced so.
-    const int64_t context = tokens - request.whole_tail;
-    if (context > 0) reduction.For(context).impl().Compiled().Lengths(context);
+    const int64_t context = std::max<int64_t>(0, tokens - request.whole_tail);
+    const int64_t piece = request.piece > 0 ? std::min(request.piece, context) : context;
+    for (const int64_t length : {piece, piece > 0 ? context % piece : 0}) {
+      // Throws where it is too short to be reduced so.
+      if (length > 0) reduction.For(length).impl().Compiled().Lengths(length);
+    }
   }
 
  private:
-  static int64_t StatesKept(const SchedulerOptions& options, const Engine::Impl& engine) {
+  static PrefixCache::Limits StatesKept(const SchedulerOptions& options,
+                                        const Engine::Impl& engine) {
     constexpr int64_t kMost = 4096;
+    constexpr int64_t kTokenShare = 8;
     const StateLayout& layout = engine.model.state_layout();
-    if (layout.grows()) return 0;  // a slot does not bound what a state takes
+    if (layout.grows()) return {};  // a slot does not bound what a state takes
     const bool cuts_round =
         engine.exec.backend->device() == Device::kReference || layout.values() != layout.floats();
-    return cuts_round ? 0 : std::min(kMost, options.state_memory / layout.bytes());
+    return {.states = std::min(kMost, options.state_memory / layout.bytes()),
+            .token_bytes = options.state_memory / kTokenShare,
+            .block = cuts_round ? 0 : engine.ssd_chunk};
   }
 
   void Run() {
@@ -162,6 +169,8 @@ class Scheduler::Impl {
       counts.prompt_tokens += report.tokens;
       counts.prompt_rows_left += report.rows_left;
       counts.prompt_tokens_reused += report.reused;
+      counts.states_kept = prefixes_.states();
+      counts.states_kept_bytes = prefixes_.bytes();
     });
     if (text->request.on_prompt) text->request.on_prompt(report);
   }

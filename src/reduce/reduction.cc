@@ -1,6 +1,7 @@
 #include "reduce/reduction.h"
 
 #include <algorithm>
+#include <atomic>
 #include <utility>
 
 #include "core/error.h"
@@ -54,15 +55,9 @@ struct Compiler {
   }
 };
 
-}  // namespace
-
-Reduction CompileReduction(const ReductionSpec& spec, const ModelFacts& facts,
-                           const std::vector<int>& sites, FlopsCount count) {
-  return CompileReduction(spec, FindMethod(spec.method), facts, sites, count);
-}
-
-Reduction CompileReduction(const ReductionSpec& spec, const Method& method, const ModelFacts& facts,
-                           const std::vector<int>& sites, FlopsCount count) {
+std::shared_ptr<Reduction::Impl> Compile(const ReductionSpec& spec, const Method& method,
+                                         const ModelFacts& facts, const std::vector<int>& sites,
+                                         FlopsCount count) {
   Require(!spec.reduction || (*spec.reduction >= 0 && *spec.reduction < 1),
           ErrorCode::kInvalidArgument, spec.method, ": wanted reduction: got ",
           spec.reduction.value_or(0), ", expected a share of at least 0 and less than 1");
@@ -74,7 +69,32 @@ Reduction CompileReduction(const ReductionSpec& spec, const Method& method, cons
   std::visit(Compiler{*impl, count}, method.how);
   impl->text = impl->spec.ToString();
   impl->files = FilesOf(impl->spec, method);
-  return Reduction(std::move(impl));
+  return impl;
+}
+
+// An identity.
+std::string OfNoOther() {
+  static std::atomic<int64_t> made = 0;
+  return StrCat("#", ++made);
+}
+
+}  // namespace
+
+Reduction CompileReduction(const ReductionSpec& spec, const ModelFacts& facts,
+                           const std::vector<int>& sites, FlopsCount count) {
+  const auto impl = Compile(spec, FindMethod(spec.method), facts, sites, count);
+  impl->identity = impl->files.empty()
+                       ? StrCat(impl->text, count == FlopsCount::kFull ? " full " : " blocks ",
+                                JoinSites(impl->sites))
+                       : OfNoOther();
+  return Reduction(impl);
+}
+
+Reduction CompileReduction(const ReductionSpec& spec, const Method& method, const ModelFacts& facts,
+                           const std::vector<int>& sites, FlopsCount count) {
+  const auto impl = Compile(spec, method, facts, sites, count);
+  impl->identity = OfNoOther();
+  return Reduction(impl);
 }
 
 Schedule CompiledReduction::Lengths(int64_t tokens) const {

@@ -47,6 +47,9 @@ struct Reduction::Impl {
   std::optional<CompiledReduction> compiled;  // absent under `auto`
   std::vector<int> sites;                     // as given; `auto` passes them on
   std::vector<std::string> files = {};        // that it was made from
+  // Two of one model with the same one do the same to the same context. Texts are not enough: they
+  // say neither which work `@N%` counts nor what a file held or a policy of the caller's own does.
+  std::string identity = {};
 
   // Throws kInvalidArgument where it was compiled for another model, and kUnsupported where this
   // one cannot run it as it is held.

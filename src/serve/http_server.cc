@@ -13,6 +13,8 @@
 #include <string>
 #include <string_view>
 
+#include "serve/origin.h"
+
 namespace pith::serve {
 namespace {
 
@@ -138,6 +140,13 @@ bool HttpServer::process_and_close_socket(socket_t socket) {
 }
 
 void HttpServer::WidenBacklog() { ::listen(svr_sock_, SOMAXCONN); }
+
+bool HttpServer::AtLoopback() const {
+  std::string address;
+  int port = 0;
+  AddressOf(::getsockname, svr_sock_, address, port);
+  return IsLoopback(address);
+}
 
 bool HttpServer::CameWhole() { return serving != nullptr && !serving->broken(); }
 

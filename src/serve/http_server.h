@@ -23,6 +23,8 @@ class HttpServer : public httplib::Server {
   // Once it is bound: lets as many connections wait to be taken as the system allows. cpp-httplib
   // lets 5, and one that comes beyond them tries again a second later.
   void WidenBacklog();
+  // Once it is bound: whether only this machine reaches it.
+  bool AtLoopback() const;
   // Within a handler: whether the request that its thread answers came whole.
   static bool CameWhole();
 

@@ -40,6 +40,9 @@ std::string Metrics::Text(const SchedulerCounts& counts) const {
       "Of the tokens of prompts, those that passed every layer.", counts.prompt_rows_left);
   One(text, "pith_prompt_tokens_reused_total", "counter",
       "Of the tokens of prompts, those that were not read again.", counts.prompt_tokens_reused);
+  One(text, "pith_states_kept", "gauge", "States of prompts that are kept.", counts.states_kept);
+  One(text, "pith_states_kept_bytes", "gauge", "What they take, the tokens that lead to them too.",
+      counts.states_kept_bytes);
   One(text, "pith_generated_tokens_total", "counter", "Tokens written.", counts.generated_tokens);
   One(text, "pith_steps_total", "counter", "Steps, each one token for all texts being written.",
       counts.steps);

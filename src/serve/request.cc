@@ -168,16 +168,17 @@ std::string StateName(const JsonReader& own, const char* field) {
 void ReadOwnField(const JsonReader& reader, GenerationRequest& request) {
   if (!reader.Has("pith")) return;
   const JsonReader own(reader.Field("pith"), kSource, "pith.");
-  const std::vector<std::string> known = {"reduce", "protect", "load_state", "save_state"};
+  const std::vector<std::string> known = {"reduce", "protect", "piece", "load_state", "save_state"};
   for (const auto& [name, value] : own.object().items()) {
     Require(Holds(known, name), ErrorCode::kInvalidArgument, kSource, ": pith.", name,
-            ": no such field, expected reduce, protect, load_state or save_state",
+            ": no such field, expected reduce, protect, piece, load_state or save_state",
             DidYouMean(name, known));
   }
   if (own.Has("reduce")) request.reduction = ParseReduction(own.String("reduce"));
   if (own.Has("protect")) {
     request.reduction.protect = own.Int("protect", 0, std::numeric_limits<int32_t>::max());
   }
+  if (own.Has("piece")) request.reduction.piece = PieceOf(own);
   request.load_state = StateName(own, "load_state");
   request.save_state = StateName(own, "save_state");
 }

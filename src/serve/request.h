@@ -27,11 +27,14 @@ inline constexpr size_t kLongestStateName = 64;    // bytes
 struct ReductionChoice {
   std::optional<std::string> reduce;  // docs/reductions.md
   std::optional<int64_t> protect;     // last tokens of the prompt that are read whole
+  std::optional<int64_t> piece;       // tokens of the context that are reduced together; 0: all
 };
 
-// `utrc@20%:protect=64`: the key `protect` is taken out, and the rest is spelled canonically.
-// Throws kInvalidArgument.
+// `utrc@20%:piece=1024,protect=64`: these two keys are taken out, and the rest is spelled
+// canonically. Throws kInvalidArgument.
 ReductionChoice ParseReduction(std::string_view text);
+// The field or key `piece`.
+int64_t PieceOf(const JsonReader& reader);
 // `NAME#REDUCTION`: cuts the reduction off the name.
 ReductionChoice TakeReduction(std::string& model);
 

@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "pith/reduction_spec.h"
+#include "pith/scheduler.h"
 #include "serve/request.h"
 
 namespace pith::serve {
@@ -20,17 +21,30 @@ bool IsStateName(std::string_view name) {
                              [&](char c) { return letter(c) || c == '.' || c == '_' || c == '-'; });
 }
 
+int64_t PieceOf(const JsonReader& reader) {
+  const int64_t piece = reader.Int("piece", 0, std::numeric_limits<int32_t>::max());
+  if (piece != 0 && piece < kLeastPiece)
+    reader.Fail("piece", StrCat("0, or at least ", kLeastPiece));
+  return piece;
+}
+
 ReductionChoice ParseReduction(std::string_view text) {
   Require(text.size() <= kLongestReduction, ErrorCode::kInvalidArgument, "reduction: got ",
           text.size(), " bytes, expected at most ", kLongestReduction);
   ReductionSpec spec = ReductionSpec::Parse(text);
-  ReductionChoice choice;
-  if (const auto at = spec.params.find("protect"); at != spec.params.end()) {
+  Json ours = Json::object();
+  for (const char* key : {"piece", "protect"}) {
+    const auto at = spec.params.find(key);
+    if (at == spec.params.end()) continue;
     const Json value = Json::parse(at->second, nullptr, /*allow_exceptions=*/false);
-    const Json object = {{"protect", value.is_discarded() ? Json(at->second) : value}};
-    choice.protect = JsonReader(object, StrCat("reduction '", text, "'"))
-                         .Int("protect", 0, std::numeric_limits<int32_t>::max());
+    ours[key] = value.is_discarded() ? Json(at->second) : value;
     spec.params.erase(at);
+  }
+  const JsonReader reader(ours, StrCat("reduction '", text, "'"));
+  ReductionChoice choice;
+  if (reader.Has("piece")) choice.piece = PieceOf(reader);
+  if (reader.Has("protect")) {
+    choice.protect = reader.Int("protect", 0, std::numeric_limits<int32_t>::max());
   }
   choice.reduce = spec.ToString();
   return choice;

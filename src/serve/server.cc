@@ -19,6 +19,7 @@
 #include "serve/http_reply.h"
 #include "serve/http_server.h"
 #include "serve/metrics.h"
+#include "serve/origin.h"
 #include "serve/page.h"
 #include "serve/request.h"
 #include "serve/status_error.h"
@@ -128,13 +129,14 @@ class Server::Impl {
       response.set_header("Access-Control-Allow-Origin", options_.cors);
       response.set_header("Vary", "Origin");
     }
-    const std::string length = request.get_header_value("Content-Length");
-    const bool one_length = request.get_header_value_count("Content-Length") == 1;
-    const bool posts = request.method == "POST";
     const auto refuse = [&](int status, const std::string& message) {
       SendErrorAndClose(response, status, message);
       return HandlerResponse::Handled;
     };
+    if (const std::string why = WhyForeign(request); !why.empty()) return refuse(403, why);
+    const std::string length = request.get_header_value("Content-Length");
+    const bool one_length = request.get_header_value_count("Content-Length") == 1;
+    const bool posts = request.method == "POST";
     if (request.has_header("Transfer-Encoding") || (posts && !one_length)) {
       return refuse(411, "expected a body with one Content-Length and no Transfer-Encoding");
     }
@@ -163,6 +165,17 @@ class Server::Impl {
                           StrCat("Authorization, Content-Type, ", kReductionHeader));
     }
     return HandlerResponse::Handled;
+  }
+
+  // Programs send no Origin, and neither does a browser that asks for a page or a picture.
+  std::string WhyForeign(const Request& request) const {
+    const size_t origins = request.get_header_value_count("Origin");
+    if (origins == 0) return {};
+    if (origins > 1 || request.get_header_value_count("Host") > 1) {
+      return "expected one Origin and one Host";
+    }
+    return WhyRefused(request.get_header_value("Origin"), request.get_header_value("Host"),
+                      {.cors = options_.cors, .bound = options_.host, .at_loopback = at_loopback_});
   }
 
   void RequireKey(const Request& request) const {
@@ -299,6 +312,7 @@ class Server::Impl {
     }
     Require(port_ > 0, ErrorCode::kIo, "cannot listen at ", options_.host, ":", options_.port,
             ": is the address this machine's, and the port free?");
+    at_loopback_ = http_.AtLoopback();
     http_.WidenBacklog();
   }
 
@@ -307,6 +321,7 @@ class Server::Impl {
   Metrics metrics_;
   HttpServer http_;
   int port_ = -1;
+  bool at_loopback_ = true;
   std::atomic<bool> stopping_ = false;
   std::atomic<int> answering_ = 0;
 };

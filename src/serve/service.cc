@@ -116,13 +116,16 @@ Service::Chosen Service::Choose(const GenerationRequest& request, const std::str
     const ReductionChoice named = ParseReduction(header);
     choice.reduce = named.reduce;
     if (!choice.protect) choice.protect = named.protect;
+    if (!choice.piece) choice.piece = named.piece;
   }
   if (!choice.reduce && !choice.protect) choice.protect = options_.reduction.protect;
-  return {choice.reduce ? reductions_.Get(*choice.reduce) : default_, choice.protect.value_or(0)};
+  if (!choice.reduce && !choice.piece) choice.piece = options_.reduction.piece;
+  return {choice.reduce ? reductions_.Get(*choice.reduce) : default_, choice.protect.value_or(0),
+          choice.piece.value_or(0)};
 }
 
 PreparedTexts Service::Prepare(GenerationRequest request, const std::string& header) {
-  const auto [reduction, whole_tail] = Choose(request, header);
+  const auto [reduction, whole_tail, piece] = Choose(request, header);
   PreparedTexts prepared;
   prepared.head = {.chat = request.chat,
                    .id = RandomId(request.chat ? "chatcmpl-" : "cmpl-"),
@@ -130,6 +133,7 @@ PreparedTexts Service::Prepare(GenerationRequest request, const std::string& hea
                    .model = request.model.empty() ? options_.model_name : request.model};
   prepared.reduce = reduction.text();
   prepared.whole_tail = whole_tail;
+  prepared.piece = piece;
   if (!request.seed) request.seed = RandomNumber();
   if (request.chat) {
     request.prompts = {chat_.Render(request.messages)};
@@ -163,7 +167,9 @@ OrderedJson Service::Inspect(const GenerationRequest& request, const std::string
                              const std::function<bool()>& gone) {
   const std::unique_lock turn(inspecting_, std::try_to_lock);
   if (!turn) throw StatusError{429, "another prompt is being inspected: try again"};
-  const auto [reduction, whole_tail] = Choose(request, header);
+  const auto [reduction, whole_tail, piece] = Choose(request, header);
+  Require(piece == 0, ErrorCode::kInvalidArgument, "request: pith.piece: got ", piece,
+          ", expected nothing or 0: a prompt is inspected as one context");
   const Prompt& prompt = request.prompts.front();
   const auto* text = std::get_if<std::string>(&prompt);
   const std::vector<int32_t> ids = text != nullptr ? encoders_.Encode(*text, options_.bos)
@@ -187,6 +193,7 @@ TextRequest Service::MakeText(const PreparedTexts& prepared, std::vector<int32_t
   TextRequest text;
   text.prompt = std::move(prompt);
   text.whole_tail = prepared.whole_tail;
+  text.piece = prepared.piece;
   text.score_prompt = request.echo && request.logprobs >= 0;
   if (!request.load_state.empty()) text.load_state = states_.ToLoad(request.load_state);
   if (!request.save_state.empty()) text.save_state = states_.ToSave(request.save_state);

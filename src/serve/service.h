@@ -82,6 +82,7 @@ struct PreparedTexts {
   std::vector<std::string> echoes;            // likewise
   std::string reduce;                         // canonical
   int64_t whole_tail = 0;
+  int64_t piece = 0;
 };
 
 class Service {
@@ -113,6 +114,7 @@ class Service {
   struct Chosen {
     Reduction reduction;
     int64_t whole_tail;
+    int64_t piece;
   };
 
   Chosen Choose(const GenerationRequest& request, const std::string& header);

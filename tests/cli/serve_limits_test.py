@@ -190,6 +190,48 @@ class Doors(Case):
             self.assertEqual(status, 204)
             self.assertIn("X-Pith-Reduce", headers["Access-Control-Allow-Headers"])
 
+    def test_pages_of_other_origins(self):
+        def post(server, origin, host=None, path="/v1/completions"):
+            headers = {"Origin": origin, "Content-Type": "text/plain"}  # needs no preflight
+            if host:
+                headers["Host"] = host
+            body = {"prompt": PROMPT, "max_tokens": 1}
+            status, _, answer = server.call("POST", path, body, headers)
+            if status == 403:
+                self.assertEqual(set(answer["error"]), {"message", "type", "param", "code"})
+                self.assertIn("Origin" if not host else "Host", answer["error"]["message"])
+            return status
+
+        with Server() as server:
+            own = f"http://127.0.0.1:{server.port}"
+            local = f"localhost:{server.port}"
+            for path in ("/v1/completions", "/inspect", "/nowhere"):
+                self.assertEqual(post(server, "https://example.org", path=path), 403)
+            self.assertEqual(post(server, "null"), 403)
+            self.assertEqual(post(server, f"http://127.0.0.1:{server.port + 1}"), 403)
+            self.assertEqual(post(server, own), 200)
+            self.assertEqual(post(server, "http://" + local, local), 200)
+            self.assertEqual(post(server, "http://evil.example", "evil.example"), 403)  # rebinding
+            self.assertEqual(post(server, "https://pith.example", "pith.example"), 200)  # a proxy
+            # What is refused was not read: it is no second request, and no text was begun.
+            inner = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+            answer = server.raw(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nOrigin: http://y\r\n"
+                                b"Content-Length: %d\r\n\r\n" % len(inner) + inner)
+            self.assertTrue(answer.startswith(b"HTTP/1.1 403"), answer)
+            self.assertEqual(answer.count(b"HTTP/1.1"), 1, answer)
+            two = server.raw(b"GET /health HTTP/1.1\r\nHost: x\r\nOrigin: http://x\r\n"
+                             b"Origin: http://y\r\n\r\n")
+            self.assertTrue(two.startswith(b"HTTP/1.1 403"), two)
+            for method in ("GET", "DELETE", "OPTIONS"):
+                self.assertEqual(server.call(method, "/v1/models", None, {"Origin": "http://y"})[0],
+                                 403)
+            self.assertEqual(server.metric("pith_texts_total"), 3)
+        with Server("--cors", "https://example.org") as server:
+            self.assertEqual(post(server, "https://example.org"), 200)
+            self.assertEqual(post(server, "https://example.com"), 403)
+        with Server("--cors", "*") as server:
+            self.assertEqual(post(server, "null"), 200)
+
     def test_port(self):
         with Server() as server:
             self.fails(3, "serve", "--model", SMALL, "--port", server.port,

@@ -245,6 +245,41 @@ class Answers(Case):
             self.assertEqual(alone["usage"]["prompt_tokens_details"]["cached_tokens"], 0)
             self.assertEqual(alone["choices"], again["choices"])
 
+    def test_a_reduced_context_is_not_read_again(self):
+        def ask(server, text, **own):
+            answer = server.complete(text, max_tokens=6, logprobs=2, pith=own)
+            usage = answer["usage"]
+            return answer["choices"], usage, usage.pop("prompt_tokens_details")["cached_tokens"]
+
+        tokens = {text: len(self.server.post("/tokenize", {"prompt": text})["tokens"])
+                  for text in (TEXT, TEXT + " And then", TEXT + " Or not", TEXT * 3)}
+        state = self.json("info", "--model", SMALL, "--json")["state_bytes"]
+        with Server("--state-memory", "0") as none:
+            for piece in (0, 64):
+                with Server() as server:
+                    for tail, cached in ((" And then", 0), (" Or not", tokens[TEXT])):
+                        text = TEXT + tail
+                        own = {"reduce": "utrc@20%", "piece": piece,
+                               "protect": tokens[text] - tokens[TEXT]}
+                        got = ask(server, text, **own)
+                        self.assertEqual(got[2], cached)
+                        self.assertEqual(got[:2], ask(none, text, **own)[:2])
+                        self.assertGreater(got[1]["pith"]["realised"], 0.1)
+                    self.assertEqual(server.metric("pith_prompt_tokens_reused_total"), tokens[TEXT])
+                    # The context is kept, and its whole pieces.
+                    self.assertEqual(server.metric("pith_states_kept"), 2 if piece else 1)
+                    self.assertGreater(server.metric("pith_states_kept_bytes"), (1 + (piece > 0)) * state)
+                    # A longer context goes on from whole pieces alone.
+                    own = {"reduce": "utrc@20%:piece=" + str(piece), "protect": 8}
+                    got = ask(server, TEXT * 3, **own)
+                    self.assertEqual(got[2], tokens[TEXT] // 64 * 64 if piece else 0)
+                    self.assertEqual(got[:2], ask(none, TEXT * 3, **own)[:2])
+            self.assertEqual(none.metric("pith_states_kept_bytes"), 0)
+        status, _, answer = self.server.call("POST", "/inspect", {
+            "prompt": TEXT, "pith": {"reduce": "utrc@20%", "piece": 64}})
+        self.assertEqual(status, 400)
+        self.assertIn("pith.piece", answer["error"]["message"])
+
     def test_what_else_runs_changes_nothing(self):
         requests = []
         for i in range(64):
@@ -252,7 +287,7 @@ class Answers(Case):
             body = {"prompt": text, "max_tokens": 4 + i % 9, "seed": i, "n": 1 + i % 2,
                     "temperature": i % 3 / 2, "logprobs": i % 3}
             if i % 4 == 1:
-                body["pith"] = {"reduce": "utrc@20%", "protect": i % 8}
+                body["pith"] = {"reduce": "utrc@20%", "protect": i % 8, "piece": i % 3 * 64}
             if i % 5 == 2:
                 body |= {"echo": True, "logprobs": 1, "pith": {"reduce": "none"}}
             requests.append(body)

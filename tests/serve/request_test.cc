@@ -160,8 +160,17 @@ TEST(Reductions, ComeFromFieldOrName) {
   request = read(R"("model": "m#utrc@20%", "pith": {"protect": 8})");
   EXPECT_EQ(request.reduction.reduce, "utrc@20%");
   EXPECT_EQ(request.reduction.protect, 8);
+  EXPECT_FALSE(request.reduction.piece);
+  request = read(R"("model": "m#utrc@20%:piece=512", "pith": {"protect": 8})");
+  EXPECT_EQ(request.reduction.piece, 512);
+  request = read(R"("pith": {"reduce": "utrc@20%:piece=512", "piece": 0})");
+  EXPECT_EQ(request.reduction.reduce, "utrc@20%");
+  EXPECT_EQ(request.reduction.piece, 0);
+  ExpectError(With(R"("pith": {"piece": 63})"), {"pith.piece", "63", "at least 64"});
+  ExpectError(With(R"("pith": {"piece": "64"})"), {"pith.piece", "64"});
+  ExpectError(With(R"("model": "m#utrc@20%:piece=1")"), {"piece", "at least 64"});
   for (const char* bad : {"m#", "m#utrc@", "m#utrc@20%:protect=x", "m#utrc@20%:protect=-1",
-                          "m#utrc@20%:protect=[1]", "m#@/etc/passwd"}) {
+                          "m#utrc@20%:protect=[1]", "m#utrc@20%:piece=-64", "m#@/etc/passwd"}) {
     ExpectError(With(std::string(R"("model": ")") + bad + "\""), {});
   }
 }
