@@ -61,11 +61,6 @@ void NormLinear(const Exec& exec, const NormLinearArgs& args) {
   }
 }
 
-void LinearAdd(const Exec& exec, const LinearAddArgs& args) {
-  (args.step ? LinearStep : Linear)(exec, args.x, args.w, args.bias, args.product);
-  AddRows(exec, args.add, args.product, args.out);
-}
-
 void ConvSsdGate(const Exec& exec, const ConvSsdGateArgs& args) {
   const ConvSsdGateArgs joined = Joined(args);
   CausalConv1d(exec, joined.conv);
@@ -87,15 +82,6 @@ void NormLinear(const Exec& exec, const NormLinearArgs& args) {
   }
   CheckMatrix(args.norm.out, args.norm.x.rows, args.norm.x.cols);
   Run(exec, KernelsFor(exec).norm_linear, composed::NormLinear, args);
-}
-
-void LinearAdd(const Exec& exec, const LinearAddArgs& args) {
-  for (const MatView<const float>& m : {args.add, MatView<const float>(args.product)}) {
-    CheckMatrix(m, args.x.rows, args.w.rows);
-  }
-  CheckMatrix(args.out, args.x.rows, args.w.rows);
-  CheckMatrix(args.x, args.out.rows, args.w.cols);
-  Run(exec, KernelsFor(exec).linear_add, composed::LinearAdd, args);
 }
 
 void ConvSsdGate(const Exec& exec, const ConvSsdGateArgs& args) {

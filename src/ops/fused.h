@@ -33,19 +33,6 @@ struct NormLinearArgs {
 // AddNorm, then each projection of the normalised rows. norm.sum is written as AddNorm writes it.
 void NormLinear(const Exec& exec, const NormLinearArgs& args);
 
-struct LinearAddArgs {
-  MatView<const float> x;     // [rows, in]
-  WeightView w;               // [out, in]
-  VecView<const float> bias;  // [out] or empty
-  bool step = false;
-  MatView<const float> add;  // [rows, out]
-  MatView<float> product;    // [rows, out]: scratch
-  MatView<float> out;        // [rows, out]; may be add itself
-};
-
-// out = add + (x wᵀ + bias): a projection onto the residual branch.
-void LinearAdd(const Exec& exec, const LinearAddArgs& args);
-
 // Which rows of a scan are read out, and where y lies on its way to the gate.
 struct ReadOut {
   // The rows whose gated output is wanted, ascending, on the host. Read only where gate.out has
@@ -81,7 +68,6 @@ void ScanGate(const Exec& exec, const ScanGateArgs& args);
 // The compositions themselves, whether or not the backend has a kernel.
 namespace composed {
 void NormLinear(const Exec& exec, const NormLinearArgs& args);
-void LinearAdd(const Exec& exec, const LinearAddArgs& args);
 void ConvSsdGate(const Exec& exec, const ConvSsdGateArgs& args);
 void ScanGate(const Exec& exec, const ScanGateArgs& args);
 }  // namespace composed

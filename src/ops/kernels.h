@@ -73,7 +73,6 @@ struct Kernels {
   // Null where the backend has no kernel of its own: fused.cc or the operator's own file then
   // composes the others.
   void (*norm_linear)(const Exec&, const NormLinearArgs&) = nullptr;
-  void (*linear_add)(const Exec&, const LinearAddArgs&) = nullptr;
   void (*conv_ssd_gate)(const Exec&, const ConvSsdGateArgs&) = nullptr;
   void (*scan_gate)(const Exec&, const ScanGateArgs&) = nullptr;
   void (*score_head)(const Exec&, const ScoreHeadArgs&) = nullptr;

@@ -72,42 +72,6 @@ TEST(Fused, NormLinear) {
   }
 }
 
-TEST(Fused, LinearAdd) {
-  for (const Exec& exec : ReferenceAndTested({1, 2})) {
-    const bool kernel = KernelsFor(exec).linear_add != nullptr;
-    for (const bool step : {false, true}) {
-      for (const int64_t rows : {1, 4, 31}) {
-        constexpr int64_t kIn = 45, kOut = 33;
-        Random random(static_cast<uint32_t>(rows + 100));
-        const Strided x(random, rows, kIn), residual(random, rows, kOut);
-        const Shared<float> bias = random.Vector(kOut);
-        const Shared<float> w = random.Vector(kOut * kIn, -1.0f / kIn, 1.0f / kIn);
-        const Weight prepared = Prepare(exec, w, kOut, kIn);
-        const WeightView& weights = prepared.view();
-        const auto run = [&](int form) {
-          Strided out = residual, product(rows, kOut);
-          if (form == 0) {
-            (step ? LinearStep : Linear)(exec, x.view(), weights, Vec(bias), product.view());
-            AddRows(exec, residual.view(), product.view(), out.view());
-          } else {
-            (form == 1 ? composed::LinearAdd : LinearAdd)(exec, {.x = x.view(),
-                                                                 .w = weights,
-                                                                 .bias = Vec(bias),
-                                                                 .step = step,
-                                                                 .add = out.view(),
-                                                                 .product = product.view(),
-                                                                 .out = out.view()});
-          }
-          return out;
-        };
-        const Strided composition = run(1);
-        ExpectSameBits(composition.view(), run(0).view());
-        ExpectFused(kernel, run(2), composition, 2 * 3 * Sum(kIn));
-      }
-    }
-  }
-}
-
 // What ConvSsdGate and ScanGate leave behind.
 struct Left {
   Strided out;
@@ -270,8 +234,6 @@ TEST(Fused, ACallersMistakeIsFound) {
   const WeightView w = pith::RowsOf({DType::kF32, data.data(), 4, 4});
   const Projection wrong{w, {}, three};
   EXPECT_THROW(NormLinear(kReference, {.norm = {.x = two, .out = two}, .to = std::span(&wrong, 1)}),
-               Error);
-  EXPECT_THROW(LinearAdd(kReference, {.x = two, .w = w, .add = two, .product = three, .out = two}),
                Error);
 }
 
