@@ -114,16 +114,26 @@ Work TensorWork(bool many) {
               : TensorWorkOf<TensorBlock<T, kDim, true>>(TensorAttentionKernel<T, kDim, true>);
 }
 
-// most: rows of the longest segment. The precision and head_dim alone decide whether tensor cores
-// take them, since their bits are others.
+template <class T>
+Work TensorWork(bool narrow, bool many) {
+  return narrow ? TensorWork<T, 64>(many) : TensorWork<T, 128>(many);
+}
+
+// Whether tensor cores take it. That depends on precision, head_dim and GPU alone, as bits do;
+// their largest block needs more shared memory than GPUs of 8.6 and 8.9 have.
+bool TakesTensorCores(const Exec& exec, int64_t head_dim) {
+  if (exec.precision == Precision::kF32 || head_dim > 128 || head_dim % 8 != 0) return false;
+  return TensorWork<__half>(head_dim <= 64, true).bytes <=
+         GpuOf(exec).properties().sharedMemPerBlockOptin;
+}
+
+// most: rows of the longest segment.
 Work Choose(const Exec& exec, const AttentionView& view, int64_t most) {
   const bool narrow = view.head_dim <= 64;
-  if (exec.precision != Precision::kF32 && view.head_dim <= 128 && view.head_dim % 8 == 0) {
+  if (TakesTensorCores(exec, view.head_dim)) {
     const bool many = most > 16;
-    if (exec.precision == Precision::kBF16) {
-      return narrow ? TensorWork<__nv_bfloat16, 64>(many) : TensorWork<__nv_bfloat16, 128>(many);
-    }
-    return narrow ? TensorWork<__half, 64>(many) : TensorWork<__half, 128>(many);
+    return exec.precision == Precision::kBF16 ? TensorWork<__nv_bfloat16>(narrow, many)
+                                              : TensorWork<__half>(narrow, many);
   }
   // What one multiprocessor holds of queries decides, too.
   constexpr int64_t kLongestOfMany = 512;

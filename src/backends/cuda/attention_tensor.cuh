@@ -13,11 +13,12 @@
 
 namespace pith::cuda::attention {
 
-// The four warps of a block take 16 rows each, all columns of values; or, of few rows, the same 16
-// and a quarter of the columns. kDimOf: head_dim at the most, a multiple of 64.
+// Eight warps of a block take 16 rows each, all columns of values; of few rows, four take the same
+// 16 and a quarter of the columns. kDimOf: head_dim at the most, a multiple of 64. While a page is
+// multiplied, the next one comes into shared memory.
 template <class T, int kDimOf, bool kFew>
 struct TensorBlock {
-  static constexpr int kDim = kDimOf, kWarps = 4, kThreads = 32 * kWarps;
+  static constexpr int kDim = kDimOf, kWarps = kFew ? 4 : 8, kThreads = 32 * kWarps;
   static constexpr int kRows = kFew ? 16 : 16 * kWarps;
   static constexpr int kCols = kFew ? kDim / kWarps : kDim;  // a warp's
   // Rows of shared memory, of which no eight meet in a bank.
@@ -29,6 +30,10 @@ struct TensorBlock {
     T values[kPage][kDimStride];
     int32_t key_positions[kPage];
     int32_t positions[kRows];  // of queries; −1 behind the last one
+    // The next page, as it lies in memory: keys [head_dim, kPage], values [kPage, head_dim].
+    alignas(16) int32_t next_positions[kPage];
+    alignas(16) float next_keys[kDim * kPage];
+    alignas(16) float next_values[kPage * kDim];
   };
   using Sums = float[kCols / 8][4];
   // Of a lane's rows, lane / 4 and that + 8.
@@ -94,42 +99,32 @@ struct TensorBlock {
     __syncthreads();
   }
 
-  __device__ void LoadPage(const float* page, int rows) {
-    const auto* const keys =
-        reinterpret_cast<const float4*>(page + kKvPageRows * (1 + head * args.head_dim));
-    const auto* const values = reinterpret_cast<const float4*>(
-        page + kKvPageRows * (1 + (args.n_kv_heads + head) * args.head_dim));
-    const int fours = static_cast<int>(args.head_dim) / 4;
-    // A thread brings several pieces at once: it is for their number to hide how far away they are.
-    constexpr int kAtOnce = 8;
-    const int count = kPage * fours;
-    for (int first = threadIdx.x; first < count; first += kAtOnce * kThreads) {
-      float4 v[kAtOnce];
-#pragma unroll
-      for (int j = 0; j < kAtOnce; ++j) {
-        const int i = first + j * kThreads;
-        if (i < count) v[j] = keys[i];
-      }
-#pragma unroll
-      for (int j = 0; j < kAtOnce; ++j) {
-        const int i = first + j * kThreads;
-        if (i < count) Put(&shared.keys[i / (kPage / 4)][i % (kPage / 4) * 4], v[j]);
-      }
+  // The page comes into next_…, with 0 for rows of values behind the last one, which may be
+  // anything in memory.
+  __device__ void StartPage(const float* page, int rows) {
+    const float* const keys = page + kKvPageRows * (1 + head * args.head_dim);
+    const float* const values = page + kKvPageRows * (1 + (args.n_kv_heads + head) * args.head_dim);
+    const int size = kPage * static_cast<int>(args.head_dim);
+    for (int i = 4 * threadIdx.x; i < size; i += 4 * kThreads) {
+      CopyAsync(&shared.next_keys[i], keys + i, true);
+      CopyAsync(&shared.next_values[i], values + i, i < rows * args.head_dim);
     }
-    // Rows behind the last one are nobody's and may hold anything.
-    for (int first = threadIdx.x; first < count; first += kAtOnce * kThreads) {
-      float4 v[kAtOnce];
-#pragma unroll
-      for (int j = 0; j < kAtOnce; ++j) {
-        const int i = first + j * kThreads;
-        v[j] = {};
-        if (i < rows * fours) v[j] = values[i];
-      }
-#pragma unroll
-      for (int j = 0; j < kAtOnce; ++j) {
-        const int i = first + j * kThreads;
-        if (i < count) Put(&shared.values[i / fours][i % fours * 4], v[j]);
-      }
+    if (threadIdx.x < kPage / 4) {
+      CopyAsync(&shared.next_positions[4 * threadIdx.x], page + 4 * threadIdx.x, true);
+    }
+    CommitCopies();
+  }
+  // The page that came, rounded.
+  __device__ void TakePage() {
+    const int fours = static_cast<int>(args.head_dim) / 4;
+    for (int i = threadIdx.x; i < kPage * fours; i += kThreads) {
+      Put(&shared.keys[i / (kPage / 4)][i % (kPage / 4) * 4],
+          *reinterpret_cast<const float4*>(&shared.next_keys[4 * i]));
+      Put(&shared.values[i / fours][i % fours * 4],
+          *reinterpret_cast<const float4*>(&shared.next_values[4 * i]));
+    }
+    if (threadIdx.x < kPage) {
+      shared.key_positions[threadIdx.x] = shared.next_positions[threadIdx.x];
     }
   }
 
@@ -205,17 +200,22 @@ struct TensorBlock {
   // The pages of one run, onto `run`. least, most: what the block's queries see.
   __device__ void SumRun(int64_t index, int32_t least, int32_t most, State& run) {
     const int64_t end = min(tile.kv.count(), (index + 1) * kRun);
-    for (int64_t p = index * kRun; p < end; ++p) {
-      const float* const page = tile.kv.pages[p];
-      const int rows = static_cast<int>(min(kKvPageRows, tile.kv.rows - p * kKvPageRows));
-      if (!Seen(page, rows, least, most)) continue;
-      __syncthreads();  // the page before is done with
-      if (threadIdx.x < kPage) {
-        shared.key_positions[threadIdx.x] =
-            threadIdx.x < rows ? reinterpret_cast<const int32_t*>(page)[threadIdx.x] : 0;
-      }
-      LoadPage(page, rows);
+    const auto rows_of = [&](int64_t p) {
+      return static_cast<int>(min(kKvPageRows, tile.kv.rows - p * kKvPageRows));
+    };
+    // The first page from p on that is seen is on its way.
+    const auto start = [&](int64_t p) {
+      while (p < end && !Seen(tile.kv.pages[p], rows_of(p), least, most)) ++p;
+      if (p < end) StartPage(tile.kv.pages[p], rows_of(p));
+      return p;
+    };
+    for (int64_t p = start(index * kRun); p < end;) {
+      AwaitCopies<0>();
+      __syncthreads();  // the page is there, and the one before it is done with
+      TakePage();
       __syncthreads();
+      const int rows = rows_of(p);
+      p = start(p + 1);
       AddPage(rows, run);
     }
   }
