@@ -8,6 +8,10 @@
 // the growth, which is at most 2 A in all. Each of these is a relative error of a weight, the same
 // in the numerator and the denominator, so the quotient errs by at most twice that, times P. Adding
 // up n rows, page by page, adds n + 2 pages + 8 roundings to either.
+//
+// A device may round queries, keys, weights and values to 16 bits where products are, with u₁₆ =
+// 2⁻⁸ for bf16 and 2⁻¹¹ for f16. A score then errs by (2 u₁₆ + u₁₆²) A more, which changes weights
+// by a factor that is at most the exponential of that, and weights and values by u₁₆ each.
 #include "ops/attention.h"
 
 #include <algorithm>
@@ -18,7 +22,22 @@
 namespace pith::ops_testing {
 namespace {
 
-class AttentionTest : public ::testing::Test {};
+// What tests with a precision run on; where a device computes attention in f32 whatever products
+// are, once is enough.
+class AttentionTest : public ::testing::TestWithParam<Precision> {
+ protected:
+  void SetUp() override {
+    if (GetParam() != Precision::kF32 && testing::DeviceUnderTest() != Device::kCuda) {
+      GTEST_SKIP() << testing::DeviceName() << " computes attention in f32";
+    }
+  }
+  static std::vector<Exec> Both(std::initializer_list<int> threads = {1}) {
+    std::vector<Exec> backends = ReferenceAndTested(threads);
+    for (Exec& exec : backends) exec.precision = GetParam();
+    return backends;
+  }
+  static Exec Alone(int threads = 1) { return Both({threads}).back(); }
+};
 
 struct Shape {
   int64_t heads = 4, kv_heads = 2, head_dim = 24;
@@ -176,7 +195,8 @@ struct Case {
   std::vector<int32_t> positions;
 };
 
-void Compare(std::vector<int64_t> lengths, const Shape& shape, bool mixed = false) {
+void Compare(Precision precision, std::vector<int64_t> lengths, const Shape& shape,
+             bool mixed = false) {
   const auto seed = static_cast<uint32_t>(lengths[0] * 31 + shape.head_dim * 7 + shape.heads);
   SCOPED_TRACE(StrCat("seed ", seed, ", length ", lengths[0], ", heads ", shape.heads, " / ",
                       shape.kv_heads, ", head_dim ", shape.head_dim, ", window ", shape.window,
@@ -195,47 +215,66 @@ void Compare(std::vector<int64_t> lengths, const Shape& shape, bool mixed = fals
   const double pages = n / kKvPageRows + 1;
   const double largest = shape.scale() * static_cast<double>(shape.head_dim) * shape.q_range;
   const double weight = (static_cast<double>(shape.head_dim) + 8) * largest + 4 * pages + 8;
-  const double factor = (2 * weight + 2 * (n + 2 * pages + 8)) * kRounding;
-  const Strided out = c.Run(Tested(2));
+  double factor = (2 * weight + 2 * (n + 2 * pages + 8)) * kRounding;
+  if (precision != Precision::kF32) {
+    const double u = precision == Precision::kBF16 ? 0x1p-8 : 0x1p-11;
+    factor += 2 * std::expm1((2 + u) * u * largest) + 2 * u;
+  }
+  Exec exec = Tested(2);
+  exec.precision = precision;
+  const Strided out = c.Run(exec);
   // 1e-36: exponentials below 2⁻¹²⁶ may be 0.
   ExpectNear(out, expected, [&](int64_t r, int64_t i) { return factor * bound.At(r, i) + 1e-36; });
 }
 
-TEST_F(AttentionTest, AgreesWithReferenceOnEveryLength) {
+TEST_P(AttentionTest, AgreesWithReferenceOnEveryLength) {
   for (const int64_t rows : kSizes) {
-    Compare({rows}, {.head_dim = 16});
-    Compare({rows}, {.head_dim = 16}, true);
-    Compare({rows}, {.head_dim = 16, .window = 20}, true);
+    Compare(GetParam(), {rows}, {.head_dim = 16});
+    Compare(GetParam(), {rows}, {.head_dim = 16}, true);
+    Compare(GetParam(), {rows}, {.head_dim = 16, .window = 20}, true);
   }
 }
 
-TEST_F(AttentionTest, AgreesWithReferenceOnEveryHeadDim) {
-  for (const int64_t head_dim : kSizes) Compare({70}, {.heads = 2, .head_dim = head_dim});
-  Compare({70}, {.heads = 2, .head_dim = 128});
-  Compare({70}, {.heads = 2, .head_dim = 600});
+TEST_P(AttentionTest, AgreesWithReferenceOnEveryHeadDim) {
+  for (const int64_t head_dim : kSizes)
+    Compare(GetParam(), {70}, {.heads = 2, .head_dim = head_dim});
+  for (const int64_t head_dim : {56, 80, 96, 128}) {
+    Compare(GetParam(), {70}, {.heads = 2, .head_dim = head_dim});
+  }
+  Compare(GetParam(), {70}, {.heads = 2, .head_dim = 600});
 }
 
-TEST_F(AttentionTest, AgreesWithReferenceOnGroupsAndSegments) {
+TEST_P(AttentionTest, AgreesWithReferenceOnGroupsAndSegments) {
   for (const auto& [heads, kv_heads] : {std::pair{1, 1}, {6, 6}, {6, 3}, {6, 1}, {130, 1}}) {
-    Compare({67, 1, 0, 129, 2}, {.heads = heads, .kv_heads = kv_heads, .head_dim = 20}, true);
+    Compare(GetParam(), {67, 1, 0, 129, 2}, {.heads = heads, .kv_heads = kv_heads, .head_dim = 20},
+            true);
   }
 }
 
 // More rows than one sum runs over, and windows that leave whole pages out.
-TEST_F(AttentionTest, AgreesWithReferenceOnLongTexts) {
-  Compare({2200, 1030}, {.heads = 2, .kv_heads = 1, .head_dim = 8}, true);
+TEST_P(AttentionTest, AgreesWithReferenceOnLongTexts) {
+  Compare(GetParam(), {2200, 1030}, {.heads = 2, .kv_heads = 1, .head_dim = 8}, true);
   for (const int64_t window : {1, 63, 64, 65, 1500}) {
-    Compare({2200}, {.heads = 2, .kv_heads = 1, .head_dim = 8, .window = window});
+    Compare(GetParam(), {2200}, {.heads = 2, .kv_heads = 1, .head_dim = 8, .window = window});
   }
 }
 
 // Scores of several hundred: weights underflow, maxima grow a lot, and nothing overflows.
-TEST_F(AttentionTest, AgreesWithReferenceOnLargeScores) {
-  Compare({300}, {.head_dim = 64, .q_range = 300});
+TEST_P(AttentionTest, AgreesWithReferenceOnLargeScores) {
+  if (GetParam() == Precision::kF32) {
+    Compare(GetParam(), {300}, {.head_dim = 64, .q_range = 300});
+    return;
+  }
+  // 16 bits say nothing about weights here, but that the result lies among the values.
+  const Case c(3, {300}, {.head_dim = 64, .q_range = 300});
+  const Strided out = c.Run(Alone());
+  for (int64_t i = 0; i < out.view().cols; ++i) {
+    for (int64_t r = 0; r < 300; ++r) EXPECT_LE(std::abs(out.At(r, i)), 1 + 0x1p-7);
+  }
 }
 
 // The definition, by plain loops over the rows that were given.
-TEST_F(AttentionTest, ReferenceIsTheFormula) {
+TEST_P(AttentionTest, ReferenceIsTheFormula) {
   for (const int64_t window : {0, 9}) {
     Case c(5, {40, 33}, {.heads = 6, .kv_heads = 2, .head_dim = 10, .window = window});
     c.MixPositions();
@@ -264,8 +303,8 @@ TEST_F(AttentionTest, ReferenceIsTheFormula) {
 }
 
 // Every backend's pages are the same, and no call touches what is not its own.
-TEST_F(AttentionTest, WritesPagesAsTheLayoutSays) {
-  for (const Exec& exec : ReferenceAndTested({1, 2})) {
+TEST_P(AttentionTest, WritesPagesAsTheLayoutSays) {
+  for (const Exec& exec : Both({1, 2})) {
     Case c(7, {150, 64, 3}, {.heads = 2, .kv_heads = 2, .head_dim = 5});
     c.MixPositions();
     const KvPageLayout layout = c.shape.layout();
@@ -291,17 +330,17 @@ TEST_F(AttentionTest, WritesPagesAsTheLayoutSays) {
 }
 
 // Cut anywhere, down to steps, in any company, by any number of threads.
-TEST_F(AttentionTest, BitsDependOnTheTextAlone) {
+TEST_P(AttentionTest, BitsDependOnTheTextAlone) {
   for (const int64_t window : {0, 100}) {
     for (const bool gaps : {false, true}) {
       SCOPED_TRACE(StrCat("window ", window, gaps ? ", gaps between positions" : ""));
-      Case c(11, {1300, 65, 200}, {.heads = 6, .kv_heads = 2, .head_dim = 20, .window = window});
+      Case c(11, {1300, 65, 200}, {.heads = 6, .kv_heads = 2, .head_dim = 24, .window = window});
       if (gaps) c.MixPositions();
       // In order: each query's rows are there when it is, whatever the cuts.
       for (const Segment& s : c.segments) {
         std::sort(c.positions.begin() + s.begin, c.positions.begin() + s.begin + s.count);
       }
-      for (const Exec& exec : ReferenceAndTested({1, 2, 3})) {
+      for (const Exec& exec : Both({1, 2, 3})) {
         const Strided whole = c.Run(exec);
         const Pages pages(c.shape.layout(), c.lengths);
         Strided cut = whole;
@@ -324,27 +363,27 @@ TEST_F(AttentionTest, BitsDependOnTheTextAlone) {
 }
 
 // Threads, also where one query keeps several busy.
-TEST_F(AttentionTest, BitsDoNotDependOnThreads) {
+TEST_P(AttentionTest, BitsDoNotDependOnThreads) {
   Case c(13, {5000}, {.heads = 8, .kv_heads = 1, .head_dim = 64});
   c.MixPositions();
   const Pages pages(c.shape.layout(), c.lengths);
-  c.Write(Tested(), pages);
+  c.Write(Alone(), pages);
   const Segment last = {c.lengths[0] - 1, 1};
   const std::vector<KvPages> kv = c.AllPages(pages);
   Strided one(c.rows, c.q.view().cols);
-  c.Attend(Tested(1), c.q, c.positions, std::span(&last, 1), kv, {}, one);
+  c.Attend(Alone(1), c.q, c.positions, std::span(&last, 1), kv, {}, one);
   for (const int threads : {2, 3, 8}) {
     Strided out(c.rows, c.q.view().cols);
-    c.Attend(Tested(threads), c.q, c.positions, std::span(&last, 1), kv, {}, out);
+    c.Attend(Alone(threads), c.q, c.positions, std::span(&last, 1), kv, {}, out);
     Tested().backend->Synchronize({});
     ExpectSameBits(out.view().Rows(last.begin, 1), one.view().Rows(last.begin, 1));
   }
 }
 
-TEST_F(AttentionTest, WantedRowsHaveTheirBits) {
+TEST_P(AttentionTest, WantedRowsHaveTheirBits) {
   Case c(17, {200, 70}, {.heads = 6, .kv_heads = 3, .head_dim = 16});
   c.MixPositions();
-  for (const Exec& exec : ReferenceAndTested({1, 3})) {
+  for (const Exec& exec : Both({1, 3})) {
     const Strided whole = c.Run(exec);
     const Pages pages(c.shape.layout(), c.lengths);
     c.Write(exec, pages);
@@ -360,7 +399,7 @@ TEST_F(AttentionTest, WantedRowsHaveTheirBits) {
 }
 
 // Rows that no query may see change no bit, wherever they stand and however large they are.
-TEST_F(AttentionTest, RowsBeyondAreNotSeen) {
+TEST_P(AttentionTest, RowsBeyondAreNotSeen) {
   Case c(19, {190}, {.heads = 4, .kv_heads = 2, .head_dim = 32});
   Case other = c;
   for (int64_t r = 0; r < 190; r += 3) {
@@ -370,7 +409,7 @@ TEST_F(AttentionTest, RowsBeyondAreNotSeen) {
       other.v.view().Row(r)[i] = -1e30f;
     }
   }
-  for (const Exec& exec : ReferenceAndTested()) {
+  for (const Exec& exec : Both()) {
     const Strided a = c.Run(exec), b = other.Run(exec);
     for (int64_t r = 0; r < 190; ++r) {
       if (r % 3 != 0) ExpectSameBits(a.view().Rows(r, 1), b.view().Rows(r, 1));
@@ -378,10 +417,10 @@ TEST_F(AttentionTest, RowsBeyondAreNotSeen) {
   }
 }
 
-TEST_F(AttentionTest, AQueryThatSeesNothingGivesZero) {
+TEST_P(AttentionTest, AQueryThatSeesNothingGivesZero) {
   Case c(23, {66}, {.head_dim = 16});
   for (int64_t r = 0; r < 66; ++r) c.positions[r] = static_cast<int32_t>(r + 50);
-  for (const Exec& exec : ReferenceAndTested()) {
+  for (const Exec& exec : Both()) {
     const Pages pages(c.shape.layout(), c.lengths);
     c.Write(exec, pages);
     std::vector<int32_t> before(c.positions.size(), 49);
@@ -397,11 +436,22 @@ TEST_F(AttentionTest, AQueryThatSeesNothingGivesZero) {
     for (int64_t r = 0; r < 66; ++r) {
       if (r != 3) ExpectSameBits(out.view().Rows(r, 1), zero.view());
     }
+    const double u = GetParam() == Precision::kF32    ? kRounding
+                     : GetParam() == Precision::kBF16 ? 0x1p-8
+                                                      : 0x1p-11;
     for (int64_t i = 0; i < out.view().cols; ++i) {  // one key: its values, to the last roundings
-      EXPECT_NEAR(out.At(3, i), c.v.At(0, i / 32 * 16 + i % 16), 2e-7);
+      EXPECT_NEAR(out.At(3, i), c.v.At(0, i / 32 * 16 + i % 16), 2e-7 + u);
     }
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Precisions, AttentionTest,
+                         ::testing::Values(Precision::kF32, Precision::kBF16, Precision::kF16),
+                         [](const auto& info) {
+                           return std::string(info.param == Precision::kF32    ? "f32"
+                                              : info.param == Precision::kBF16 ? "bf16"
+                                                                               : "f16");
+                         });
 
 }  // namespace
 }  // namespace pith::ops_testing

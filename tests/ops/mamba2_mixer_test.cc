@@ -31,9 +31,9 @@ double Distance(const Shared<float>& a, const Shared<float>& b) {
   return std::sqrt(difference / size);
 }
 
-// Weights, and the states of up to four sequences, with 16-byte alignment as models have it.
+// Weights, and the states of some sequences, with 16-byte alignment as models have it.
 struct Mixer {
-  Mixer(const Exec& exec, int64_t groups, bool norm_before_gate = false)
+  Mixer(const Exec& exec, int64_t groups, bool norm_before_gate = false, int64_t sequences = 4)
       : exec(exec), groups(groups), before(norm_before_gate) {
     Random random(static_cast<uint32_t>(groups));
     norm = random.Vector(kModel, 0.5f, 1.5f);
@@ -45,8 +45,8 @@ struct Mixer {
     a = random.Vector(kHeads, -4, -0.5f);
     d = random.Vector(kHeads);
     gated = random.Vector(kInner, 0.5f, 1.5f);
-    conv_states = random.Vector(4 * conv_size());
-    states = random.Vector(4 * state_size());
+    conv_states = random.Vector(sequences * conv_size());
+    states = random.Vector(sequences * state_size());
     in_proj = Prepare(exec, in, in_rows(), kModel);
     out_proj = Prepare(exec, out, kModel, kInner);
   }
@@ -264,6 +264,38 @@ TEST_P(Mamba2MixerTest, LongSequencesHaveTheBitsOfTheirPieces) {
   ExpectSameBits(y, joined_y);
   ExpectSameBits(all.states, cut.states);
   ExpectSameBits(all.conv_states, cut.conv_states);
+}
+
+// Where there are more heads than a GPU scans at once, they are shared out in equal pieces.
+TEST_P(Mamba2MixerTest, ManySequencesHaveTheBitsOfEach) {
+  constexpr int64_t kMany = 130;
+  Work run;
+  int64_t rows = 0;
+  for (int64_t i = 0; i < kMany; ++i) {
+    run.segments.push_back({rows, 193 + i * 37 % 64});
+    run.slots.push_back(static_cast<int32_t>(kMany - 1 - i));
+    rows += run.segments.back().count;
+  }
+  const Shared<float> x = Rows(rows);
+  for (const bool keep : {false, true}) {
+    Mixer all(exec_, 2, false, kMany), alone(exec_, 2, false, kMany);
+    Shared<float> y, joined, joined_y;
+    const Shared<float> h = Whole(all, run, x, keep ? &y : nullptr);
+    for (size_t i = 0; i < run.segments.size(); ++i) {
+      const Segment& segment = run.segments[i];
+      const Shared<float> own(x.begin() + segment.begin * kModel,
+                              x.begin() + (segment.begin + segment.count) * kModel);
+      Shared<float> own_y;
+      const Shared<float> own_h =
+          Whole(alone, {{{0, segment.count}}, {run.slots[i]}}, own, keep ? &own_y : nullptr);
+      joined.insert(joined.end(), own_h.begin(), own_h.end());
+      joined_y.insert(joined_y.end(), own_y.begin(), own_y.end());
+    }
+    ExpectSameBits(h, joined);
+    ExpectSameBits(y, joined_y);
+    ExpectSameBits(all.states, alone.states);
+    ExpectSameBits(all.conv_states, alone.conv_states);
+  }
 }
 
 TEST_P(Mamba2MixerTest, WantedRowsHaveTheSameBits) {

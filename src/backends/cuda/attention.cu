@@ -1,8 +1,9 @@
-// Attention in f32, page by page, with a running maximum and sum (Milakov and Gimelshein 2018; Dao
-// et al. 2022, "FlashAttention"), without tensor cores: how blocks share the work.
+// Attention page by page, with a running maximum and sum (Milakov and Gimelshein 2018; Dao et al.
+// 2022, "FlashAttention"), in f32 or by tensor cores: how blocks share the work.
 #include <algorithm>
 
 #include "backends/cuda/attention_block.cuh"
+#include "backends/cuda/attention_tensor.cuh"
 #include "backends/cuda/kernels.h"
 
 namespace pith::cuda {
@@ -90,23 +91,76 @@ std::vector<Query> QueriesOf(const AttentionArgs& args, std::vector<int64_t>& co
   return queries;
 }
 
+// A kernel, and what one of its blocks takes.
+struct Work {
+  void (*kernel)(AttentionView);
+  int rows;
+  int cols;  // of the values
+  unsigned threads;
+  size_t bytes;
+};
+
 template <class S>
-void Run(const Exec& exec, AttentionView view, const std::vector<Tile>& tiles, int64_t runs) {
+Work WorkOf(int64_t head_dim) {
+  return {AttentionKernel<S>, S::kRows, S::kCols, kThreads, Block<S>::Bytes(head_dim)};
+}
+template <class B>
+Work TensorWorkOf(void (*kernel)(AttentionView)) {
+  return {kernel, B::kRows, B::kDim, B::kThreads, sizeof(typename B::Shared)};
+}
+template <class T, int kDim>
+Work TensorWork(bool many) {
+  return many ? TensorWorkOf<TensorBlock<T, kDim, false>>(TensorAttentionKernel<T, kDim, false>)
+              : TensorWorkOf<TensorBlock<T, kDim, true>>(TensorAttentionKernel<T, kDim, true>);
+}
+
+template <class T>
+Work TensorWork(bool narrow, bool many) {
+  return narrow ? TensorWork<T, 64>(many) : TensorWork<T, 128>(many);
+}
+
+// Whether tensor cores take it. That depends on precision, head_dim and GPU alone, as bits do;
+// their largest block needs more shared memory than GPUs of 8.6 and 8.9 have.
+bool TakesTensorCores(const Exec& exec, int64_t head_dim) {
+  if (exec.precision == Precision::kF32 || head_dim > 128 || head_dim % 8 != 0) return false;
+  return TensorWork<__half>(head_dim <= 64, true).bytes <=
+         GpuOf(exec).properties().sharedMemPerBlockOptin;
+}
+
+// most: rows of the longest segment.
+Work Choose(const Exec& exec, const AttentionView& view, int64_t most) {
+  const bool narrow = view.head_dim <= 64;
+  if (TakesTensorCores(exec, view.head_dim)) {
+    const bool many = most > 16;
+    return exec.precision == Precision::kBF16 ? TensorWork<__nv_bfloat16>(narrow, many)
+                                              : TensorWork<__half>(narrow, many);
+  }
+  // What one multiprocessor holds of queries decides, too.
+  constexpr int64_t kLongestOfMany = 512;
+  if (most > kFewRows && view.head_dim <= kLongestOfMany) {
+    return narrow ? WorkOf<ManyRows<64>>(view.head_dim) : WorkOf<ManyRows<128>>(view.head_dim);
+  }
+  return narrow ? WorkOf<FewRows<64>>(view.head_dim) : WorkOf<FewRows<128>>(view.head_dim);
+}
+
+void Run(const Exec& exec, AttentionView view, const Work& work, const std::vector<Tile>& tiles,
+         int64_t runs) {
   view.tiles = Place(exec, std::span<const Tile>(tiles));
   const auto count = static_cast<int64_t>(tiles.size()), heads = view.n_kv_heads;
   const dim3 grid(static_cast<unsigned>(count), static_cast<unsigned>(heads),
-                  Blocks(view.head_dim, S::kCols));
-  const size_t bytes = Block<S>::Bytes(view.head_dim);
+                  Blocks(view.head_dim, work.cols));
   // Many rows keep the GPU busy, and their sums would need much room.
-  const bool apart = S::kRows == kFewRows && runs > 1 &&
+  constexpr int kFew = 16;
+  const bool apart = work.rows <= kFew && runs > 1 &&
                      count * heads < 2 * int64_t{GpuOf(exec).properties().multiProcessorCount};
-  if (!apart) return Launch(exec, AttentionKernel<S>, grid, kThreads, bytes, view);
-  const Scratch<float> partial(exec, count * heads * S::kRows * runs * (view.head_dim + 2));
+  if (!apart) return Launch(exec, work.kernel, grid, work.threads, work.bytes, view);
+  const Scratch<float> partial(exec, count * heads * work.rows * runs * (view.head_dim + 2));
   view.partial = partial.data();
   view.runs = runs;
   const dim3 each(static_cast<unsigned>(count * runs), grid.y, grid.z);
-  Launch(exec, AttentionKernel<S>, each, kThreads, bytes, view);
-  Launch(exec, AddRunsKernel, dim3(grid.x, grid.y, S::kRows), kThreads, 0, view);
+  Launch(exec, work.kernel, each, work.threads, work.bytes, view);
+  Launch(exec, AddRunsKernel, dim3(grid.x, grid.y, static_cast<unsigned>(work.rows)), kThreads, 0,
+         view);
 }
 
 void Attend(const Exec& exec, const AttentionArgs& args) {
@@ -124,10 +178,8 @@ void Attend(const Exec& exec, const AttentionArgs& args) {
   const Query* at = Place(exec, std::span<const Query>(queries));
   const std::vector<PlacedPages> kv = PlacePages(exec, args.kv);
   const int64_t most = *std::max_element(counts.begin(), counts.end()) * view.heads;
-  // What one multiprocessor holds of queries decides, too.
-  constexpr int64_t kLongestOfMany = 512;
-  const bool many = most > kFewRows && view.head_dim <= kLongestOfMany;
-  const int64_t rows = many ? kManyRows : kFewRows;
+  const Work work = Choose(exec, view, most);
+  const int64_t rows = work.rows;
   std::vector<Tile> tiles;
   int64_t runs = 0;
   for (size_t s = 0; s < counts.size(); ++s) {
@@ -140,10 +192,7 @@ void Attend(const Exec& exec, const AttentionArgs& args) {
     at += counts[s];
   }
   std::reverse(tiles.begin(), tiles.end());  // later rows see more: the longest first
-  const bool narrow = view.head_dim <= 64;
-  const auto run = many ? (narrow ? Run<ManyRows<64>> : Run<ManyRows<128>>)
-                        : (narrow ? Run<FewRows<64>> : Run<FewRows<128>>);
-  run(exec, view, tiles, runs);
+  Run(exec, view, work, tiles, runs);
 }
 
 }  // namespace

@@ -41,12 +41,12 @@ constexpr int64_t kManyRows = ManyRows<64>::kRows, kFewRows = FewRows<64>::kRows
 constexpr int64_t kDepthStep = 16;  // a multiple of every kDepthAtOnce
 
 template <int kCount>
-struct alignas(kCount < 4 ? kCount * sizeof(float) : 16) Pack {
+struct alignas(kCount < 4 ? kCount * sizeof(float) : 16) Floats {
   float v[kCount];
 };
 template <int kCount>
-__device__ Pack<kCount> Load(const float* from) {
-  return *reinterpret_cast<const Pack<kCount>*>(from);
+__device__ Floats<kCount> Load(const float* from) {
+  return *reinterpret_cast<const Floats<kCount>*>(from);
 }
 
 struct Query {
@@ -102,6 +102,18 @@ struct Shares {
 // 1 / sum, 0 where nothing was seen. Adding 0 makes −0 the 0 that other cuts may give.
 __device__ inline float Quotient(float value, float sum) {
   return fmaf(value, sum == 0 ? 0.0f : 1 / sum, 0.0f);
+}
+
+// Whether a query that sees positions [least, most] sees one of the page's rows. For whole warps.
+__device__ inline bool Seen(const float* page, int rows, int32_t least, int32_t most) {
+  const int lane = threadIdx.x % 32;
+  const auto* const at = reinterpret_cast<const int32_t*>(page);
+  const bool there[2] = {lane < rows, lane + 32 < rows};
+  const int32_t first = there[0] ? at[lane] : INT_MAX, second = there[1] ? at[lane + 32] : INT_MAX;
+  const int32_t lowest = __reduce_min_sync(~0u, min(first, second));
+  const int32_t highest =
+      __reduce_max_sync(~0u, max(there[0] ? first : -1, there[1] ? second : -1));
+  return lowest <= most && highest >= least;
 }
 
 template <class S>
@@ -163,7 +175,7 @@ struct Block {
     const float* const left = q + FirstRow();
     keys += Across() * S::kThreadKeys;
     for (int64_t first = 0; first < args.head_dim; first += S::kDepthAtOnce) {
-      Pack<S::kThreadKeys> right[S::kDepthAtOnce];
+      Floats<S::kThreadKeys> right[S::kDepthAtOnce];
 #pragma unroll
       for (int i = 0; i < S::kDepthAtOnce; ++i) {
         right[i] = {};
@@ -231,11 +243,11 @@ struct Block {
     return (c / S::kPack * S::kAcross + Across()) * S::kPack + c % S::kPack;
   }
   // kPack columns of a row of values; 0 beyond head_dim.
-  __device__ Pack<S::kPack> LoadValues(const float* row, int64_t col) const {
+  __device__ Floats<S::kPack> LoadValues(const float* row, int64_t col) const {
     if (args.head_dim % S::kPack == 0) {
-      return col < args.head_dim ? Load<S::kPack>(row + col) : Pack<S::kPack>{};
+      return col < args.head_dim ? Load<S::kPack>(row + col) : Floats<S::kPack>{};
     }
-    Pack<S::kPack> loaded = {};
+    Floats<S::kPack> loaded = {};
 #pragma unroll
     for (int i = 0; i < S::kPack; ++i) {
       if (col + i < args.head_dim) loaded.v[i] = row[col + i];
@@ -254,7 +266,7 @@ struct Block {
       }
     }
     for (int first = 0; first < rows; first += S::kKeysAtOnce) {
-      Pack<S::kPack> v[S::kKeysAtOnce][kPacks] = {};
+      Floats<S::kPack> v[S::kKeysAtOnce][kPacks] = {};
 #pragma unroll
       for (int j = 0; j < S::kKeysAtOnce; ++j) {
         if (first + j >= rows) break;
@@ -290,12 +302,9 @@ struct Block {
       const int rows = static_cast<int>(min(kKvPageRows, tile.kv.rows - p * kKvPageRows));
       const int lane = threadIdx.x % 32;
       const auto* const of_page = reinterpret_cast<const int32_t*>(page);
+      if (!Seen(page, rows, least, most)) continue;  // the same in all warps
       const int32_t at[2] = {lane < rows ? of_page[lane] : INT_MAX,
                              lane + 32 < rows ? of_page[lane + 32] : INT_MAX};
-      const int32_t lowest = __reduce_min_sync(~0u, min(at[0], at[1]));
-      const int32_t highest =
-          __reduce_max_sync(~0u, max(lane < rows ? at[0] : -1, lane + 32 < rows ? at[1] : -1));
-      if (lowest > most || highest < least) continue;  // the same in all warps
       Multiply(page + kKvPageRows * (1 + head * args.head_dim));
       Weigh(at, rows);
       AddValues(page + kKvPageRows * (1 + (args.n_kv_heads + head) * args.head_dim), rows,

@@ -42,8 +42,7 @@ __global__ void __launch_bounds__(kMostThreads)
   if (threadIdx.x == 0) scales[row] = scale.down;
   for (int c = first; c < cols; c += step) {
     Widen<T>(c == first ? held : load(c), pairs);
-    *reinterpret_cast<uint2*>(to + c) = {scale.Round(pairs[0], pairs[1]),
-                                         scale.Round(pairs[2], pairs[3])};
+    StoreWhole(to + c, uint2{scale.Round(pairs[0], pairs[1]), scale.Round(pairs[2], pairs[3])});
   }
 }
 

@@ -64,6 +64,13 @@ void LaunchEarly(const Exec& exec, void (*kernel)(Parameters...), dim3 grid, dim
   LaunchClusters(exec, kernel, grid, block, shared, 1, std::forward<Arguments>(arguments)...);
 }
 
+// 8 or 16 bytes to device memory by one store. Of a value that was put together just before it the
+// compiler often makes one for each word, which keep the L2 busy as long as whole ones would.
+template <class V>
+__device__ inline void StoreWhole(void* to, const V& v) {
+  __stwb(static_cast<V*>(to), v);
+}
+
 // Lets the next launch begin as soon as every block has come here: it is for AwaitPrevious to make
 // it wait. Called first, so that launches overlap as far as the GPU has room.
 __device__ inline void LetNextBegin() {

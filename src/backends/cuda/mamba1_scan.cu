@@ -159,8 +159,8 @@ struct Block {
       gated[i] = y[i] * FastSilu(z.v[i]);
     }
     T* const out = task.rows.conv + at * task.inner + channel + column();
-    *reinterpret_cast<uint4*>(out) = {Pack<T>(gated[0], gated[1]), Pack<T>(gated[2], gated[3]),
-                                      Pack<T>(gated[4], gated[5]), Pack<T>(gated[6], gated[7])};
+    StoreWhole(out, uint4{Pack<T>(gated[0], gated[1]), Pack<T>(gated[2], gated[3]),
+                          Pack<T>(gated[4], gated[5]), Pack<T>(gated[6], gated[7])});
     if (task.y == nullptr) return;
 #pragma unroll
     for (int i = 0; i < kPieces; ++i) {

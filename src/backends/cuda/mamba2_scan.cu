@@ -342,7 +342,7 @@ __device__ void GateRows(const Task<T>& task, const Place& place, Shared<T>& sha
     }
     if (t >= place.rows) continue;
     const int64_t at = (place.begin + place.first + t) * task.inner() + place.head * kScanHead + p;
-    *reinterpret_cast<uint4*>(task.gated + at) = out;
+    StoreWhole(task.gated + at, out);
     if (kKeep && task.kept_y != nullptr) {
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
@@ -428,7 +428,11 @@ __global__ void __launch_bounds__(kThreads, 4) ScanHeads(Task<T> task) {
 }  // namespace
 
 template <class T>
-void ScanAnywhere(const Exec& exec, const Task<T>& task, unsigned segments) {
+void ScanAnywhere(const Exec& exec, Task<T> task, unsigned segments, int64_t longest,
+                  int64_t chunks) {
+  const Scratch<float4> cb(exec, chunks * task.groups * kTiles * 64);
+  task.cb = cb.data();
+  PrepareCb(exec, task, segments, longest);
   const auto kernel = task.keeps() ? ScanHeads<T, true> : ScanHeads<T, false>;
   Launch(exec, kernel, dim3(task.heads, segments), kThreads, sizeof(Shared<T>), task);
 }
@@ -444,20 +448,18 @@ void Mamba2Scan(const Exec& exec, const Mamba2ScanArgs<T>& args) {
   int64_t longest = 0, chunks = 0, end = 0;
   for (size_t i = 0; i < ssd.segments.size(); ++i) {
     const Segment& segment = ssd.segments[i];
-    PITH_CHECK(segment.begin >= end);  // for ChunkIndex
+    PITH_CHECK(segment.begin >= end);  // for numbers of chunks and runs
     end = segment.begin + segment.count;
     longest = std::max(longest, segment.count);
     chunks = scan::ChunkIndex(segment, static_cast<int64_t>(i),
                               (segment.count + kScanChunk - 1) / kScanChunk);
   }
   const Scratch<float2> steps(exec, ssd.n_heads * args.rows);
-  const Scratch<float4> cb(exec, chunks * ssd.n_groups * scan::kTiles * 64);
   const scan::Task<T> task{.proj = args.proj,
                            .stride = args.stride,
                            .bc = args.bc,
                            .steps = steps.data(),
                            .rows = args.rows,
-                           .cb = cb.data(),
                            .gated = args.gated,
                            .squares = args.squares,
                            .kept_conv = args.kept_conv,
@@ -486,9 +488,9 @@ void Mamba2Scan(const Exec& exec, const Mamba2ScanArgs<T>& args) {
   const auto segments = static_cast<unsigned>(ssd.segments.size());
   scan::Prepare(exec, task, segments, longest);
   if (GpuOf(exec).warpgroup()) {
-    scan::ScanOnHopper(exec, task, segments, longest);
+    scan::ScanOnHopper(exec, task, ssd.segments);
   } else {
-    scan::ScanAnywhere(exec, task, segments);
+    scan::ScanAnywhere(exec, task, segments, longest, chunks);
   }
 }
 

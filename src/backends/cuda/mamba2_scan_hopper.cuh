@@ -44,6 +44,7 @@ struct Block {
   Shared& shared;
   const int head;
   const int which;  // segment
+  const int group;  // whose B and C the head reads
   const int lane = threadIdx.x % 32;
   const int warp = threadIdx.x / 32;
   const Segment segment;
@@ -56,6 +57,7 @@ struct Block {
         shared(shared),
         head(head),
         which(which),
+        group(head / (task.heads / task.groups)),
         segment(task.segments[which]),
         past(task.conv_states + task.slots[which] * task.conv_stride) {}
 
@@ -85,8 +87,7 @@ struct Block {
     const int64_t begin = segment.begin + from;
     // A thread copies the same 16 bytes of every eighth row.
     const int piece = threadIdx.x % 16, row = threadIdx.x / 16;
-    const T* b = task.bc + (begin + row) * task.bc_width() +
-                 head / (task.heads / task.groups) * kScanState + piece * 8;
+    const T* b = task.bc + (begin + row) * task.bc_width() + group * kScanState + piece * 8;
     const int64_t step = 8 * task.bc_width();
     const int64_t half = task.bc_width() / 2;
     unsigned char* const to_b =
@@ -156,7 +157,7 @@ struct Block {
   }
 
   // write of the warp's rows, and x with kOutputs.
-  template <bool kKeep, bool kOutputs>
+  template <bool kPlain, bool kOutputs>
   __device__ void Convolve(const uint32_t (&raw)[kRows + kPast]) {
     const int c = 2 * lane;
     float2 weight[kScanTaps], window[kScanTaps];
@@ -186,7 +187,7 @@ struct Block {
       if (kOutputs) *reinterpret_cast<uint32_t*>(to_x + at) = pair;
       *reinterpret_cast<uint32_t*>(to_x + (shared.write - shared.x) + at) =
           Multiply<T>(pair, shared.weights[t]);
-      if (kKeep && task.kept_conv != nullptr && t < rows) {
+      if (!kPlain && task.kept_conv != nullptr && t < rows) {
         float* const kept = task.kept_conv + (segment.begin + first + t) * task.channels() +
                             int64_t{head} * kScanHead + c;
         kept[0] = sum.x;
@@ -206,32 +207,52 @@ struct Block {
     CommitProducts();
   }
 
-  // The warp's rows of m, as operands: (C Bᵀ)[t, s] · exp(Σ Δ a over (s, t]) · Δ_s for s ≤ t.
-  __device__ void MakeM(uint32_t (&m)[kBlocks][4]) const {
-    const float4* const cb = TilesOf(task, ChunkIndex(segment, which, first / kScanChunk),
-                                     head / (task.heads / task.groups));
-    const int t = warp * kRows + lane / 4;
-    const float early = shared.steps[0][t].y, late = shared.steps[0][t + 8].y;
+  // C Bᵀ of the chunk, on its way.
+  __device__ void MultiplyCb(Output& cb) const {
+    BeginProducts();
+#pragma unroll
+    for (int k = 0; k < kScanState / 16; ++k) {
+      const int at = k % 4 * 32;
+      Product64<T, 0, 0>(cb, TileAt(shared.c[k / 4] + at), TileAt(shared.b[k / 4] + at), k > 0);
+    }
+    CommitProducts();
+  }
+
+  // The warp's rows of m, as operands: (C Bᵀ)[t, s] · exp(Σ Δ a over (s, t]) · Δ_s for s ≤ t, and D
+  // more where s = t, if it is one number a head.
+  template <bool kPlain>
+  __device__ void MakeM(const Output& cb, uint32_t (&m)[kBlocks][4]) const {
+    const int row = lane / 4, column = lane % 4 * 2;  // of an 8 × 8 tile
+    const float early = shared.steps[0][warp * kRows + row].y;
+    const float late = shared.steps[0][warp * kRows + row + 8].y;
 #pragma unroll
     for (int block = 0; block < kBlocks; ++block) {
 #pragma unroll
       for (int e = 0; e < 4; ++e) m[block][e] = 0;
       if (block > warp) continue;
-      float4 tile[2];
-      LoadTile(cb, warp * (warp + 1) / 2 + block, tile);
+      float of[4][2];  // tiles: rows 0 … 7, 8 … 15 with columns 0 … 7, then both with 8 … 15
 #pragma unroll
       for (int j = 0; j < 2; ++j) {
-        const int s = block * kTile + 8 * j + lane % 4 * 2;
-        const float4 steps = *reinterpret_cast<const float4*>(&shared.steps[0][s]);
-        const auto decayed = [&](float product, float sum, int at, float delta, float before,
-                                 int of) {
-          return of > at ? 0 : product * Exp2(sum - before) * delta;
-        };
-        m[block][2 * j] = Pack<T>(decayed(tile[j].x, early, t, steps.x, steps.y, s),
-                                  decayed(tile[j].y, early, t, steps.z, steps.w, s + 1));
-        m[block][2 * j + 1] = Pack<T>(decayed(tile[j].z, late, t + 8, steps.x, steps.y, s),
-                                      decayed(tile[j].w, late, t + 8, steps.z, steps.w, s + 1));
+        const float4 steps =
+            *reinterpret_cast<const float4*>(&shared.steps[0][block * kTile + 8 * j + column]);
+        const float(&products)[4] = cb[2 * block + j];
+        of[2 * j][0] = products[0] * Exp2(early - steps.y) * steps.x;
+        of[2 * j][1] = products[1] * Exp2(early - steps.w) * steps.z;
+        of[2 * j + 1][0] = products[2] * Exp2(late - steps.y) * steps.x;
+        of[2 * j + 1][1] = products[3] * Exp2(late - steps.w) * steps.z;
       }
+      if (block == warp) {
+        const float d = !kPlain && task.d_has_hdim ? 0 : shared.d[0];
+#pragma unroll
+        for (int e = 0; e < 2; ++e) {
+          const float skip = column + e == row ? d : 0;
+          of[0][e] = column + e > row ? 0 : of[0][e] + skip;
+          of[2][e] = 0;
+          of[3][e] = column + e > row ? 0 : of[3][e] + skip;
+        }
+      }
+#pragma unroll
+      for (int e = 0; e < 4; ++e) m[block][e] = Pack<T>(of[e][0], of[e][1]);
     }
   }
 
@@ -257,7 +278,7 @@ struct Block {
     }
   }
 
-  // y += m · x; S += Σ_t write_t B_tᵀ.
+  // y += m · x; S += Σ_t write_t B_tᵀ, on their way.
   __device__ void ReadAndWrite(const uint32_t (&m)[kBlocks][4], Output& y, State& state) const {
     BeginProducts();
 #pragma unroll
@@ -267,9 +288,6 @@ struct Block {
                           TileAt(shared.b[0] + k * 2048, kTileBytes));
     }
     CommitProducts();
-    AwaitProducts();
-    Settle(y);
-    Settle(state);
   }
 
   // S as in ReadAndWrite, alone.
@@ -312,37 +330,48 @@ struct Block {
     }
   }
 
-  // y + d x, gate, norm weight and squares of the warp's rows.
-  template <bool kKeep>
-  __device__ void Gate(const uint4 (&z)[4]) {
+  // Gate, norm weight and squares of the warp's rows; d x where D is a number a channel. Calls
+  // load() when z is there: loads share a counter, so that who waits for some waits for all.
+  template <bool kPlain, class Load>
+  __device__ void Gate(const uint4 (&z)[4], const Load& load) {
     const int p = lane % 8 * 8;
+    int t = warp * kRows + lane / 8;
+    const int64_t row = segment.begin + first + t;
+    int64_t to = row * task.inner() + int64_t{head} * kScanHead + p;
+    int64_t of_row = row * task.heads + head;
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const int t = warp * kRows + 4 * i + lane / 8;
+    for (int i = 0; i < 4; ++i, t += 4, to += 4 * task.inner(), of_row += 4 * task.heads) {
       const int at = Swizzled(t, lane % 8);
       const uint4 y = *reinterpret_cast<const uint4*>(shared.write + at);
-      const uint4 x = *reinterpret_cast<const uint4*>(shared.x + at);
-      uint4 out;
+      uint32_t out[4];
       float2 ys[4];
+#pragma unroll
+      for (int e = 0; e < 4; ++e) ys[e] = Unpack<T>(reinterpret_cast<const uint32_t*>(&y)[e]);
+      if (!kPlain && task.d_has_hdim) {
+        const uint4 x = *reinterpret_cast<const uint4*>(shared.x + at);
+#pragma unroll
+        for (int e = 0; e < 4; ++e) {
+          const float2 d = *reinterpret_cast<const float2*>(&shared.d[p + 2 * e]);
+          const float2 in = Unpack<T>(reinterpret_cast<const uint32_t*>(&x)[e]);
+          ys[e] = {fmaf(d.x, in.x, ys[e].x), fmaf(d.y, in.y, ys[e].y)};
+        }
+      }
       float square = 0;
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
-        const float2 d = *reinterpret_cast<const float2*>(&shared.d[p + 2 * e]);
         const float2 w = *reinterpret_cast<const float2*>(&shared.norm_weight[p + 2 * e]);
-        const float2 in = Unpack<T>(reinterpret_cast<const uint32_t*>(&x)[e]);
-        ys[e] = Unpack<T>(reinterpret_cast<const uint32_t*>(&y)[e]);
-        ys[e] = {fmaf(d.x, in.x, ys[e].x), fmaf(d.y, in.y, ys[e].y)};
         const float2 gate = Unpack<T>(reinterpret_cast<const uint32_t*>(&z[i])[e]);
         const float2 v{ys[e].x * FastSilu(gate.x), ys[e].y * FastSilu(gate.y)};
-        const float2 normed = task.norm_before_gate ? ys[e] : v;
+        const float2 normed = !kPlain && task.norm_before_gate ? ys[e] : v;
         square = fmaf(normed.x, normed.x, fmaf(normed.y, normed.y, square));
-        reinterpret_cast<uint32_t*>(&out)[e] = Pack<T>(v.x * w.x, v.y * w.y);
+        out[e] = Pack<T>(v.x * w.x, v.y * w.y);
       }
+      if (i == 0) load();
       for (int offset = 1; offset < 8; offset *= 2) {
         square += __shfl_xor_sync(~0u, square, offset);
       }
       float importance = 0;
-      if (kKeep && task.importance != nullptr) {
+      if (!kPlain && task.importance != nullptr) {
         for (const float2& v : ys) {
           importance +=
               ImportanceTerm(task.importance_kind, v.x) + ImportanceTerm(task.importance_kind, v.y);
@@ -352,14 +381,12 @@ struct Block {
         }
       }
       if (t >= rows) continue;
-      const int64_t row = segment.begin + first + t;
-      if (lane % 8 == 0) task.squares[row * task.heads + head] = square;
-      if (kKeep && task.importance != nullptr && lane % 8 == 0) {
-        task.importance[row * task.heads + head] = HeadImportance(task.importance_kind, importance);
+      if (lane % 8 == 0) task.squares[of_row] = square;
+      if (!kPlain && task.importance != nullptr && lane % 8 == 0) {
+        task.importance[of_row] = HeadImportance(task.importance_kind, importance);
       }
-      const int64_t to = row * task.inner() + int64_t{head} * kScanHead + p;
-      *reinterpret_cast<uint4*>(task.gated + to) = out;
-      if (kKeep && task.kept_y != nullptr) {
+      StoreWhole(task.gated + to, make_uint4(out[0], out[1], out[2], out[3]));
+      if (!kPlain && task.kept_y != nullptr) {
 #pragma unroll
         for (int e = 0; e < 4; ++e) {
           task.kept_y[to + 2 * e] = ys[e].x;
@@ -396,27 +423,26 @@ struct Block {
   __device__ int64_t RunIndex(int64_t run) const {
     return (segment.begin / kRunRows + which + run) * task.heads + head;
   }
-  __device__ auto Flag(int64_t run) const {
-    return ::cuda::atomic_ref<unsigned, ::cuda::thread_scope_device>(
-        task.run_tickets[1 + RunIndex(run)]);
+  __device__ auto Flag(int64_t index) const {
+    return ::cuda::atomic_ref<unsigned, ::cuda::thread_scope_device>(task.run_tickets[1 + index]);
   }
-  // The state before a run of chunks, for the block that takes it.
-  __device__ void StoreRun(const State& state, int64_t run) const {
-    float4* const to = task.run_states + RunIndex(run) * kRunState + threadIdx.x;
+  // The state, for the block that goes on from it.
+  __device__ void HandOver(const State& state, int64_t index) const {
+    float4* const to = task.run_states + index * kRunState + threadIdx.x;
 #pragma unroll
     for (int j = 0; j < 16; ++j) {
       to[j * kThreads] = {state[j][0], state[j][1], state[j][2], state[j][3]};
     }
     __threadfence();
     __syncthreads();
-    if (threadIdx.x == 0) Flag(run).store(1, ::cuda::memory_order_release);
+    if (threadIdx.x == 0) Flag(index).store(1, ::cuda::memory_order_release);
   }
-  __device__ void LoadRun(State& state, int64_t run) const {
+  __device__ void TakeOver(State& state, int64_t index) const {
     if (threadIdx.x == 0) {
-      while (Flag(run).load(::cuda::memory_order_acquire) == 0) __nanosleep(100);
+      while (Flag(index).load(::cuda::memory_order_acquire) == 0) __nanosleep(100);
     }
     __syncthreads();
-    const float4* const from = task.run_states + RunIndex(run) * kRunState + threadIdx.x;
+    const float4* const from = task.run_states + index * kRunState + threadIdx.x;
 #pragma unroll
     for (int j = 0; j < 16; ++j) {
       const float4 v = from[j * kThreads];

@@ -160,6 +160,10 @@ void Prepare(const Exec& exec, const Task<T>& task, unsigned segments, int64_t l
   Launch(exec, ScanSteps<T>,
          dim3(Blocks(longest, kScanChunk), segments, Blocks(task.heads, kStepHeads)), kStepThreads,
          0, task);
+}
+
+template <class T>
+void PrepareCb(const Exec& exec, const Task<T>& task, unsigned segments, int64_t longest) {
   constexpr size_t kTilesBytes = sizeof(T) * 2 * kScanChunk * kBcStride;
   Launch(exec, MultiplyCb<T>, dim3(Blocks(longest, kScanChunk), segments, task.groups), kThreads,
          kTilesBytes, task);
@@ -167,5 +171,7 @@ void Prepare(const Exec& exec, const Task<T>& task, unsigned segments, int64_t l
 
 template void Prepare(const Exec&, const Task<__nv_bfloat16>&, unsigned, int64_t);
 template void Prepare(const Exec&, const Task<__half>&, unsigned, int64_t);
+template void PrepareCb(const Exec&, const Task<__nv_bfloat16>&, unsigned, int64_t);
+template void PrepareCb(const Exec&, const Task<__half>&, unsigned, int64_t);
 
 }  // namespace pith::cuda::scan

@@ -25,8 +25,9 @@ struct Task {
   float2*
       steps;  // [heads, rows]: Δ, and the sum of Δ a log₂e from the chunk's first row to this one
   int64_t rows;
-  float4*
-      cb;  // [ChunkIndex, groups, kTiles, 2, 32]: tiles of C Bᵀ as the lanes of a warp hold them
+  // [ChunkIndex, groups, kTiles, 2, 32]: tiles of C Bᵀ as the lanes of a warp hold them.
+  // ScanOnHopper makes its own.
+  float4* cb = nullptr;
   T* gated;
   float* squares;
   float* kept_conv;
@@ -40,9 +41,10 @@ struct Task {
   float* states;
   int64_t state_stride;  // in floats
   DType state_type;
-  // Where ScanOnHopper cuts segments into runs.
+  // Where ScanOnHopper cuts heads into pieces.
   float4* run_states = nullptr;
-  unsigned* run_tickets = nullptr;  // how many blocks have begun, and for each run whether it may
+  unsigned* run_tickets =
+      nullptr;  // how many blocks have begun; for each state whether it is there
   const Segment* segments;
   const int32_t* slots;
   const float* dt_bias;
@@ -177,13 +179,16 @@ __device__ void StorePasts(const Task<T>& task, const Segment& segment, int head
   StorePast(task, segment, past, b + task.bc_width() / 2, kScanState);
 }
 
-// bc, steps and cb of all chunks.
+// bc and steps of all chunks.
 template <class T>
 void Prepare(const Exec& exec, const Task<T>& task, unsigned segments, int64_t longest);
+// cb of all chunks, when bc is there.
+template <class T>
+void PrepareCb(const Exec& exec, const Task<T>& task, unsigned segments, int64_t longest);
 
 // By Hopper's warpgroup products, where Gpu::warpgroup says so.
 template <class T>
-void ScanOnHopper(const Exec& exec, Task<T> task, unsigned segments, int64_t longest);
+void ScanOnHopper(const Exec& exec, Task<T> task, std::span<const Segment> segments);
 
 }  // namespace pith::cuda::scan
 

@@ -78,7 +78,7 @@ __global__ void AddNormRows(NormTask task, void* out, float* scales) {
             __fadd_rn(__fmul_rn(factor, add[q].y), v[q].y),
             __fadd_rn(__fmul_rn(factor, add[q].z), v[q].z),
             __fadd_rn(__fmul_rn(factor, add[q].w), v[q].w)};
-    if (task.sum.data != nullptr) *reinterpret_cast<float4*>(task.sum[row] + c) = v[q];
+    if (task.sum.data != nullptr) StoreWhole(task.sum[row] + c, v[q]);
     square += v[q].x * v[q].x + v[q].y * v[q].y + v[q].z * v[q].z + v[q].w * v[q].w;
   }
   const float mean = SumOverBlock(square, parts) / static_cast<float>(task.cols);
@@ -98,7 +98,7 @@ __global__ void AddNormRows(NormTask task, void* out, float* scales) {
       most = fmaxf(most,
                    fmaxf(fmaxf(fabsf(low.x), fabsf(low.y)), fmaxf(fabsf(high.x), fabsf(high.y))));
     } else {
-      *reinterpret_cast<uint2*>(static_cast<T*>(out) + row * task.cols + c) = rounded[q];
+      StoreWhole(static_cast<T*>(out) + row * task.cols + c, rounded[q]);
     }
   }
   if constexpr (kE4M3) {
@@ -140,7 +140,7 @@ __global__ void ScaleRowsKernel(CompactRows rows, const T* from, const int64_t* 
   for (int64_t c = 4 * threadIdx.x; c < cols; c += step) {
     const float4 v = next;
     next = load(c + step);
-    *reinterpret_cast<float4*>(to + c) = {factor * v.x, factor * v.y, factor * v.z, factor * v.w};
+    StoreWhole(to + c, float4{factor * v.x, factor * v.y, factor * v.z, factor * v.w});
   }
 }
 
