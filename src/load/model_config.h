@@ -82,7 +82,7 @@ struct AttentionConfig {
   int64_t kv_width() const { return n_kv_heads * head_dim; }
 };
 
-enum class MlpActivation : uint8_t { kSilu, kReluSquared };
+enum class MlpActivation : uint8_t { kSilu, kReluSquared, kGelu };
 
 // out_scale · down(activation(gate_scale · gate x) · up x), or down(activation(up x)).
 struct MlpConfig {
@@ -120,12 +120,26 @@ struct ParallelConfig {
   float attention_scale = 1;
 };
 
+// Zamba2: a block of attention and an MLP, which several layers share, reads the residual branch
+// and beside it the embedding of each row's token; what it gives enters Mamba-2 with the residual
+// branch, but is not added to it. Adapters (LoRA) and the map behind the block are the layer's own.
+struct SharedBlockConfig {
+  Mamba2Config mamba;
+  AttentionConfig attention;  // of rows of 2 d_model
+  MlpConfig mlp;
+  int64_t block = 0;                // which of the model's shared blocks
+  int64_t use = 0;                  // of the model's layers of this kind, in order
+  int64_t adapter_rank = 1;         // of the gate and up matrices' adapter
+  bool attention_adapters = false;  // queries, keys and values have such ones too
+};
+
 // One alternative a kind of layer. Code that must tell them apart visits it: only the reading of
 // configs and src/model/layers/ do.
 using LayerConfig = std::variant<Mamba1Config, Mamba2Config, AttentionConfig, MlpConfig,
-                                 ExpertsConfig, ParallelConfig>;
+                                 ExpertsConfig, ParallelConfig, SharedBlockConfig>;
 
-// "Mamba-1", "Mamba-2", "attention", "MLP", "experts", "Mamba-2 beside attention".
+// "Mamba-1", "Mamba-2", "attention", "MLP", "experts", "Mamba-2 beside attention",
+// "Mamba-2 behind a shared block".
 std::string_view KindName(const LayerConfig& layer);
 
 // What both kinds of Mamba have; null for a layer of another kind.
