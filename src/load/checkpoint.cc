@@ -233,7 +233,7 @@ std::vector<float> Checkpoint::Widened(const StoredTensor& tensor, std::string_v
 
 std::vector<float> Checkpoint::Vector(std::string_view name, const std::vector<int64_t>& shape) {
   const FileTensor wanted = TensorInFile(config_, name, shape);
-  const std::vector<float> values = Widened(Find(wanted), name);
+  std::vector<float> values = Widened(Find(wanted), name);
   const int64_t count = *ElementCount(shape);
   if (count == std::ssize(values)) return values;
   PITH_CHECK(wanted.shape.size() == 1 && wanted.first_row + count <= std::ssize(values));

@@ -97,7 +97,7 @@ inline LayerConfig HybridLayer(const Shape& shape, int64_t l) {
 // Layer `l` of a model as Zamba2's: Mamba-2, then three behind two shared blocks in turn, with
 // adapters everywhere.
 inline LayerConfig SharedLayer(const Shape& shape, int64_t l) {
-  const LayerConfig mamba = MakeMambaLayer(shape);
+  LayerConfig mamba = MakeMambaLayer(shape);
   if (l % 4 == 0) return mamba;
   SharedBlockConfig c{.mamba = std::get<Mamba2Config>(mamba),
                       .attention = {.n_heads = 6, .n_kv_heads = 6, .head_dim = 16, .scale = 0.35F},
