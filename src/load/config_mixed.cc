@@ -52,7 +52,8 @@ void ReadJamba(ConfigFields& top, ModelConfig& config) {
   mlp.d_hidden = top.Size("intermediate_size");
   ExpertsConfig experts;
   experts.expert = mlp;
-  experts.n_experts = top.Size("num_experts", 16, 1 << 14);
+  const char* const count = top.Has("num_local_experts") ? "num_local_experts" : "num_experts";
+  experts.n_experts = top.Size(count, 16, 1 << 14);
   experts.chosen = top.Size("num_experts_per_tok", 2, kMaxDim);
   experts.router = ExpertRouter::kSoftmaxOfAll;
   const Turn attends = ReadTurn(top, "attn_layer_period", 8, "attn_layer_offset", 4);
@@ -65,10 +66,13 @@ void ReadJamba(ConfigFields& top, ModelConfig& config) {
     const bool mixture = experts.n_experts > 1 && mixes.Has(b);
     config.layers.push_back(mixture ? LayerConfig(experts) : LayerConfig(mlp));
   }
-  constexpr std::string_view kWithoutEffect[] = {
-      "calc_logits_for_entire_prompt", "layers_block_type",
-      "mamba_inner_layernorms",        "sliding_window",
-      "use_associative_scan",          "use_mambapy"};
+  constexpr std::string_view kWithoutEffect[] = {"calc_logits_for_entire_prompt",
+                                                 "layers_block_type",
+                                                 "mamba_inner_layernorms",
+                                                 "num_experts",
+                                                 "sliding_window",
+                                                 "use_associative_scan",
+                                                 "use_mambapy"};
   FinishConfig(top, kWithoutEffect);
 }
 
@@ -134,10 +138,12 @@ void RequireSize(ConfigFields& top, const char* key, int64_t size) {
 // is none the pattern of Zamba2-2.7B, as transformers has it.
 std::vector<bool> ZambaBlocks(ConfigFields& top, int64_t blocks) {
   std::vector<bool> shared;
-  const std::vector<std::string> names = LayerNames(top, "layers_block_type");
+  const bool other = !top.Has("layers_block_type") && top.Has("layer_types");
+  const char* const key = other ? "layer_types" : "layers_block_type";
+  const std::vector<std::string> names = LayerNames(top, key);
   for (const std::string& name : names) {
     if (name != "mamba" && name != "linear_attention" && name != "hybrid") {
-      top.Unsupported("layers_block_type", "names of mamba and hybrid layers");
+      top.Unsupported(key, "names of mamba and hybrid layers");
     }
     shared.push_back(name == "hybrid");
   }
@@ -147,7 +153,7 @@ std::vector<bool> ZambaBlocks(ConfigFields& top, int64_t blocks) {
   }
   if (std::ssize(shared) != blocks) {
     top.Fail(
-        names.empty() ? "num_hidden_layers" : "layers_block_type",
+        names.empty() ? "num_hidden_layers" : key,
         names.empty() ? std::string("54, or layers_block_type") : StrCat("a list of ", blocks));
   }
   Json ids = Json::array();
