@@ -20,6 +20,12 @@
 
 namespace pith {
 
+// One layer of a model, in words.
+struct LayerInfo {
+  std::string kind;    // "Mamba-2", "attention", "MLP", ...
+  bool mixes = false;  // rows meet there; they do not in MLPs and experts
+};
+
 // What a model's files hold, for people and for JSON.
 struct ModelInfo {
   std::string description;  // several lines
@@ -36,6 +42,7 @@ struct ModelInfo {
   std::string end_of_text_source;      // where it was found: "config.json", "tokenizer.json", ...
   std::vector<std::string> warnings;   // about weights and vocabulary
   bool has_horizon = false;            // skim can leave far writes out in some layer
+  std::vector<LayerInfo> layers;       // n_layer of them
 };
 
 // What the configuration alone tells of a model.

@@ -73,7 +73,8 @@ std::string FrontierText(const Calibration& calibration) {
   };
   half("chosen on", calibration.chosen_on);
   half("held out", calibration.held_out);
-  text += StrCat("\n* ", calibration.chosen, "\n", halves.ToString(false));
+  text += StrCat("\n* ", calibration.chosen, "\n  ", ChosenByKind(calibration), "\n",
+                 halves.ToString(false));
   if (!calibration.held_out_within) {
     text += "The held-out half is NOT within the budget: the choice did not hold there.\n";
   }

@@ -1,4 +1,4 @@
-// pith calibrate: the skim that a model bears on a text, or thresholds for ltmp.
+// pith calibrate: the skim, or the sites, that a model bears on a text, or thresholds for ltmp.
 #include <algorithm>
 #include <filesystem>
 #include <memory>
@@ -83,7 +83,8 @@ CalibrationSource SourceOf(const CalibrateFlags& flags, const Engine& engine,
 
 Calibration Search(const CalibrateFlags& flags, const Engine& engine, const CalibrationSet& set,
                    const CalibrationBudget& budget, Journal& journal, const Context& context) {
-  CalibrationOptions options{.budget = budget, .context = flags.task.context};
+  CalibrationOptions options{
+      .budget = budget, .method = flags.method, .context = flags.task.context};
   std::unique_ptr<ProgressBar> bar;  // one for each candidate: its time left is the candidate's
   size_t tried = 0;
   const auto next = [&](std::string label) {
@@ -97,6 +98,10 @@ Calibration Search(const CalibrateFlags& flags, const Engine& engine, const Cali
     ++tried;
     if (!flags.quiet) WriteError(StrCat(tried, "  ", TrialText(trial), "\n"));
     next(StrCat("candidate ", tried + 1));
+  };
+  options.on_left_out = [&](const std::string& spec, const std::string& why) {
+    bar->Clear();
+    if (!flags.quiet) WriteError(StrCat("left out: ", spec, ": ", why, "\n"));
   };
   options.on_held_out = [&] { next("held out"); };
   try {
@@ -121,7 +126,7 @@ std::unique_ptr<Journal> OpenJournal(const std::string& file, const OrderedJson&
   }
 }
 
-int CalibrateSkim(CalibrateFlags flags, const Context& context) {
+int CalibrateWithinBudget(CalibrateFlags flags, const Context& context) {
   const CalibrationBudget budget = ParseBudget(flags.budget, flags.sigmas);
   const std::filesystem::path recall = RecallPath(flags);
   flags.task.recall = recall;
@@ -131,6 +136,7 @@ int CalibrateSkim(CalibrateFlags flags, const Context& context) {
 
   const Stopwatch watch;
   const Engine engine = flags.model.Load();
+  if (flags.method != "skim") SiteCandidates(engine.info().layers, flags.method);  // or a mistake
   const OrderedJson fingerprint =
       Fingerprint(engine, flags.model.engine, flags.model.model, flags.model.tokenizer, flags.task,
                   ScoringMode::kContext);
@@ -158,11 +164,9 @@ int CalibrateSkim(CalibrateFlags flags, const Context& context) {
 
 int CalibrateThresholds(const CalibrateFlags& flags, const Context& context) {
   const ReductionSpec spec = ReductionSpec::ParseOrRead(flags.method);
-  Require(spec.method == "ltmp", ErrorCode::kInvalidArgument, "--method: got ",
-          Quoted(flags.method), ", expected skim or ltmp with a share, as in ltmp@30%");
   for (const CLI::Option* option : flags.skim_options) {
     Require(option->count() == 0, ErrorCode::kInvalidArgument, option->get_name(),
-            ": expected only with --method skim");
+            ": expected only without --method ltmp");
   }
   const std::string file = flags.output.empty() ? "out/ltmp-thresholds.json" : flags.output;
   Require(std::ranges::none_of(file, [](unsigned char c) { return c <= ' ' || c == 0x7f; }) &&
@@ -193,8 +197,16 @@ int CalibrateThresholds(const CalibrateFlags& flags, const Context& context) {
 int RunCalibrate(CalibrateFlags flags, const Context& context) {
   flags.task.data = flags.data;
   flags.task.text = flags.text;
-  return flags.method == "skim" ? CalibrateSkim(std::move(flags), context)
-                                : CalibrateThresholds(flags, context);
+  if (flags.method == "skim") return CalibrateWithinBudget(std::move(flags), context);
+  const ReductionSpec spec = ReductionSpec::ParseOrRead(flags.method);
+  if (spec.method == "ltmp") return CalibrateThresholds(flags, context);
+  constexpr const char* kNot[] = {"none", "skim", "auto"};
+  Require(
+      spec.reduction && std::ranges::find(kNot, spec.method) == std::end(kNot),
+      ErrorCode::kInvalidArgument, "--method: got ", Quoted(flags.method),
+      ", expected skim, or a method that removes rows with a share, as in utrc@20% or ltmp@30%");
+  flags.method = spec.ToString();
+  return CalibrateWithinBudget(std::move(flags), context);
 }
 
 void DeclareData(CLI::App& verb, CalibrateFlags& flags) {
@@ -231,8 +243,10 @@ void DeclareData(CLI::App& verb, CalibrateFlags& flags) {
 }
 
 void Declare(CLI::App& verb, CalibrateFlags& flags) {
-  verb.add_option("--method", flags.method,
-                  "skim: find one within --budget; ltmp@N%[:key=value,...]: find its thresholds")
+  verb.add_option(
+          "--method", flags.method,
+          "skim: find one within --budget; METHOD@N%[:key=value,...]: find sites within it; "
+          "ltmp@N%[:key=value,...]: find its thresholds")
       ->type_name("R")
       ->capture_default_str();
   CLI::Option* budget =
@@ -271,7 +285,8 @@ void Declare(CLI::App& verb, CalibrateFlags& flags) {
 
 void AddCalibrate(CLI::App& app, Context& context) {
   AddVerb<CalibrateFlags>(
-      app, context, "calibrate", "Choose the skim that saves the most within bounds on quality",
+      app, context, "calibrate",
+      "Choose the skim that saves the most within bounds on quality, or sites",
       "  pith calibrate --model models/pith-27m-mamba2 --budget dNLL=.005,recall=.01\n"
       "  pith calibrate --model models/pith-27m-mamba2 --text book.txt --no-recall \\\n"
       "      --windows 64 --output book.reduce --html book.html\n"

@@ -115,6 +115,7 @@ class Architecture {
     Once(both.mamba);
     Once(both.attention);
   }
+  void Once(const SharedBlockConfig& /*layer*/) { PITH_CHECK(false); }  // no architecture has it
   void Once(const MlpConfig& /*mlp*/) {}
   void Once(const ExpertsConfig& experts) {
     if (std::exchange(experts_, true)) return;

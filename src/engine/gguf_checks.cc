@@ -101,6 +101,10 @@ class Checker {
     Layer(both.attention);
   }
 
+  void Layer(const SharedBlockConfig& /*layer*/) const {
+    Refuse(true, "blocks that several layers share");
+  }
+
   const ModelConfig& config_;
   const GgufArchitecture& architecture_;
   const std::string& source_;

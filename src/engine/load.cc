@@ -117,6 +117,12 @@ int64_t RowsPerChunk(const Exec& exec, const EngineOptions& options) {
 
 ModelInfo DescribeModel(const LoadedModel& loaded) {
   const ModelConfig& config = loaded.model.config();
+  std::vector<LayerInfo> layers;
+  for (int64_t l = 0; l < config.n_layer(); ++l) {
+    const LayerKind kind = loaded.model.facts().layers[l].kind;
+    layers.push_back({.kind = std::string(KindName(config.layers[l])),
+                      .mixes = kind == LayerKind::kMamba || kind == LayerKind::kAttention});
+  }
   return {.description = config.Describe(),
           .kind = loaded.model.facts().kind,
           .format = config.format,
@@ -130,7 +136,8 @@ ModelInfo DescribeModel(const LoadedModel& loaded) {
           .end_of_text = std::nullopt,
           .end_of_text_source = "",
           .warnings = loaded.warnings,
-          .has_horizon = loaded.model.facts().has_horizon()};
+          .has_horizon = loaded.model.facts().has_horizon(),
+          .layers = std::move(layers)};
 }
 
 void CheckVocabulary(const Tokenizer& tokenizer, const std::string& path, ModelInfo* info) {

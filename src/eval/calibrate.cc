@@ -86,6 +86,29 @@ CandidateCost Measure(const Engine& engine, std::span<const EvalTask> tasks,
   return cost;
 }
 
+// Those that compile: the share may be beyond what some sites reach, or a layer may lack what the
+// method reads.
+std::vector<SiteCandidate> PossibleSites(const Engine& engine, const CalibrationOptions& options) {
+  std::vector<SiteCandidate> possible;
+  std::vector<std::pair<std::string, Error>> left_out;
+  for (SiteCandidate& candidate : SiteCandidates(engine.info().layers, options.method)) {
+    try {
+      engine.Compile(candidate.spec);
+      possible.push_back(std::move(candidate));
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kInvalidArgument) throw;
+      left_out.emplace_back(candidate.spec, error);
+    }
+  }
+  if (possible.empty() && !left_out.empty()) throw left_out.front().second;
+  Require(!possible.empty(), ErrorCode::kUnsupported, "calibration: got ", options.method,
+          " for a model none of whose layers mixes rows");
+  for (const auto& [spec, error] : left_out) {
+    if (options.on_left_out) options.on_left_out(spec, error.what());
+  }
+  return possible;
+}
+
 }  // namespace
 
 WindowHalves HalveWindows(const std::vector<TextWindow>& windows, int64_t length) {
@@ -130,13 +153,20 @@ Calibration Calibrate(const Engine& engine, const CalibrationSet& set,
                       const CalibrationOptions& options, Journal& journal) {
   Calibration calibration{.budget = options.budget, .search = {}};
   const ModelInfo& info = engine.info();
-  const SkimSpace space{
-      .n_layer = info.n_layer, .context = options.context, .has_horizon = info.has_horizon};
-  calibration.search = SearchSkim(space, options.budget, [&](const std::string& spec) {
+  const auto measure = [&](const std::string& spec) {
     const CandidateCost cost = Measure(engine, set.choosing, spec, options, journal);
-    if (options.on_trial) options.on_trial({spec, cost, cost.Use(options.budget) <= 1});
+    if (options.on_trial) options.on_trial({spec, cost, cost.Use(options.budget) <= 1, {}});
     return cost;
-  });
+  };
+  calibration.layers = info.layers;
+  calibration.sites = options.method != "skim";
+  if (calibration.sites) {
+    calibration.search = SearchSites(PossibleSites(engine, options), options.budget, measure);
+  } else {
+    const SkimSpace space{
+        .layers = info.layers, .context = options.context, .has_horizon = info.has_horizon};
+    calibration.search = SearchSkim(space, options.budget, measure);
+  }
   if (calibration.search.chosen) {
     const Trial& trial = calibration.search.trials[*calibration.search.chosen];
     calibration.chosen = trial.spec;

@@ -1,5 +1,5 @@
-// `pith calibrate`: the skim that a model bears on a text, chosen on one half and checked on the
-// other (docs/calibration.md).
+// `pith calibrate`: the skim, or the sites, that a model bears on a text, chosen on one half and
+// checked on the other (docs/calibration.md).
 #ifndef PITH_EVAL_CALIBRATE_H_
 #define PITH_EVAL_CALIBRATE_H_
 
@@ -12,6 +12,7 @@
 #include "eval/journal.h"
 #include "eval/report/report.h"
 #include "eval/runner.h"
+#include "eval/site_search.h"
 #include "eval/skim_search.h"
 #include "eval/text_windows.h"
 #include "pith/engine.h"
@@ -49,8 +50,10 @@ Estimate RecallLoss(const Estimate& difference, int64_t answer_tokens);
 
 struct Calibration {
   CalibrationBudget budget;
-  SkimSearchResult search;
-  std::string chosen = "none";  // the spec
+  SearchResult search;
+  std::string chosen = "none";    // the spec
+  std::vector<LayerInfo> layers;  // the model's
+  bool sites = false;             // whether Trial::layers are sites; else the layers in full
   CandidateCost chosen_on;  // of `chosen`, as the search saw it; of none: no loss, nothing saved
   CandidateCost held_out;   // on the items that the search did not see
   bool held_out_within = true;  // the budget
@@ -58,14 +61,18 @@ struct Calibration {
 
 struct CalibrationOptions {
   CalibrationBudget budget;
-  int64_t context = 1792;  // tokens of the windows' contexts
+  std::string method = "skim";  // or one that removes rows with its share, as in utrc@20%
+  int64_t context = 1792;       // tokens of the windows' contexts
   const std::atomic<bool>* cancel = nullptr;
   std::function<void(double)> progress = nullptr;  // share of one candidate
   std::function<void(const Trial&)> on_trial = nullptr;
+  // Sites with which the method cannot do what it shall, and why.
+  std::function<void(const std::string& spec, const std::string& why)> on_left_out = nullptr;
   std::function<void()> on_held_out = nullptr;  // the choice is made
 };
 
-// Scores what the journal lacks; throws as Evaluate and SearchSkim do.
+// Scores what the journal lacks; throws as Evaluate, SearchSkim and SiteCandidates do, and as
+// Engine::Compile where no sites are possible.
 Calibration Calibrate(const Engine& engine, const CalibrationSet& set,
                       const CalibrationOptions& options, Journal& journal);
 
@@ -78,6 +85,9 @@ struct CalibrationSource {
 
 // A loss with its standard error, both times `scale`.
 std::string LossText(const Estimate& loss, double scale, int digits);
+
+// "layers in full: Mamba-2 0-2, attention 3", or "sites: ..."; empty where nothing is chosen.
+std::string ChosenByKind(const Calibration& calibration);
 
 // docs/calibration.md has the fields.
 OrderedJson CalibrationToJson(const Calibration& calibration, const CalibrationSource& source);

@@ -4,6 +4,7 @@
 
 #include "core/numbers.h"
 #include "eval/calibrate.h"
+#include "eval/layer_kinds.h"
 
 namespace pith {
 namespace {
@@ -42,6 +43,11 @@ std::string BudgetText(const CalibrationBudget& budget, bool recall) {
          Plain(budget.sigmas) + " standard errors";
 }
 
+std::vector<int> ChosenLayers(const Calibration& calibration) {
+  const SearchResult& search = calibration.search;
+  return search.chosen ? search.trials[*search.chosen].layers : std::vector<int>();
+}
+
 // Points of one kind of loss: outside the budget, within it, the chosen one.
 ReportPlot Plot(const Calibration& calibration, bool recall) {
   const CalibrationBudget& budget = calibration.budget;
@@ -76,6 +82,13 @@ std::string LossText(const Estimate& loss, double scale, int digits) {
   return PlusMinus(scale * loss.value, scale * loss.standard_error, digits, true);
 }
 
+std::string ChosenByKind(const Calibration& calibration) {
+  const std::vector<int> chosen = ChosenLayers(calibration);
+  if (chosen.empty()) return "";
+  return std::string(calibration.sites ? "sites: " : "layers in full: ") +
+         LayersByKind(calibration.layers, chosen);
+}
+
 OrderedJson CalibrationToJson(const Calibration& calibration, const CalibrationSource& source) {
   OrderedJson trials = OrderedJson::array();
   for (const Trial& trial : calibration.search.trials) {
@@ -85,12 +98,19 @@ OrderedJson CalibrationToJson(const Calibration& calibration, const CalibrationS
     trials.push_back(std::move(json));
   }
   const CalibrationBudget& budget = calibration.budget;
+  OrderedJson layers = OrderedJson::array();
+  for (const int layer : ChosenLayers(calibration)) {
+    layers.push_back({{"layer", layer},
+                      {"kind", calibration.layers[static_cast<size_t>(layer)].kind},
+                      {"role", calibration.sites ? "site" : "full"}});
+  }
   return {{"format", "pith calibration 1"},
           {"model", source.model},
           {"text", source.text},
           {"recall", source.recall.empty() ? OrderedJson(nullptr) : OrderedJson(source.recall)},
           {"budget", {{"nll", budget.nll}, {"recall", budget.recall}, {"sigmas", budget.sigmas}}},
           {"chosen", calibration.chosen},
+          {"chosen_layers", layers},
           {"chosen_on", ToJson(calibration.chosen_on)},
           {"held_out", ToJson(calibration.held_out)},
           {"held_out_within_budget", calibration.held_out_within},
@@ -104,6 +124,8 @@ std::string CalibrationFile(const Calibration& calibration, const CalibrationSou
   text += "# bounds: " + BudgetText(calibration.budget, calibration.chosen_on.recall.has_value()) +
           "\n# chosen on one half: " + Figures(calibration.chosen_on) +
           "\n# on the other half: " + Figures(calibration.held_out) + "\n";
+  const std::string layers = ChosenByKind(calibration);
+  if (!layers.empty()) text += "# " + layers + "\n";
   if (!calibration.search.chosen) text += "# No candidate was within the bounds.\n";
   if (!calibration.held_out_within) {
     text += "# The other half is not within the bounds: this choice did not hold there.\n";
@@ -132,6 +154,8 @@ Report CalibrationReport(const Calibration& calibration, const CalibrationSource
   }
   ReportSection choice{.heading = "Choice", .blocks = {}};
   choice.blocks.emplace_back(ReportText{calibration.chosen});
+  const std::string layers = ChosenByKind(calibration);
+  if (!layers.empty()) choice.blocks.emplace_back(ReportText{"By kind, " + layers});
   choice.blocks.emplace_back(ReportText{"Chosen on: " + Figures(calibration.chosen_on)});
   choice.blocks.emplace_back(ReportText{
       "Held out: " + Figures(calibration.held_out) +

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "eval/metric.h"
+#include "pith/engine.h"
 
 namespace pith {
 
@@ -32,27 +33,34 @@ struct CandidateCost {
 struct Trial {
   std::string spec;
   CandidateCost cost;
-  bool within = false;  // the budget
+  bool within = false;      // the budget
+  std::vector<int> layers;  // those in full, or the sites
 };
 
 // What the search ranges over.
 struct SkimSpace {
-  int64_t n_layer = 0;
+  std::vector<LayerInfo> layers;
   int64_t context = 0;      // tokens: short ones get the small window and chunk alone
   bool has_horizon = true;  // Mamba-2
 };
 
-struct SkimSearchResult {
+struct SearchResult {
   std::vector<Trial> trials;     // each candidate once, in the order tried
   std::optional<size_t> chosen;  // of those within the budget the one that saves most, of equals
                                  // the one that uses least of it; nothing where none is within
 };
 
+// Throws kInvalidArgument for bounds that nothing meets.
+void RequireBudget(const CalibrationBudget& budget);
+
 // From the default skim: fewer or more full layers from the front, early layers out one after the
 // other (the cheapest alone first), smaller windows, horizons by mass; each for as long as the
-// budget holds. Deterministic; calls `measure` once a candidate: about n_layer + 10 times.
-SkimSearchResult SearchSkim(const SkimSpace& space, const CalibrationBudget& budget,
-                            const std::function<CandidateCost(const std::string& spec)>& measure);
+// budget holds. A layer that does not mix rows goes with the one before it. Where several kinds of
+// layers mix, the front is walked for each of them alone too, the others staying full, and the
+// search goes on from the front that saves most. Deterministic; calls `measure` once a candidate:
+// with m mixing layers of k kinds about m + 10 times, for k > 1 up to m more.
+SearchResult SearchSkim(const SkimSpace& space, const CalibrationBudget& budget,
+                        const std::function<CandidateCost(const std::string& spec)>& measure);
 
 }  // namespace pith
 

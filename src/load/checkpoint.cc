@@ -232,7 +232,13 @@ std::vector<float> Checkpoint::Widened(const StoredTensor& tensor, std::string_v
 }
 
 std::vector<float> Checkpoint::Vector(std::string_view name, const std::vector<int64_t>& shape) {
-  return Widened(Find(TensorInFile(config_, name, shape)), name);
+  const FileTensor wanted = TensorInFile(config_, name, shape);
+  std::vector<float> values = Widened(Find(wanted), name);
+  const int64_t count = *ElementCount(shape);
+  if (count == std::ssize(values)) return values;
+  PITH_CHECK(wanted.shape.size() == 1 && wanted.first_row + count <= std::ssize(values));
+  const auto begin = values.begin() + wanted.first_row;
+  return {begin, begin + count};
 }
 
 std::vector<float> Checkpoint::Decay(std::string_view name, const std::vector<int64_t>& shape) {

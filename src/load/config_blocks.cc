@@ -29,8 +29,10 @@ void ReadTop(ConfigFields& top, const char* epsilon, float default_epsilon, Mode
 AttentionConfig ReadHeads(ConfigFields& top, int64_t d_model, const HeadDefaults& defaults) {
   AttentionConfig heads;
   heads.n_heads = top.Size("num_attention_heads");
-  heads.n_kv_heads = top.Size("num_key_value_heads",
-                              defaults.kv_heads > 0 ? defaults.kv_heads : heads.n_heads, kMaxDim);
+  // Null is as many as queries, whatever the class takes where the key is absent.
+  const bool as_queries = defaults.kv_heads == 0 || top.IsNull("num_key_value_heads");
+  heads.n_kv_heads =
+      top.Size("num_key_value_heads", as_queries ? heads.n_heads : defaults.kv_heads, kMaxDim);
   int64_t head_dim = defaults.head_dim;
   if (!top.Has("head_dim") && head_dim == 0) {
     head_dim = d_model / heads.n_heads;

@@ -20,8 +20,8 @@ inline constexpr int64_t kMaxLayers = int64_t{1} << 14;
 void ReadTop(ConfigFields& top, const char* epsilon, float default_epsilon, ModelConfig& config);
 
 // num_attention_heads, num_key_value_heads and head_dim, by which scores are scaled. The last two
-// are `defaults` where absent or null; 0 stands for as many as the first, and for hidden_size /
-// heads.
+// are `defaults` where absent; 0 stands for as many as the first, which null always means, and for
+// hidden_size / heads.
 struct HeadDefaults {
   int64_t kv_heads = 0;
   int64_t head_dim = 0;

@@ -26,7 +26,12 @@ double Bound(const Json& value) {
 }  // namespace
 
 ConfigFields::ConfigFields(const Json& object, std::string source, std::string path)
-    : reader_(object, std::move(source), path), path_(std::move(path)) {}
+    : object_(&object), reader_(object, std::move(source), path), path_(std::move(path)) {}
+
+bool ConfigFields::IsNull(const char* key) const {
+  const auto it = object_->find(key);
+  return it != object_->end() && it->is_null();
+}
 
 bool ConfigFields::Has(const char* key) {
   read_.insert(key);

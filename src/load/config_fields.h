@@ -30,7 +30,8 @@ class ConfigFields {
   double Number(const char* key, double fallback);
   bool Bool(const char* key, bool fallback);
   std::string String(const char* key, const std::string& fallback);
-  const Json* Find(const char* key);  // null where absent
+  const Json* Find(const char* key);   // null where absent
+  bool IsNull(const char* key) const;  // there, and null
 
   // ceil(d_model / 16) for "auto" or an absent key, else the number given.
   int64_t DtRank(const char* key, int64_t d_model);
@@ -50,6 +51,7 @@ class ConfigFields {
   void Finish(std::initializer_list<std::span<const std::string_view>> without_effect) const;
 
  private:
+  const Json* object_;
   JsonReader reader_;
   std::string path_;
   std::set<std::string, std::less<>> read_;

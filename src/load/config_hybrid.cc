@@ -110,20 +110,25 @@ std::vector<std::string> NemotronBlocks(ConfigFields& top) {
   return names;
 }
 
+// Of two names the class takes the older one where a file has it.
+const char* Older(ConfigFields& top, const char* older, const char* name) {
+  return top.Has(older) ? older : name;
+}
+
 Mamba2Config ReadNemotronMamba(ConfigFields& top, const ModelConfig& config) {
   Mamba2Config mixer;
-  mixer.d_conv = top.Size("conv_kernel", 4, 8);
+  mixer.d_conv = top.Size(Older(top, "mamba_d_conv", "conv_kernel"), 4, 8);
   mixer.d_state = top.Size("ssm_state_size", 128, kMaxDim);
   mixer.n_heads = top.Size("mamba_num_heads", 128, kMaxDim);
   mixer.head_dim = top.Size("mamba_head_dim", 64, kMaxDim);
   mixer.d_inner = mixer.n_heads * mixer.head_dim;
   if (mixer.d_inner > kMaxDim) top.Fail("mamba_head_dim", "at most 2^20 / mamba_num_heads");
-  mixer.n_groups = top.Size("n_groups", 8, kMaxDim);
-  mixer.chunk_size = top.Size("chunk_size", 128, kMaxDim);
-  mixer.conv_bias = top.Bool("use_conv_bias", true);
+  mixer.n_groups = top.Size(Older(top, "mamba_n_groups", "n_groups"), 8, kMaxDim);
+  mixer.chunk_size = top.Size(Older(top, "mamba_chunk_size", "chunk_size"), 128, kMaxDim);
+  mixer.conv_bias = top.Bool(Older(top, "mamba_conv_bias", "use_conv_bias"), true);
   mixer.proj_bias = top.Bool("use_bias", false);
   // What the forward clamps step sizes to; time_step_limit it does not read.
-  mixer.dt_min = top.Epsilon("time_step_min", 0.001F);
+  mixer.dt_min = top.Epsilon(Older(top, "mamba_dt_min", "time_step_min"), 0.001F);
   RequireSilu(top, "mamba_hidden_act");
   SetGatedNorm(config.norm_eps, mixer);
   return mixer;
@@ -133,7 +138,7 @@ ExpertsConfig ReadNemotronExperts(ConfigFields& top, const MlpConfig& mlp) {
   ExpertsConfig mixture;
   mixture.router = ExpertRouter::kSigmoid;
   mixture.correction = true;
-  mixture.n_experts = top.Size("n_routed_experts", 8, 1 << 14);
+  mixture.n_experts = top.Size(Older(top, "num_local_experts", "n_routed_experts"), 8, 1 << 14);
   mixture.chosen = top.Size("num_experts_per_tok", 2, mixture.n_experts);
   mixture.normalise = top.Bool("norm_topk_prob", true);
   mixture.scale = PositiveNumber(top, "routed_scaling_factor", 1);
@@ -185,7 +190,17 @@ void ReadNemotron(ConfigFields& top, ModelConfig& config) {
   constexpr std::string_view kWithoutEffect[] = {"attention_bias",
                                                  "attention_head_dim",
                                                  "expand",
+                                                 "chunk_size",
+                                                 "conv_kernel",
+                                                 "mamba_dt_init_floor",
+                                                 "mamba_dt_limit",
+                                                 "mamba_dt_max",
+                                                 "mamba_expand",
                                                  "mamba_proj_bias",
+                                                 "n_groups",
+                                                 "n_routed_experts",
+                                                 "time_step_min",
+                                                 "use_conv_bias",
                                                  "mamba_ssm_cache_dtype",
                                                  "moe_shared_expert_overlap",
                                                  "mtp_layers_block_type",

@@ -48,6 +48,8 @@ constexpr Family kFamilies[] = {
      "mamba.", "self_attn.", "feed_forward."},
     {"falcon_h1", "model.", "embed_tokens", "final_layernorm", "input_layernorm",
      "pre_ff_layernorm", "mamba.", "self_attn.", "feed_forward."},
+    {"zamba2", "model.", "embed_tokens", "final_layernorm", "input_layernorm", "", "mamba.",
+     "self_attn.", "feed_forward."},
     {"nemotron_h", "backbone.", "embeddings", "norm_f", "norm", "", "mixer.", "mixer.", "mixer."},
 };
 
@@ -96,6 +98,72 @@ std::string InNemotronExperts(std::string_view rest) {
   return std::string(rest);
 }
 
+// Zamba2's files keep a shared block where its first layer is, with the adapters of all its layers
+// and gate and up in one tensor. `layer` is at `index`.
+class InZamba {
+ public:
+  InZamba(const ModelConfig& config, int64_t index, const SharedBlockConfig& layer,
+          FileTensor found)
+      : layer_(layer), found_(std::move(found)) {
+    own_ = StrCat("model.layers.", index, ".");
+    for (int64_t l = 0; l < config.n_layer(); ++l) {
+      const auto* other = std::get_if<SharedBlockConfig>(&config.layers[static_cast<size_t>(l)]);
+      if (other == nullptr || other->block != layer.block) continue;
+      block_ = StrCat("model.layers.", l, ".shared_transformer.");
+      break;
+    }
+  }
+
+  FileTensor Norm() { return At(StrCat(own_, "mamba_decoder.input_layernorm.weight")); }
+  // `rest` follows "mixer.".
+  FileTensor Mixer(std::string_view rest) {
+    constexpr std::string_view kShared = "shared.";
+    constexpr std::string_view kAdapters = "adapters.";
+    if (rest == "linear.weight") return At(StrCat(own_, rest));
+    if (rest.starts_with(kShared)) return Shared(rest.substr(kShared.size()));
+    if (rest.starts_with(kAdapters)) return OfAdapter(rest.substr(kAdapters.size()));
+    return At(StrCat(own_, "mamba_decoder.mamba.", rest));
+  }
+
+ private:
+  FileTensor At(std::string name) {
+    found_.name = std::move(name);
+    return std::move(found_);
+  }
+  // Gate's rows and then up's.
+  FileTensor Half(std::string name, bool up) {
+    if (!found_.shape.empty()) {
+      found_.first_row = up ? found_.shape.front() : 0;
+      found_.shape.front() *= 2;
+    }
+    return At(std::move(name));
+  }
+  FileTensor Shared(std::string_view rest) {
+    const std::string_view matrix = rest.substr(0, rest.find('.'));
+    const std::string_view part = rest.substr(matrix.size());
+    if (matrix == "norm") return At(StrCat(block_, "input_layernorm", part));
+    if (matrix == "mlp_norm") return At(StrCat(block_, "pre_ff_layernorm", part));
+    if (matrix == "gate_proj" || matrix == "up_proj") {
+      return Half(StrCat(block_, "feed_forward.gate_up_proj", part), matrix == "up_proj");
+    }
+    return At(StrCat(block_, matrix == "down_proj" ? "feed_forward." : "self_attn.", rest));
+  }
+  FileTensor OfAdapter(std::string_view rest) {
+    const std::string_view of = rest.substr(0, rest.find('.'));
+    const std::string_view part = rest.substr(of.size());
+    if (of == "q" || of == "k" || of == "v") {
+      return At(StrCat(block_, "self_attn.linear_", of, "_adapter_list.", layer_.use, part));
+    }
+    std::string name = StrCat(block_, "feed_forward.gate_up_proj_adapter_list.", layer_.use, part);
+    return of == "gate_up" ? At(std::move(name)) : Half(std::move(name), of == "up");
+  }
+
+  const SharedBlockConfig& layer_;
+  FileTensor found_;
+  std::string own_;    // of the layer
+  std::string block_;  // of the shared block
+};
+
 // `rest` tells the two halves of a parallel layer apart.
 std::string_view MixerPrefix(const Family& family, const LayerConfig& layer,
                              std::string_view rest) {
@@ -121,6 +189,12 @@ FileTensor InFamily(const Family& family, const ModelConfig& config, std::string
   std::from_chars(rest.data(), rest.data() + rest.size(), index);
   rest.remove_prefix(rest.find('.') + 1);
   const LayerConfig& layer = config.layers[static_cast<size_t>(index)];
+  const auto* shared = std::get_if<SharedBlockConfig>(&layer);
+  if (shared != nullptr) {
+    InZamba zamba(config, index, *shared, std::move(found));
+    if (!rest.starts_with(kMixer)) return zamba.Norm();
+    return zamba.Mixer(rest.substr(kMixer.size()));
+  }
   const std::string block = StrCat(family.prefix, "layers.", index / family.layers_a_block(), ".");
   if (!rest.starts_with(kMixer)) {  // the norm in front
     const bool second = index % family.layers_a_block() == 1;

@@ -15,7 +15,7 @@ struct FileTensor {
   std::string name;
   std::vector<int64_t> shape;  // of the whole tensor
   // Where the wanted rows begin, the tensor seen as rows of its last size: files may keep several
-  // matrices in one tensor.
+  // matrices in one tensor. Of a vector, its first number.
   int64_t first_row = 0;
 };
 

@@ -39,6 +39,12 @@ struct Detail {
     (*this)(c.mamba);
     (*this)(c.attention);
   }
+  void operator()(const SharedBlockConfig& c) const {
+    (*this)(c.mamba);
+    (*this)(c.attention);
+    (*this)(c.mlp);
+    out << ", adapters of rank " << c.adapter_rank;
+  }
   void Common(const MambaConfig& c) const {
     out << ", d_inner " << c.d_inner << ", d_state " << c.d_state << ", d_conv " << c.d_conv;
   }
@@ -48,6 +54,10 @@ void CheckHeads(const LayerConfig& layer, const std::string& source) {
   if (const auto* parallel = std::get_if<ParallelConfig>(&layer)) {
     CheckHeads(parallel->mamba, source);
     CheckHeads(parallel->attention, source);
+  }
+  if (const auto* shared = std::get_if<SharedBlockConfig>(&layer)) {
+    CheckHeads(shared->mamba, source);
+    CheckHeads(shared->attention, source);
   }
   if (const auto* mamba2 = std::get_if<Mamba2Config>(&layer)) {
     // A head reads the B and C of one group.
@@ -70,8 +80,13 @@ const MambaConfig* AsMamba(const LayerConfig& layer) {
 }
 
 std::string_view KindName(const LayerConfig& layer) {
-  constexpr std::string_view kNames[] = {"Mamba-1", "Mamba-2", "attention",
-                                         "MLP",     "experts", "Mamba-2 beside attention"};
+  constexpr std::string_view kNames[] = {"Mamba-1",
+                                         "Mamba-2",
+                                         "attention",
+                                         "MLP",
+                                         "experts",
+                                         "Mamba-2 beside attention",
+                                         "Mamba-2 behind a shared block"};
   static_assert(std::size(kNames) == std::variant_size_v<LayerConfig>);
   return kNames[layer.index()];
 }

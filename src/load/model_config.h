@@ -26,6 +26,7 @@ struct MambaConfig {
   int64_t d_conv = 0;
   bool proj_bias = false;  // in_proj and out_proj
   bool conv_bias = true;
+  bool operator==(const MambaConfig&) const = default;
 };
 
 struct Mamba1Config : MambaConfig {
@@ -36,6 +37,7 @@ struct Mamba1Config : MambaConfig {
 
   int64_t conv_channels() const { return d_inner; }
   int64_t in_proj_rows() const { return 2 * d_inner; }  // [x, z]
+  bool operator==(const Mamba1Config&) const = default;
 };
 
 struct Mamba2Config : MambaConfig {
@@ -60,6 +62,7 @@ struct Mamba2Config : MambaConfig {
   int64_t bc_width() const { return n_groups * d_state; }
   int64_t conv_channels() const { return d_inner + 2 * bc_width(); }
   int64_t in_proj_rows() const { return d_inner + conv_channels() + n_heads; }  // [z, x, B, C, dt]
+  bool operator==(const Mamba2Config&) const = default;
 };
 
 // Causal attention with grouped queries.
@@ -80,9 +83,10 @@ struct AttentionConfig {
 
   int64_t q_width() const { return n_heads * head_dim; }
   int64_t kv_width() const { return n_kv_heads * head_dim; }
+  bool operator==(const AttentionConfig&) const = default;
 };
 
-enum class MlpActivation : uint8_t { kSilu, kReluSquared };
+enum class MlpActivation : uint8_t { kSilu, kReluSquared, kGelu };
 
 // out_scale · down(activation(gate_scale · gate x) · up x), or down(activation(up x)).
 struct MlpConfig {
@@ -92,6 +96,7 @@ struct MlpConfig {
   bool bias = false;
   float gate_scale = 1;  // Falcon-H1's
   float out_scale = 1;   // Falcon-H1's
+  bool operator==(const MlpConfig&) const = default;
 };
 
 // How the logits of a router become the weights of the experts that it chooses (ops/experts.h).
@@ -109,6 +114,7 @@ struct ExpertsConfig {
   int64_t groups = 1;
   int64_t chosen_groups = 1;
   MlpConfig shared;  // every row passes it too; d_hidden 0: none
+  bool operator==(const ExpertsConfig&) const = default;
 };
 
 // Falcon-H1: Mamba-2 and attention read the same normed rows, and what they give is weighed and
@@ -118,14 +124,30 @@ struct ParallelConfig {
   AttentionConfig attention;
   float mamba_scale = 1;
   float attention_scale = 1;
+  bool operator==(const ParallelConfig&) const = default;
+};
+
+// Zamba2: a block of attention and an MLP, which several layers share, reads the residual branch
+// and beside it the embedding of each row's token; what it gives enters Mamba-2 with the residual
+// branch, but is not added to it. Adapters (LoRA) and the map behind the block are the layer's own.
+struct SharedBlockConfig {
+  Mamba2Config mamba;
+  AttentionConfig attention;  // of rows of 2 d_model
+  MlpConfig mlp;
+  int64_t block = 0;                // which of the model's shared blocks
+  int64_t use = 0;                  // of the model's layers of this kind, in order
+  int64_t adapter_rank = 1;         // of the gate and up matrices' adapter
+  bool attention_adapters = false;  // queries, keys and values have such ones too
+  bool operator==(const SharedBlockConfig&) const = default;
 };
 
 // One alternative a kind of layer. Code that must tell them apart visits it: only the reading of
 // configs and src/model/layers/ do.
 using LayerConfig = std::variant<Mamba1Config, Mamba2Config, AttentionConfig, MlpConfig,
-                                 ExpertsConfig, ParallelConfig>;
+                                 ExpertsConfig, ParallelConfig, SharedBlockConfig>;
 
-// "Mamba-1", "Mamba-2", "attention", "MLP", "experts", "Mamba-2 beside attention".
+// "Mamba-1", "Mamba-2", "attention", "MLP", "experts", "Mamba-2 beside attention",
+// "Mamba-2 behind a shared block".
 std::string_view KindName(const LayerConfig& layer);
 
 // What both kinds of Mamba have; null for a layer of another kind.
@@ -156,6 +178,7 @@ struct ModelConfig {
   int64_t n_layer() const { return static_cast<int64_t>(layers.size()); }
   // One line for people.
   std::string Describe() const;
+  bool operator==(const ModelConfig&) const = default;
 };
 
 // Throws kNotFound or kIo; kCorruptData for text that is no valid config; kUnsupported for an

@@ -1,5 +1,6 @@
 #include "load/tensor_list.h"
 
+#include <set>
 #include <utility>
 #include <variant>
 
@@ -56,16 +57,16 @@ void AddMixer(const Mixer& mixer, int64_t d_model, const std::string& prefix, Li
   if (mixer.proj_bias) list.Vector(prefix + "out_proj.bias", {d_model});
 }
 
-void AddAttention(const AttentionConfig& heads, int64_t d_model, const std::string& prefix,
-                  List& list) {
+void AddAttention(const AttentionConfig& heads, int64_t d_in, int64_t d_out,
+                  const std::string& prefix, List& list) {
   const auto add = [&](const char* name, int64_t rows, int64_t cols, bool bias) {
     list.Matrix(StrCat(prefix, name, ".weight"), rows, cols);
     if (bias) list.Vector(StrCat(prefix, name, ".bias"), {rows});
   };
-  add("q_proj", heads.q_width(), d_model, heads.qkv_bias);
-  add("k_proj", heads.kv_width(), d_model, heads.qkv_bias);
-  add("v_proj", heads.kv_width(), d_model, heads.qkv_bias);
-  add("o_proj", d_model, heads.q_width(), heads.out_bias);
+  add("q_proj", heads.q_width(), d_in, heads.qkv_bias);
+  add("k_proj", heads.kv_width(), d_in, heads.qkv_bias);
+  add("v_proj", heads.kv_width(), d_in, heads.qkv_bias);
+  add("o_proj", d_out, heads.q_width(), heads.out_bias);
 }
 
 void AddMlp(const MlpConfig& mlp, int64_t d_model, const std::string& prefix, List& list) {
@@ -94,18 +95,51 @@ void AddExperts(const ExpertsConfig& experts, int64_t d_model, const std::string
   if (experts.shared.d_hidden > 0) AddMlp(experts.shared, d_model, prefix + "shared.", list);
 }
 
+void AddAdapter(const char* of, int64_t rows, int64_t cols, int64_t rank, const std::string& prefix,
+                List& list) {
+  list.Matrix(StrCat(prefix, "adapters.", of, ".0.weight"), rank, cols);
+  list.Matrix(StrCat(prefix, "adapters.", of, ".1.weight"), rows, rank);
+}
+
+// The first layer of a block lists what all of its layers share.
+void AddSharedBlock(const SharedBlockConfig& c, bool first, int64_t d_model,
+                    const std::string& prefix, List& list) {
+  if (first) {
+    const std::string shared = prefix + "shared.";
+    list.Vector(shared + "norm.weight", {2 * d_model});
+    list.Vector(shared + "mlp_norm.weight", {d_model});
+    AddAttention(c.attention, 2 * d_model, d_model, shared, list);
+    AddMlp(c.mlp, d_model, shared, list);
+  }
+  const AttentionConfig& heads = c.attention;
+  if (c.attention_adapters) {
+    AddAdapter("q", heads.q_width(), 2 * d_model, c.adapter_rank, prefix, list);
+    AddAdapter("k", heads.kv_width(), 2 * d_model, c.adapter_rank, prefix, list);
+    AddAdapter("v", heads.kv_width(), 2 * d_model, c.adapter_rank, prefix, list);
+  }
+  list.Matrix(prefix + "adapters.gate_up.0.weight", c.adapter_rank, d_model);
+  list.Matrix(prefix + "adapters.gate.1.weight", c.mlp.d_hidden, c.adapter_rank);
+  list.Matrix(prefix + "adapters.up.1.weight", c.mlp.d_hidden, c.adapter_rank);
+  list.Matrix(prefix + "linear.weight", d_model, d_model);
+  AddMixer(c.mamba, d_model, prefix, list);
+}
+
 struct Add {
   int64_t d_model;
   std::string prefix;
   List& list;
+  std::set<int64_t>& blocks;  // that were listed
   void operator()(const Mamba1Config& c) { AddMixer(c, d_model, prefix, list); }
   void operator()(const Mamba2Config& c) { AddMixer(c, d_model, prefix, list); }
-  void operator()(const AttentionConfig& c) { AddAttention(c, d_model, prefix, list); }
+  void operator()(const AttentionConfig& c) { AddAttention(c, d_model, d_model, prefix, list); }
   void operator()(const MlpConfig& c) { AddMlp(c, d_model, prefix, list); }
   void operator()(const ExpertsConfig& c) { AddExperts(c, d_model, prefix, list); }
   void operator()(const ParallelConfig& c) {
     AddMixer(c.mamba, d_model, prefix, list);
-    AddAttention(c.attention, d_model, prefix, list);
+    AddAttention(c.attention, d_model, d_model, prefix, list);
+  }
+  void operator()(const SharedBlockConfig& c) {
+    AddSharedBlock(c, blocks.insert(c.block).second, d_model, prefix, list);
   }
 };
 
@@ -116,10 +150,12 @@ std::vector<ListedTensor> ListTensors(const ModelConfig& config) {
   list.Matrix("backbone.embedding.weight", config.vocab_size, config.d_model);
   if (!config.tie_embeddings) list.Matrix("lm_head.weight", config.vocab_size, config.d_model);
   list.Norm("backbone.norm_f", config);
+  std::set<int64_t> blocks;
   for (int64_t l = 0; l < config.n_layer(); ++l) {
     const std::string prefix = StrCat("backbone.layers.", l, ".");
     list.Norm(prefix + "norm", config);
-    std::visit(Add{config.d_model, prefix + "mixer.", list}, config.layers[static_cast<size_t>(l)]);
+    std::visit(Add{config.d_model, prefix + "mixer.", list, blocks},
+               config.layers[static_cast<size_t>(l)]);
   }
   return list.Take();
 }

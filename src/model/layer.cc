@@ -11,6 +11,7 @@ void LayerRows::Clear() {
   segments.clear();
   slots.clear();
   positions.clear();
+  ids.clear();
   wanted = nullptr;
 }
 

@@ -4,6 +4,7 @@
 #define PITH_MODEL_LAYER_H_
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -36,6 +37,9 @@ struct LayerRows {
   std::vector<int32_t> slots;  // one a segment: where its state lies
   // [rows] in the whole text, whatever was reduced before; empty where no layer reads them.
   std::vector<int32_t> positions;
+  // [rows] the token at each position: also of a row into which others merged. Empty where no layer
+  // reads them.
+  std::vector<int32_t> ids;
   // The rows whose output is wanted, ascending; null: all. The others only write state. The wanted
   // rows' bits are the same either way.
   const std::vector<int64_t>* wanted = nullptr;
@@ -89,7 +93,8 @@ struct LayerStates {
 struct FarTarget {
   const LayerStates& states;
   int32_t slot = 0;
-  int64_t first_position = 0;  // of the region's first row, in the whole text
+  int64_t first_position = 0;         // of the region's first row, in the whole text
+  std::span<const int32_t> ids = {};  // [far] their tokens
 };
 
 // What one layer wrote of a far region.
@@ -110,17 +115,24 @@ struct WeightBytes {
   int64_t in_place = 0;  // of those, left where the source has them: no backend counts them
 };
 
+// What the layers of one model have in common.
+struct SharedParts {
+  Weight embedding;                                         // [vocab_size, d_model]
+  std::map<std::string, std::shared_ptr<const void>> made;  // by LayerBuilder::Shared
+};
+
 // Takes a layer's tensors from a source and prepares them for a backend. Tensors that are *keys*
 // also go into the model's fingerprint.
 class LayerBuilder {
  public:
   LayerBuilder(const Exec& exec, const ModelConfig& config, TensorSource& tensors, Checksum& keys,
-               WeightBytes& bytes, std::string prefix)
+               WeightBytes& bytes, SharedParts& shared, std::string prefix)
       : exec_(exec),
         config_(config),
         tensors_(tensors),
         keys_(keys),
         bytes_(bytes),
+        shared_(shared),
         prefix_(std::move(prefix)) {}
 
   const Exec& exec() const { return exec_; }
@@ -138,6 +150,15 @@ class LayerBuilder {
   DeviceVector KeyVector(std::string_view name, const std::vector<int64_t>& shape);
   DeviceVector Place(std::span<const float> values) { return {exec_, values}; }
 
+  const Weight& embedding() const { return shared_.embedding; }
+  // What `make` made when it was first asked for under this name, which belongs to T.
+  template <class T, class Make>
+  std::shared_ptr<const T> Shared(const std::string& name, const Make& make) {
+    std::shared_ptr<const void>& part = shared_.made[name];
+    if (part == nullptr) part = std::shared_ptr<const T>(make());
+    return std::static_pointer_cast<const T>(part);
+  }
+
  private:
   Weight Prepare(const StoredMatrix& stored, WeightUse use);
 
@@ -146,6 +167,7 @@ class LayerBuilder {
   TensorSource& tensors_;
   Checksum& keys_;
   WeightBytes& bytes_;
+  SharedParts& shared_;
   std::string prefix_;
 };
 
@@ -184,8 +206,9 @@ class Layer {
   // stream [far, d_model]: x + h as the layer finds it. Updates the target's state as if these
   // rows had passed, but for the writes that the horizon leaves out; their decay stays exact.
   // A layer without a state does nothing.
-  FarWritten WriteFar(const LayerContext& context, MatView<const float> stream,
-                      const FarRegion& region, const Horizon& horizon, const FarTarget& to) const;
+  virtual FarWritten WriteFar(const LayerContext& context, MatView<const float> stream,
+                              const FarRegion& region, const Horizon& horizon,
+                              const FarTarget& to) const;
 
   // The same for WriteFar of many texts into many layers at once; nothing where this kind cannot
   // be.
@@ -198,6 +221,8 @@ class Layer {
 
   // Whether Forward reads LayerRows::positions.
   virtual bool reads_positions() const { return false; }
+  // Whether it reads LayerRows::ids.
+  virtual bool reads_ids() const { return false; }
 
   // Whether a step's launches depend on nothing but where its operands lie, so that a backend may
   // record and repeat them (Backend::Repeat).
@@ -233,7 +258,9 @@ class Layer {
   const RowNorm& norm() const { return norm_; }
 
  private:
-  friend class ParallelLayer;  // which is made of two layers
+  // Which are made of two layers.
+  friend class ParallelLayer;
+  friend class SharedBlockLayer;
 
   RowNorm norm_;
 };

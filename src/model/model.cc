@@ -30,17 +30,19 @@ void CheckLength(const Model& model, int64_t tokens) {
 Model::Model(const Exec& exec, ModelConfig config, TensorSource& tensors)
     : config_(std::move(config)), storage_(tensors.storage()), facts_(FactsOf(config_)) {
   Checksum keys;
-  LayerBuilder top(exec, config_, tensors, keys, weight_bytes_, "");
+  SharedParts shared;
+  LayerBuilder top(exec, config_, tensors, keys, weight_bytes_, shared, "");
   const int64_t vocab = config_.vocab_size;
   const bool tied = config_.tie_embeddings;
   embedding_ = top.Matrix("backbone.embedding.weight", vocab, config_.d_model,
                           tied ? WeightUse::kBoth : WeightUse::kTable);
+  shared.embedding = embedding_;
   head_ = tied ? embedding_ : top.Matrix("lm_head.weight", vocab, config_.d_model);
-  LayerBuilder backbone(exec, config_, tensors, keys, weight_bytes_, "backbone.");
+  LayerBuilder backbone(exec, config_, tensors, keys, weight_bytes_, shared, "backbone.");
   final_norm_ = std::make_unique<RowNorm>(backbone, "norm_f", config_.logits_scale);
   std::vector<StateSize> sizes;
   for (int64_t l = 0; l < config_.n_layer(); ++l) {
-    LayerBuilder build(exec, config_, tensors, keys, weight_bytes_,
+    LayerBuilder build(exec, config_, tensors, keys, weight_bytes_, shared,
                        StrCat("backbone.layers.", l, "."));
     layers_.push_back(MakeLayer(config_.layers[l], build));
     Require(exec.state == DType::kF32 || layers_.back()->TakesHalfStates(exec),

@@ -175,7 +175,10 @@ class PrefillPass::Impl {
     const LayerStates states = pool_.layer(layer);
     FarWritten written = model_.layer(layer).WriteFar(
         context_, stream_->FirstRows(static_cast<int64_t>(s), region.far), region, skim_->horizon(),
-        {.states = states, .slot = sequence.slot, .first_position = sequence.tokens});
+        {.states = states,
+         .slot = sequence.slot,
+         .first_position = sequence.tokens,
+         .ids = batch_[s].ids.first(static_cast<size_t>(region.far))});
     const double work = written.work;
     Add(s, layer, std::move(written));
     if (++far_layer_ == Group().end) {
@@ -265,19 +268,25 @@ class PrefillPass::Impl {
 
   void EmbedChunk(const Chunk& chunk) {
     ws_.Reserve(context_.exec, model_.config().d_model, CountRows(chunk));
+    model_.Embed(context_.exec, Tokens(chunk), ws_.x.view());
+  }
+
+  // What stands at each row's position.
+  std::vector<int32_t> Tokens(const Chunk& chunk) {
     std::vector<int32_t> ids;
     for (const Piece& piece : chunk) {
       for (int64_t r = 0; r < piece.count; ++r) {
         ids.push_back(batch_[piece.sequence].ids[Position(piece, r)]);
       }
     }
-    model_.Embed(context_.exec, ids, ws_.x.view());
+    return ids;
   }
 
   // `wanted`: in the last layer, the rows that are read out; null in a group that others follow.
   void RunLayers(const Chunk& chunk, const std::vector<WantedRow>* wanted) {
     rows_.Clear();
-    const bool positions = ReadsPositions();
+    const bool positions = AnyLayer([](const Layer& layer) { return layer.reads_positions(); });
+    if (AnyLayer([](const Layer& layer) { return layer.reads_ids(); })) rows_.ids = Tokens(chunk);
     for (const Piece& piece : chunk) {
       const Sequence& sequence = *batch_[piece.sequence].sequence;
       rows_.segments.push_back({rows_.rows, piece.count});
@@ -312,10 +321,11 @@ class PrefillPass::Impl {
     rows_.wanted = nullptr;
   }
 
-  // Whether a layer of the group asks where its rows stand in the text.
-  bool ReadsPositions() const {
+  // Whether a layer of the group is such a one.
+  template <class Is>
+  bool AnyLayer(Is is) const {
     for (int64_t layer = Group().begin; layer < Group().end; ++layer) {
-      if (model_.layer(layer).reads_positions()) return true;
+      if (is(model_.layer(layer))) return true;
     }
     return false;
   }

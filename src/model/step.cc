@@ -45,6 +45,7 @@ void Step(const Model& model, const Exec& exec, StatePool& pool, std::span<const
     rows.slots.push_back(sequences[i]->slot);
     rows.positions.push_back(static_cast<int32_t>(sequences[i]->tokens));
   }
+  rows.ids.assign(ids.begin(), ids.end());
   ws.Reserve(exec, model.config().d_model, count);
   const MatView<float> x = ws.x.view();
   model.Embed(exec, ids, x);

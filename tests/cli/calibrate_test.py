@@ -118,6 +118,16 @@ class Calibrate(Case):
         self.fails(2, *args, self.write("short.txt", TEXT),
                    names=["short.txt", "overlap", "longer text"])
 
+    def test_sites_of_a_method(self):
+        result = self.json(*BASE, "--method", "utrc@10%", "--budget", "dNLL=9", "--json",
+                           "--output", self.file)
+        self.assertTrue(result["chosen"].startswith("utrc@10%:sites="))
+        self.assertEqual(self.file.read_text().splitlines()[-1], result["chosen"])
+        sites = [layer["layer"] for layer in result["chosen_layers"]]
+        self.assertEqual(result["chosen"], "utrc@10%:sites=" + "+".join(map(str, sites)))
+        self.assertEqual({layer["role"] for layer in result["chosen_layers"]}, {"site"})
+        self.assertIn("# sites: ", self.file.read_text())
+
     def test_thresholds(self):
         file = self.folder / "thresholds.json"
         args = (*BASE[:-1], "--method", "ltmp@20%:protect=6", "--output", file)
@@ -138,12 +148,15 @@ class Calibrate(Case):
             self.fails(2, *BASE, *out, "--budget", budget, names=["--budget"])
         for sigmas in ("-1", "inf", "nan"):
             self.fails(2, *BASE, *out, "--sigmas", sigmas, names=["--sigmas"])
-        self.fails(2, *BASE, *out, "--method", "utrc@10%", names=["utrc@10%", "ltmp@30%"])
+        for method in ("utrc", "skim@10%", "auto@10%", "none", "utrc:keep=0.9"):
+            self.fails(2, *BASE, *out, "--method", method, names=["--method", method, "utrc@20%"])
+        self.fails(2, *BASE, *out, "--method", "utrc@10%:sites=1", names=["utrc@10%:sites=1"])
+        self.fails(2, *BASE, *out, "--method", "nothing@10%", names=["nothing"])
         ltmp = (*BASE[:-1], "--method", "ltmp@10%")
         self.fails(2, *BASE[:-1], *out, "--method", "ltmp@10%:block=4", names=["block"])
         for option in (["--fresh"], ["--no-recall"], ["--recall", "x"], ["--sigmas", "1"],
                        ["--contexts", "4"], ["--budget", "dNLL=1"], ["--html", "x"]):
-            self.fails(2, *ltmp, *out, *option, names=[option[0], "--method skim"])
+            self.fails(2, *ltmp, *out, *option, names=[option[0], "--method ltmp"])
         for name in ("a,b", "a+b", "a b"):
             self.fails(2, *ltmp, "--output", self.folder / name, names=["--output", name])
             self.assertFalse((self.folder / name).exists())

@@ -104,7 +104,8 @@ TEST_P(Growing, ScoresUnderAnyBound) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, Growing,
-                         ::testing::Values("hf-llama", "hf-granitemoehybrid", "hf-falcon-h1"),
+                         ::testing::Values("hf-llama", "hf-granitemoehybrid", "hf-falcon-h1",
+                                           "hf-zamba2"),
                          [](const auto& info) {
                            std::string name = info.param;
                            for (char& c : name) c = c == '-' ? '_' : c;

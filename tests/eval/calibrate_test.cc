@@ -9,9 +9,13 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <random>
+#include <set>
 #include <string>
 #include <vector>
 
+#include "core/error.h"
+#include "eval/layer_kinds.h"
 #include "eval/report/html.h"
 #include "pith/reduction_spec.h"
 
@@ -23,10 +27,11 @@ const CalibrationSource kSource = {.model = "m", .text = "t", .recall = "r"};
 Calibration Made(bool within) {
   const std::string spec = "skim:full=0-3,window=16";
   const CandidateCost cost{.realised = 0.3, .nll = {0.001, 0.002, 8}, .recall = Estimate{0, 0, 8}};
-  Calibration made{
-      .search = {.trials = {{"skim:full=0-2,window=16", cost, false}, {spec, cost, true}},
-                 .chosen = 1}};
+  Calibration made{.search = {.trials = {{"skim:full=0-2,window=16", cost, false, {0, 1, 2}},
+                                         {spec, cost, true, {0, 1, 2, 3}}},
+                              .chosen = 1}};
   made.chosen = spec;
+  made.layers = {{"Mamba-2", true}, {"MLP", false}, {"attention", true}, {"MLP", false}};
   made.chosen_on = made.held_out = cost;
   made.held_out_within = within;
   return made;
@@ -46,6 +51,10 @@ TEST(Calibration, TheFileReadsBackAsTheChoice) {
     const std::string file = CalibrationFile(made, kSource);
     EXPECT_EQ(ReadBack(file).ToString(), made.chosen);
     EXPECT_EQ(file.find("did not hold") == file.npos, within);
+    EXPECT_NE(file.find("# layers in full: Mamba-2 0, MLP 1+3, attention 2\n"), file.npos);
+    const OrderedJson layers = CalibrationToJson(made, kSource)["chosen_layers"];
+    EXPECT_EQ(layers.size(), 4U);
+    EXPECT_EQ(layers[2], (OrderedJson{{"layer", 2}, {"kind", "attention"}, {"role", "full"}}));
     EXPECT_EQ(CalibrationToJson(made, kSource)["held_out_within_budget"], within);
     const std::string page = ToHtml(CalibrationReport(made, kSource));
     EXPECT_EQ(page.find("NOT within") == page.npos, within);
@@ -116,6 +125,57 @@ TEST(Calibration, RecallIsNeverCertain) {
   const CandidateCost cost{.recall = RecallLoss(same, 50)};
   EXPECT_LE(cost.Use({.recall = 0.021, .sigmas = 1}), 1);
   EXPECT_GT(cost.Use({.recall = 0.019, .sigmas = 1}), 1);
+}
+
+// A random hybrid of Mamba-2 and attention, and windows of random tokens: what is chosen is what is
+// reported, layers with their kinds, and reads back as a reduction that the engine compiles.
+TEST(Calibration, OfAHybridTellsTheKindOfWhatItChooses) {
+  const auto model =
+      std::filesystem::path(PITH_SOURCE_DIR) / "tests/golden/hf-granitemoehybrid";  // m p a p m p
+  const Engine engine = Engine::Load(model, {.threads = 1});
+  std::mt19937 random(1);
+  const auto ids = [&](size_t count) {
+    std::vector<int32_t> list(count);
+    for (int32_t& id : list) id = static_cast<int32_t>(random() % 61);
+    return list;
+  };
+  CalibrationSet set;
+  for (auto* half : {&set.choosing, &set.held_out}) {
+    EvalTask task{"perplexity", MakeTask("perplexity"), {}};
+    for (int i = 0; i < 3; ++i) {
+      task.items.push_back({.id = StrCat(half == &set.choosing ? "a" : "b", i),
+                            .requests = {{.context = ids(64), .continuation = ids(8)}}});
+    }
+    half->push_back(std::move(task));
+  }
+  const std::filesystem::path file = testing::TempDir() + "calibrate_hybrid.jsonl";
+  for (const std::string method : {"skim", "utrc@1%"}) {
+    Journal journal(file, {{"method", method}}, /*fresh=*/true);
+    const Calibration made =
+        Calibrate(engine, set, {.budget = {.nll = 100}, .method = method, .context = 64}, journal);
+    ASSERT_TRUE(made.search.chosen) << method;
+    const OrderedJson json = CalibrationToJson(made, kSource);
+    ASSERT_FALSE(json["chosen_layers"].empty());
+    for (const OrderedJson& layer : json["chosen_layers"]) {
+      const char* const kinds[] = {"Mamba-2", "MLP", "attention", "MLP", "Mamba-2", "MLP"};
+      EXPECT_EQ(layer["kind"], kinds[layer["layer"].get<int>()]);
+      EXPECT_EQ(layer["role"], method == "skim" ? "full" : "site");
+      if (method != "skim") EXPECT_NE(layer["kind"], "MLP");
+    }
+    EXPECT_NO_THROW(engine.Compile(ReadBack(CalibrationFile(made, kSource)).ToString()));
+    std::set<std::string> tried;
+    for (const Trial& trial : made.search.trials)
+      tried.insert(LayersByKind(made.layers, trial.layers));
+    if (method == "skim") {  // attention's block alone in full, Mamba-2's alone
+      EXPECT_TRUE(tried.contains("attention 2, MLP 3"));
+      EXPECT_TRUE(tried.contains("Mamba-2 0+4, MLP 1+5"));
+    } else {
+      EXPECT_TRUE(tried.contains("attention 2"));
+      EXPECT_TRUE(tried.contains("Mamba-2 0+4"));
+    }
+  }
+  std::filesystem::remove(file);
+  EXPECT_THROW(SiteCandidates(engine.info().layers, "utrc"), Error);
 }
 
 }  // namespace

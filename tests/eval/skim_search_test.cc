@@ -14,8 +14,11 @@
 #include <random>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "core/error.h"
+#include "eval/site_search.h"
+#include "pith/reduction.h"
 #include "pith/reduction_spec.h"
 #include "reduce/params.h"
 
@@ -23,6 +26,10 @@ namespace pith {
 namespace {
 
 constexpr int kLayers = 12;
+
+std::vector<LayerInfo> Alike(int64_t count) {
+  return std::vector<LayerInfo>(static_cast<size_t>(count), {.kind = "Mamba-2", .mixes = true});
+}
 
 // A candidate as its spec tells it.
 struct Parts {
@@ -49,16 +56,16 @@ CandidateCost Cost(const Parts& parts, double nll) {
   return {.realised = Saving(parts), .nll = {.value = nll, .standard_error = 0, .n = 8}};
 }
 
-SkimSearchResult Search(const std::function<double(const Parts&)>& nll,
-                        const CalibrationBudget& budget = {.nll = 1, .sigmas = 0},
-                        const SkimSpace& space = {.n_layer = kLayers, .context = 1792}) {
+SearchResult Search(const std::function<double(const Parts&)>& nll,
+                    const CalibrationBudget& budget = {.nll = 1, .sigmas = 0},
+                    const SkimSpace& space = {.layers = Alike(kLayers), .context = 1792}) {
   return SearchSkim(space, budget, [&](const std::string& spec) {
     const Parts parts = Take(spec);
     return Cost(parts, nll(parts));
   });
 }
 
-std::string Chosen(const SkimSearchResult& result) {
+std::string Chosen(const SearchResult& result) {
   return result.chosen ? result.trials[*result.chosen].spec : "none";
 }
 
@@ -99,19 +106,104 @@ TEST(SkimSearch, MovesTheLastFullLayerBothWays) {
 }
 
 TEST(SkimSearch, NothingWithinTheBudgetIsNone) {
-  const SkimSearchResult result = Search([](const Parts&) { return 1.01; });
+  const SearchResult result = Search([](const Parts&) { return 1.01; });
   EXPECT_FALSE(result.chosen.has_value());
   EXPECT_EQ(result.trials.size(), kLayers / 2u) << "full layers from the half to all but one";
   for (const Trial& trial : result.trials) EXPECT_FALSE(trial.within);
-  EXPECT_FALSE(Search([](const Parts&) { return 0.0; }, {}, {.n_layer = 1}).chosen.has_value());
+  EXPECT_FALSE(
+      Search([](const Parts&) { return 0.0; }, {}, {.layers = Alike(1)}).chosen.has_value());
+}
+
+// m Mamba-2, a attention, p MLP.
+std::vector<LayerInfo> Spelt(const std::string& letters) {
+  std::vector<LayerInfo> layers;
+  for (const char letter : letters) {
+    layers.push_back({.kind = letter == 'm'   ? "Mamba-2"
+                              : letter == 'a' ? "attention"
+                                              : "MLP",
+                      .mixes = letter != 'p'});
+  }
+  return layers;
+}
+
+// Alike, or a hybrid.
+std::vector<LayerInfo> Layers(int seed) {
+  if (seed % 3 > 0) return Alike(1 + seed % kLayers);
+  return Spelt(seed % 2 ? "mpapmpmpapmp" : "pmmampapm");
+}
+
+// A hybrid whose attention must read every row, where its Mamba layers need the first alone: with
+// layers of both kinds skimmed from the same depth on, next to nothing is saved.
+TEST(SkimSearch, KindsAreTriedApart) {
+  const std::vector<LayerInfo> layers = Spelt("mpmpapmpmpap");
+  const auto nll = [](const Parts& parts) {
+    for (const int needed : {0, 4, 10}) {
+      if (std::ranges::find(parts.full, needed) == parts.full.end()) return 2.0;
+    }
+    return parts.window < 256 || parts.mass > 0 ? 2.0 : 0.0;
+  };
+  const SearchResult result =
+      Search(nll, {.nll = 1, .sigmas = 0}, {.layers = layers, .context = 1792});
+  EXPECT_EQ(Chosen(result), "skim:full=0-1+4-5+10-11,horizon=0.01,window=256")
+      << "an MLP goes with the layer before it";
+  ASSERT_TRUE(result.chosen);
+  EXPECT_EQ(result.trials[*result.chosen].layers, (std::vector<int>{0, 1, 4, 5, 10, 11}));
+  // And the other way round.
+  const auto other = [](const Parts& parts) {
+    for (const int needed : {0, 2, 6, 8}) {
+      if (std::ranges::find(parts.full, needed) == parts.full.end()) return 2.0;
+    }
+    return parts.window < 256 || parts.mass > 0 ? 2.0 : 0.0;
+  };
+  EXPECT_EQ(Chosen(Search(other, {.nll = 1, .sigmas = 0}, {.layers = layers, .context = 1792})),
+            "skim:full=0-3+6-9,horizon=0.01,window=256");
+}
+
+TEST(SiteSearch, OneListForAllKindsAndOneForEach) {
+  const auto specs = [](const std::string& letters, const char* method) {
+    std::vector<std::string> list;
+    const std::vector<LayerInfo> layers = Spelt(letters);
+    for (const SiteCandidate& candidate : SiteCandidates(layers, method)) {
+      EXPECT_EQ(ReductionSpec::Parse(candidate.spec).params.at("sites"),
+                JoinSites(candidate.sites));
+      list.push_back(candidate.spec);
+    }
+    return list;
+  };
+  // The default sites of 12 layers are 3, 4, 5, 6, 7 and 8.
+  ASSERT_EQ(DefaultSites(12), (std::vector<int>{3, 4, 5, 6, 7, 8}));
+  EXPECT_EQ(specs("mpmpapmpmpap", "utrc@20%"),
+            (std::vector<std::string>{"utrc@20%:sites=2+4+6+8", "utrc@20%:sites=2+6+8",
+                                      "utrc@20%:sites=4"}));
+  EXPECT_EQ(specs("mmmmmmmmmmmm", "utrc@20%:match=T"),
+            std::vector<std::string>{"utrc@20%:match=T,sites=3+4+5+6+7+8"});
+  EXPECT_EQ(specs("pppppppppppp", "utrc@20%"), std::vector<std::string>{});
+  EXPECT_EQ(specs("mpmpmpmpmpap", "utrc@20%").back(), "utrc@20%:sites=10") << "the first above";
+  for (const char* bad : {"utrc", "utrc:keep=0.9", "utrc@20%:sites=3"}) {
+    EXPECT_THROW(SiteCandidates(Alike(12), bad), Error) << bad;
+  }
+}
+
+TEST(SiteSearch, ChoosesWhatUsesLeastOfTheBudget) {
+  const std::vector<SiteCandidate> candidates = {{"a", {1}}, {"b", {2}}, {"c", {3}}, {"d", {4}}};
+  const auto cost = [](const std::string& spec) {
+    const double losses[] = {0.5, 1.5, 0.2, NAN};
+    return CandidateCost{.realised = 0.2, .nll = {losses[spec[0] - 'a'], 0, 8}};
+  };
+  const SearchResult result = SearchSites(candidates, {.nll = 1, .sigmas = 0}, cost);
+  EXPECT_EQ(result.trials.size(), 4U);
+  EXPECT_EQ(Chosen(result), "c");
+  EXPECT_EQ(result.trials[2].layers, std::vector<int>{3});
+  EXPECT_FALSE(result.trials[3].within);
+  EXPECT_FALSE(SearchSites(candidates, {.nll = 0.1, .sigmas = 0}, cost).chosen.has_value());
+  EXPECT_THROW(SearchSites(candidates, {.nll = 0}, cost), Error);
 }
 
 TEST(SkimSearch, LawsHoldForAnyCosts) {
   for (int seed = 0; seed < 300; ++seed) {
     const CalibrationBudget budget{.nll = 1, .recall = 0.5, .sigmas = 0.5 * (seed % 3)};
-    const SkimSpace space{.n_layer = 1 + seed % kLayers,
-                          .context = seed % 2 ? 1792 : 100,
-                          .has_horizon = seed % 5 > 0};
+    const SkimSpace space{
+        .layers = Layers(seed), .context = seed % 2 ? 1792 : 100, .has_horizon = seed % 5 > 0};
     const auto run = [&](std::set<std::string>& asked) {
       return SearchSkim(space, budget, [&](const std::string& spec) {
         EXPECT_TRUE(asked.insert(spec).second) << "measured twice: " << spec;
@@ -126,7 +218,7 @@ TEST(SkimSearch, LawsHoldForAnyCosts) {
       });
     };
     std::set<std::string> asked, again;
-    const SkimSearchResult result = run(asked);
+    const SearchResult result = run(asked);
     EXPECT_EQ(result.trials.size(), asked.size());
     double best = -1;
     for (const Trial& trial : result.trials) {
@@ -183,7 +275,7 @@ TEST(SkimSearch, UnknownLossesAreNeverChosen) {
     }
     return 0.0;
   };
-  const SkimSearchResult result = Search(nll);
+  const SearchResult result = Search(nll);
   EXPECT_EQ(Chosen(result), "skim:full=1-5,mass=0.2,window=16");
   for (const Trial& trial : result.trials) EXPECT_EQ(trial.within, trial.cost.nll.value == 0);
 }

@@ -129,8 +129,9 @@ INSTANTIATE_TEST_SUITE_P(
                       "hf-llama-options", "hf-llama-yarn", "hf-qwen2", "hf-granite",
                       "hf-granitemoehybrid", "hf-granitemoehybrid-experts", "hf-bamba",
                       "hf-nemotron-h", "hf-nemotron-h-experts", "hf-jamba", "hf-falcon-h1",
-                      "hf-falcon-h1-norm", "ssm-mamba1", "ssm-mamba1-options", "ssm-mamba2",
-                      "ssm-mamba2-options", "ssm-mamba2-no-gated-norm"),
+                      "hf-falcon-h1-norm", "hf-zamba2", "hf-zamba2-options", "ssm-mamba1",
+                      "ssm-mamba1-options", "ssm-mamba2", "ssm-mamba2-options",
+                      "ssm-mamba2-no-gated-norm"),
     [](const auto& info) {
       std::string name = info.param;
       std::replace(name.begin(), name.end(), '-', '_');

@@ -241,6 +241,37 @@ TEST(BlockConfigs, FalconH1) {
   EXPECT_EQ(LayerOf<MlpConfig>(scaled, 1).out_scale, 0.3F);
 }
 
+TEST(BlockConfigs, Zamba2) {
+  const ModelConfig c = Saved("zamba2");
+  EXPECT_EQ(c.d_model, 2560);
+  EXPECT_EQ(c.n_layer(), 54);
+  EXPECT_TRUE(c.tie_embeddings);
+  std::vector<int64_t> shared;
+  for (int64_t l = 0; l < c.n_layer(); ++l) {
+    const auto* layer = std::get_if<SharedBlockConfig>(&c.layers[static_cast<size_t>(l)]);
+    if (layer == nullptr) continue;
+    EXPECT_EQ(layer->block, 0);
+    EXPECT_EQ(layer->use, std::ssize(shared));
+    shared.push_back(l);
+  }
+  EXPECT_EQ(shared, (std::vector<int64_t>{6, 12, 18, 24, 30, 36, 42, 47, 51}));
+  const auto& mamba = LayerOf<Mamba2Config>(c, 0);
+  EXPECT_EQ(mamba.d_inner, 5120);
+  EXPECT_EQ(mamba.n_heads, 8);
+  EXPECT_EQ(mamba.d_state, 64);
+  EXPECT_EQ(mamba.dt_min, 0.001F);
+  EXPECT_TRUE(mamba.gated_norm && mamba.conv_bias && !mamba.proj_bias);
+  EXPECT_EQ(mamba.gated_norm_eps, 1e-5F);
+  const auto& layer = LayerOf<SharedBlockConfig>(c, 6);
+  ExpectHeads(layer.attention, 32, 32, 160);
+  EXPECT_EQ(layer.attention.scale, static_cast<float>(1 / std::sqrt(80.0)));
+  EXPECT_TRUE(layer.attention.rope.empty());
+  EXPECT_EQ(layer.mlp.d_hidden, 10240);
+  EXPECT_EQ(layer.mlp.activation, MlpActivation::kGelu);
+  EXPECT_EQ(layer.adapter_rank, 128);
+  EXPECT_FALSE(layer.attention_adapters);
+}
+
 TEST(BlockConfigs, NemotronH) {
   const ModelConfig c = Saved("nemotron_h");
   ASSERT_EQ(c.n_layer(), 4);
@@ -322,6 +353,23 @@ TEST(BlockConfigs, RefusesWhatItDoesNotCompute) {
          "mlp_multipliers: got [1]");
   expect("falcon_h1", R"(, "num_key_value_heads": 4, "mamba_n_heads": 8, "projectors_bias": true)",
          "projectors_bias: got true");
+  EXPECT_NO_THROW(Parse(Small("zamba2", R"(, "layers_block_type": ["mamba", "hybrid"])")));
+  for (const auto& [more, what] :
+       {std::pair{R"("layers_block_type": ["mamba"])", "layers_block_type: got [\"mamba\"]"},
+        {R"("layers_block_type": ["mamba", "mlp"])", "layers_block_type: got"},
+        {R"("adapter_rank": 4)", "num_hidden_layers: got 2"},
+        {R"("use_long_context": true)", "use_long_context: got true"},
+        {R"("hidden_act": "silu")", "hidden_act: got \"silu\""},
+        {R"("n_mamba_heads": 7)", "n_mamba_heads: got 7"},
+        {R"("mamba_headdim": 9)", "mamba_headdim: got 9"},
+        {R"("attention_hidden_size": 32)", "attention_hidden_size: got 32"},
+        {R"("attention_head_dim": 8)", "attention_head_dim: got 8"},
+        {R"("num_key_value_heads": 2, "use_shared_attention_adapter": true)",
+         "num_key_value_heads: got 2"},
+        {R"("layers_block_type": ["mamba", "hybrid"], "hybrid_layer_ids": [0])",
+         "hybrid_layer_ids: got [0]"}}) {
+    expect("zamba2", StrCat(", ", more), what);
+  }
   expect("gpt2", "", "model_type: got \"gpt2\"");
 }
 

@@ -141,6 +141,30 @@ TEST(Facts, SideBySideSharesTheNorm) {
   EXPECT_EQ(work.far_head, mamba.far_head);
 }
 
+// d_model 512: two heads of 512 numbers read rows of 1,024; a far row spares what it spares in
+// Mamba-2 alone.
+TEST(Facts, SharedBlocksByHand) {
+  SharedBlockConfig c{.mamba = Mamba2Layer(512),
+                      .attention = {.n_heads = 2, .n_kv_heads = 2, .head_dim = 512, .scale = 1},
+                      .mlp = {.d_hidden = 96, .activation = MlpActivation::kGelu},
+                      .adapter_rank = 8};
+  const double heads = 2 * 1024 * 3 * 1024 + 2 * 1024 * 512;
+  const double mlp = 6 * 512 * 96 + 2 * 8 * (512 + 2 * 96);
+  const double products = heads + mlp + 2 * 512 * 512;
+  const double scores = 1024 * (4 * 1024 + 5 * 2);
+  const double others = 4 * 1024 + 4 * 512 + 5 * 96 + 2 * 96 + 512;  // norms, GELU, sums
+  const LayerWork mamba = WorkOf(c.mamba, 512);
+  LayerWork work = WorkOf(c, 512);
+  EXPECT_DOUBLE_EQ(work.full, mamba.full + products + scores + others);
+  EXPECT_DOUBLE_EQ(work.full - work.FarWritten(), mamba.full - mamba.FarWritten());
+  EXPECT_DOUBLE_EQ(ProductsOf(c, 512).full, ProductsOf(c.mamba, 512).full + products);
+  EXPECT_DOUBLE_EQ(ProductsOf(c, 512).state, ProductsOf(c.mamba, 512).state + products);
+  c.attention_adapters = true;
+  const double low = 3 * 2 * 8 * (1024 + 1024);
+  EXPECT_DOUBLE_EQ(WorkOf(c, 512).full, work.full + low + 3 * 1024);
+  EXPECT_DOUBLE_EQ(ProductsOf(c, 512).full, ProductsOf(c.mamba, 512).full + products + low);
+}
+
 TEST(Facts, KindsOfModels) {
   const auto kind = [](std::vector<LayerConfig> layers) {
     ModelConfig c;

@@ -264,6 +264,20 @@ TEST_P(PrefillLaws, ReductionChangesTheState) {
   }
 }
 
+// Rows that are gone before the first layer leave the text that is left, whatever place it has: a
+// row's token is that at its position, and rotations are relative. Bound as for steps.
+TEST_P(PrefillLaws, TruncatedIsTheTextThatIsLeft) {
+  for (const int64_t length : {5, 31, 65, 257}) {
+    SCOPED_TRACE(length);
+    const std::vector<int32_t> text = Text(length);
+    const Output cut = Forward(model_, {text}, {.reduce = "truncate@40%"})[0];
+    const auto left = static_cast<int64_t>(cut.positions.size());
+    ASSERT_LT(left, length);
+    const Output alone = Forward(model_, {{text.end() - left, text.end()}})[0];
+    EXPECT_LT(RelativeError(cut.rows, alone.rows), 2.4e-5);
+  }
+}
+
 // A source that a site's layer has not is an error that names both, never another source.
 TEST(Removal, RefusesWhatALayerDoesNotHave) {
   const Model model = MakeModel({.kind = Kind::kHybrid});  // Mamba-2, attention, both, experts

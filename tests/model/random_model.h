@@ -18,12 +18,13 @@ namespace pith::testing {
 
 // Transformers and hybrids have layers of several kinds; what mixes rows comes first, so that there
 // every policy finds what it reads.
-enum class Kind : uint8_t { kMamba1, kMamba2, kTransformer, kHybrid };
+enum class Kind : uint8_t { kMamba1, kMamba2, kTransformer, kHybrid, kShared };
 
-inline constexpr Kind kKinds[] = {Kind::kMamba1, Kind::kMamba2, Kind::kTransformer, Kind::kHybrid};
+inline constexpr Kind kKinds[] = {Kind::kMamba1, Kind::kMamba2, Kind::kTransformer, Kind::kHybrid,
+                                  Kind::kShared};
 
 inline std::string KindName(Kind kind) {
-  constexpr const char* kNames[] = {"Mamba1", "Mamba2", "Transformer", "Hybrid"};
+  constexpr const char* kNames[] = {"Mamba1", "Mamba2", "Transformer", "Hybrid", "Shared"};
   return kNames[static_cast<size_t>(kind)];
 }
 
@@ -93,8 +94,25 @@ inline LayerConfig HybridLayer(const Shape& shape, int64_t l) {
   return both;
 }
 
+// Layer `l` of a model as Zamba2's: Mamba-2, then three behind two shared blocks in turn, with
+// adapters everywhere.
+inline LayerConfig SharedLayer(const Shape& shape, int64_t l) {
+  LayerConfig mamba = MakeMambaLayer(shape);
+  if (l % 4 == 0) return mamba;
+  SharedBlockConfig c{.mamba = std::get<Mamba2Config>(mamba),
+                      .attention = {.n_heads = 6, .n_kv_heads = 6, .head_dim = 16, .scale = 0.35F},
+                      .mlp = {.d_hidden = 56, .activation = MlpActivation::kGelu},
+                      .block = (l - 1) % 2,
+                      .use = l - 1,
+                      .adapter_rank = 7,
+                      .attention_adapters = true};
+  c.attention.rope = {1, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003};
+  return c;
+}
+
 inline LayerConfig MakeLayerConfig(const Shape& shape, int64_t l = 0) {
   if (shape.kind == Kind::kTransformer) return TransformerLayer(l);
+  if (shape.kind == Kind::kShared) return SharedLayer(shape, l);
   return shape.kind == Kind::kHybrid ? HybridLayer(shape, l) : MakeMambaLayer(shape);
 }
 

@@ -82,8 +82,12 @@ Output MaskedForward(const Model& model, const std::vector<int32_t>& text, const
   Workspace ws;
   ws.Reserve(exec, config.d_model, n);
   Slots slots(model, exec, 1);
-  LayerRows rows{
-      .rows = n, .segments = {{0, n}}, .slots = {slots.sequences[0].slot}, .positions = {}};
+  LayerRows rows{.rows = n,
+                 .segments = {{0, n}},
+                 .slots = {slots.sequences[0].slot},
+                 .positions = {},
+                 .ids = {}};
+  rows.ids.assign(text.begin(), text.end());
   for (int64_t r = 0; r < n; ++r) rows.positions.push_back(static_cast<int32_t>(r));
   const LayerContext context{.exec = exec, .ssd_chunk = 16, .ws = ws};
   model.Embed(exec, text, ws.x.view());
@@ -126,6 +130,10 @@ class SkimLaws : public ::testing::TestWithParam<Kind> {
   // Every write made: the default where there is no horizon.
   std::string AllWritten(const std::string& rest) const {
     return "skim:" + rest + (has_horizon() ? ",horizon=0" : "");
+  }
+  // Shares that all layers but the first can save: far rows pass a shared block.
+  std::vector<int> Shares() const {
+    return GetParam() == Kind::kShared ? std::vector{5, 10} : std::vector{5, 10, 20};
   }
   std::vector<int32_t> Text(int64_t length) {
     return RandomIds(length, model_.config().vocab_size, 100 + length);
@@ -183,8 +191,9 @@ TEST_P(SkimLaws, LastLayerAloneKeepsTheLastRow) {
 }
 
 TEST_P(SkimLaws, SameBitsForAnyBatchThreadsAndRows) {
-  for (const char* reduce :
-       {"skim:full=0-1,window=9", "skim:full=1+3,window=5,chunk=8", "skim@20%"}) {
+  for (const std::string& reduce :
+       {std::string("skim:full=0-1,window=9"), std::string("skim:full=1+3,window=5,chunk=8"),
+        StrCat("skim@", Shares().back(), "%")}) {
     SCOPED_TRACE(reduce);
     std::vector<std::vector<int32_t>> texts;
     std::vector<Output> alone;
@@ -236,9 +245,9 @@ TEST_P(SkimLaws, RealisedLiesBetweenItsBounds) {
 }
 
 TEST_P(SkimLaws, WantedReductionIsReachedWithAllPairs) {
-  for (const double wanted : {0.05, 0.1, 0.2}) {
-    const CompiledReduction reduction =
-        Compile("skim@" + std::to_string(100 * wanted) + "%", model_);
+  for (const int percent : Shares()) {
+    const double wanted = percent / 100.0;
+    const CompiledReduction reduction = Compile(StrCat("skim@", percent, "%"), model_);
     for (const int64_t length : {65, 257, 2048}) {
       const Skim::Bounds bounds = reduction.skim()->Realised(length);
       // The last d_conv tokens stay near, or the last one; a short context that is far but for them

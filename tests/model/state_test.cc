@@ -136,7 +136,8 @@ TEST_P(StateFile, RefusesRowsThatCannotBe) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, StateFile,
-                         ::testing::Values(Kind::kMamba2, Kind::kTransformer, Kind::kHybrid),
+                         ::testing::Values(Kind::kMamba2, Kind::kTransformer, Kind::kHybrid,
+                                           Kind::kShared),
                          [](const auto& info) { return testing::KindName(info.param); });
 
 }  // namespace

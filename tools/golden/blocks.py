@@ -21,6 +21,7 @@ CLASSES = {
     "jamba": (transformers.JambaConfig, transformers.JambaForCausalLM),
     "falcon_h1": (transformers.FalconH1Config, transformers.FalconH1ForCausalLM),
     "nemotron_h": (transformers.NemotronHConfig, transformers.NemotronHForCausalLM),
+    "zamba2": (transformers.Zamba2Config, transformers.Zamba2ForCausalLM),
 }
 
 _SMALL = {"vocab_size": cases.VOCAB, "hidden_size": 32, "num_hidden_layers": 2}
@@ -32,6 +33,9 @@ _MULTIPLIERS |= {"attention_multiplier": 0.25, "logits_scaling": 3.0}
 _NEMOTRON = {k: v for k, v in _SMALL.items() if k != "num_hidden_layers"}
 _NEMOTRON |= {"head_dim": 12, "mamba_num_heads": 6, "mamba_head_dim": 8, "ssm_state_size": 16}
 _NEMOTRON |= {"n_groups": 2, "chunk_size": 8}
+
+_ZAMBA = {k: v for k, v in _SMALL.items() if k != "num_key_value_heads"}
+_ZAMBA |= {"n_mamba_heads": 8, "mamba_d_state": 16, "chunk_size": 8, "adapter_rank": 5}
 
 # name -> (model type, configuration)
 CASES = {
@@ -105,6 +109,20 @@ CASES = {
         "nemotron_h",
         dict(_NEMOTRON, mlp_bias=True, use_bias=True)
         | {"layers_block_type": ["linear_attention", "mlp", "full_attention", "linear_attention"]},
+    ),
+    "hf-zamba2": (
+        "zamba2",
+        dict(_ZAMBA, num_hidden_layers=4, num_mem_blocks=2, num_key_value_heads=2)
+        | {"layers_block_type": ["linear_attention", "hybrid", "hybrid", "hybrid"]}
+        | dict(mamba_ngroups=2, rms_norm_eps=1e-3),
+    ),
+    "hf-zamba2-options": (
+        "zamba2",
+        dict(_ZAMBA, num_hidden_layers=3, mamba_d_conv=3)
+        | {"layers_block_type": ["hybrid", "linear_attention", "hybrid"]}
+        | dict(use_shared_attention_adapter=True, use_mem_rope=True, add_bias_linear=True)
+        | {"rope_parameters": dict(rope_type="default", rope_theta=1000.0)}
+        | dict(time_step_min=0.03),
     ),
     "hf-nemotron-h-experts": (
         "nemotron_h",

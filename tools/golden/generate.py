@@ -202,8 +202,8 @@ def generate_blocks(out, name):
     model = blocks.make(out / name, name, generator)
     exact = blocks.Peer(copy.deepcopy(model).double(), float64_math)
     comparison = Comparison(exact, blocks.Peer(model, contextlib.nullcontext))
-    # Nemotron-H's cached step leaves out the lower bound of dt that its prefill applies.
-    cached = not name.startswith("hf-nemotron-h")
+    # Nemotron-H's and Zamba2's cached steps leave out the lower bound of dt that prefill applies.
+    cached = not name.startswith(("hf-nemotron-h", "hf-zamba2"))
     result = expected_values(name, comparison, generator, decode_with_cache=cached)
     result |= {"vocab_rows": cases.VOCAB}
     write_expected(out / name, result, comparison, f"transformers {type(model).__name__}, float64")

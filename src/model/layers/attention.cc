@@ -2,6 +2,8 @@
 // are its state, which grows with each row; rows keep their original positions, so what was removed
 // before leaves a gap and no trace.
 #include <algorithm>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "core/error.h"
@@ -26,21 +28,12 @@ enum AttentionScratch : size_t {
 
 class AttentionLayer : public Layer {
  public:
-  AttentionLayer(const AttentionConfig& config, LayerBuilder& build)
-      : Layer(build), config_(config), d_model_(build.config().d_model) {
-    const WeightUse use = config.qkv_bias ? WeightUse::kProduct : WeightUse::kWide;
-    q_ = build.KeyMatrix("mixer.q_proj.weight", config.q_width(), d_model_, use);
-    k_ = build.KeyMatrix("mixer.k_proj.weight", config.kv_width(), d_model_, use);
-    v_ = build.KeyMatrix("mixer.v_proj.weight", config.kv_width(), d_model_, use);
-    out_ = build.KeyMatrix("mixer.o_proj.weight", d_model_, config.q_width(),
-                           config.out_bias ? WeightUse::kProduct : WeightUse::kWide);
-    if (config.qkv_bias) {
-      q_bias_ = build.Vector("mixer.q_proj.bias", {config.q_width()});
-      k_bias_ = build.Vector("mixer.k_proj.bias", {config.kv_width()});
-      v_bias_ = build.Vector("mixer.v_proj.bias", {config.kv_width()});
-    }
-    if (config.out_bias) out_bias_ = build.Vector("mixer.o_proj.bias", {d_model_});
-  }
+  AttentionLayer(const AttentionConfig& config, SharedAttention parts, LayerBuilder& build)
+      : Layer(build),
+        config_(config),
+        d_model_(build.config().d_model),
+        weights_(std::move(parts.weights)),
+        adapters_(std::move(parts.adapters)) {}
 
   LayerWork work() const override { return WorkOf(config_, d_model_); }
   StateSize state_size() const override { return {.kv = Layout()}; }
@@ -65,10 +58,7 @@ class AttentionLayer : public Layer {
     const MatView<float> q = Scratch(context, kQueries, rows.rows, config_.q_width());
     const MatView<float> k = Scratch(context, kKeys, rows.rows, config_.kv_width());
     const MatView<float> v = Scratch(context, kValues, rows.rows, config_.kv_width());
-    const Projection to[] = {{q_.view(), q_bias_.view(), q},
-                             {k_.view(), k_bias_.view(), k},
-                             {v_.view(), v_bias_.view(), v}};
-    NormLinear(context.exec, {.norm = norm, .to = to, .step = context.mode == LayerMode::kStep});
+    NormAndProject(context, norm, q, k, v);
     if (context.observed != nullptr && context.observed->Reads(Source::kKeys)) {
       CopyRows(context.exec, k, Scratch(context, kContent, rows.rows, config_.kv_width()));
     }
@@ -87,7 +77,7 @@ class AttentionLayer : public Layer {
                        .out = heads};
     if (rows.wanted != nullptr) args.wanted = *rows.wanted;
     Attention(context.exec, args);
-    Project(context, heads, out_.view(), out_bias_.view(),
+    Project(context, heads, weights_->out.view(), weights_->out_bias.view(),
             context.ws.h.Rows(0, rows.wanted_rows()));
   }
 
@@ -104,8 +94,8 @@ class AttentionLayer : public Layer {
       }
       const MatView<float> k = Scratch(context, kKeys, n, config_.kv_width());
       const MatView<float> v = Scratch(context, kValues, n, config_.kv_width());
-      Project(context, normed.Rows(begin, n), k_.view(), k_bias_.view(), k);
-      Project(context, normed.Rows(begin, n), v_.view(), v_bias_.view(), v);
+      Project(context, normed.Rows(begin, n), weights_->k.view(), weights_->k_bias.view(), k);
+      Project(context, normed.Rows(begin, n), weights_->v.view(), weights_->v_bias.view(), v);
       Write(context, rows, to.states, k, v);
     }
     return {.work = work().far * static_cast<double>(normed.rows), .needed = {}};
@@ -114,6 +104,22 @@ class AttentionLayer : public Layer {
  private:
   KvPageLayout Layout() const {
     return {.n_kv_heads = config_.n_kv_heads, .head_dim = config_.head_dim};
+  }
+  void NormAndProject(const LayerContext& context, const AddNormArgs& norm, MatView<float> q,
+                      MatView<float> k, MatView<float> v) const {
+    const AttentionWeights& w = *weights_;
+    const Projection to[] = {{w.q.view(), w.q_bias.view(), q},
+                             {w.k.view(), w.k_bias.view(), k},
+                             {w.v.view(), w.v_bias.view(), v}};
+    if (adapters_.empty()) {
+      NormLinear(context.exec, {.norm = norm, .to = to, .step = context.mode == LayerMode::kStep});
+      return;
+    }
+    AddNorm(context.exec, norm);
+    for (size_t i = 0; i < adapters_.size(); ++i) {
+      Project(context, norm.out, to[i].w, to[i].bias, to[i].out);
+      adapters_[i].Add(context, norm.out, kHeads, kContent, to[i].out);  // not in use yet
+    }
   }
   void Rotate(const Exec& exec, std::span<const int32_t> positions, int64_t heads,
               MatView<float> x) const {
@@ -149,20 +155,39 @@ class AttentionLayer : public Layer {
 
   const AttentionConfig config_;
   const int64_t d_model_;
-  Weight q_;    // [q_width, d_model]
-  Weight k_;    // [kv_width, d_model]
-  Weight v_;    // [kv_width, d_model]
-  Weight out_;  // [d_model, q_width]
-  DeviceVector q_bias_;
-  DeviceVector k_bias_;
-  DeviceVector v_bias_;
-  DeviceVector out_bias_;
+  const std::shared_ptr<const AttentionWeights> weights_;
+  const std::vector<Adapter> adapters_;  // of q, k and v, or none
 };
 
 }  // namespace
 
+AttentionWeights::AttentionWeights(LayerBuilder& build, std::string_view prefix,
+                                   const AttentionConfig& config, int64_t in) {
+  const int64_t d_model = build.config().d_model;
+  const auto name = [&](std::string_view rest) { return StrCat(prefix, rest); };
+  const WeightUse use = config.qkv_bias ? WeightUse::kProduct : WeightUse::kWide;
+  q = build.KeyMatrix(name("q_proj.weight"), config.q_width(), in, use);
+  k = build.KeyMatrix(name("k_proj.weight"), config.kv_width(), in, use);
+  v = build.KeyMatrix(name("v_proj.weight"), config.kv_width(), in, use);
+  out = build.KeyMatrix(name("o_proj.weight"), d_model, config.q_width(),
+                        config.out_bias ? WeightUse::kProduct : WeightUse::kWide);
+  if (config.qkv_bias) {
+    q_bias = build.Vector(name("q_proj.bias"), {config.q_width()});
+    k_bias = build.Vector(name("k_proj.bias"), {config.kv_width()});
+    v_bias = build.Vector(name("v_proj.bias"), {config.kv_width()});
+  }
+  if (config.out_bias) out_bias = build.Vector(name("o_proj.bias"), {d_model});
+}
+
 std::unique_ptr<Layer> MakeAttentionLayer(const AttentionConfig& config, LayerBuilder& build) {
-  return std::make_unique<AttentionLayer>(config, build);
+  auto weights =
+      std::make_shared<const AttentionWeights>(build, "mixer.", config, build.config().d_model);
+  return MakeSharedAttention(config, {.weights = std::move(weights), .adapters = {}}, build);
+}
+
+std::unique_ptr<Layer> MakeSharedAttention(const AttentionConfig& config, SharedAttention shared,
+                                           LayerBuilder& build) {
+  return std::make_unique<AttentionLayer>(config, std::move(shared), build);
 }
 
 }  // namespace pith

@@ -16,6 +16,15 @@ MatView<float> Scratch(const LayerContext& context, size_t name, int64_t rows, i
   return scratch.view();
 }
 
+void Adapter::Add(const LayerContext& context, MatView<const float> x, size_t low, size_t sum,
+                  MatView<float> y) const {
+  const MatView<float> inner = Scratch(context, low, x.rows, down.rows());
+  const MatView<float> more = Scratch(context, sum, x.rows, up.rows());
+  Project(context, x, down.view(), {}, inner);
+  Project(context, inner, up.view(), {}, more);
+  AddRows(context.exec, y, more, y);
+}
+
 MatView<const float> NormWanted(const LayerContext& context, const LayerRows& rows,
                                 const AddNormArgs& norm) {
   AddNorm(context.exec, norm);

@@ -16,6 +16,9 @@ std::unique_ptr<Layer> MakeLayer(const LayerConfig& config, LayerBuilder& build)
     std::unique_ptr<Layer> operator()(const ParallelConfig& c) {
       return MakeParallelLayer(c, build);
     }
+    std::unique_ptr<Layer> operator()(const SharedBlockConfig& c) {
+      return MakeSharedBlockLayer(c, build);
+    }
     std::unique_ptr<Layer> operator()(const MlpConfig& c) { return MakeMlpLayer(c, build); }
     std::unique_ptr<Layer> operator()(const ExpertsConfig& c) { return MakeExpertsLayer(c, build); }
   };

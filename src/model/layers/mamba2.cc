@@ -252,8 +252,10 @@ class Mamba2Layer : public Layer {
     args.h = ws.h.Rows(0, rows.wanted_rows());
     if (rows.wanted != nullptr) args.wanted = *rows.wanted;
     if (context.mode == LayerMode::kStep) {
-      args.residual = ws.x.Rows(0, rows.rows);
-      args.added = &ws.added;
+      if (args.norm.x.data == ws.x.view().data) {  // else the norm reads more than the residual
+        args.residual = ws.x.Rows(0, rows.rows);
+        args.added = &ws.added;
+      }
       args.step_proj = Scratch(context, kProj, rows.rows, config_.in_proj_rows());
       args.kept_gated = Scratch(context, kGated, rows.rows, config_.d_inner);
     } else if (context.observed != nullptr) {

@@ -70,19 +70,32 @@ MlpWeights::MlpWeights(LayerBuilder& build, std::string_view prefix, const MlpCo
 }
 
 Activation MlpWeights::activation() const {
-  return config_.activation == MlpActivation::kSilu ? Activation::kSilu : Activation::kReluSquared;
+  switch (config_.activation) {
+    case MlpActivation::kSilu:
+      return Activation::kSilu;
+    case MlpActivation::kGelu:
+      return Activation::kGelu;
+    case MlpActivation::kReluSquared:
+      break;
+  }
+  return Activation::kReluSquared;
 }
 
 void MlpWeights::Apply(const LayerContext& context, MatView<const float> x, size_t hidden,
-                       size_t scratch, MatView<float> out) const {
+                       size_t scratch, MatView<float> out, const MlpAdapters* adapters) const {
   const MatView<float> inner = Scratch(context, hidden, x.rows, width());
   if (config_.gated) {
     const MatView<float> up = Scratch(context, scratch, x.rows, width());
     Project(context, x, gate_.view(), gate_bias_.view(), inner);
     if (config_.gate_scale != 1) ScaleRows(context.exec, inner, config_.gate_scale, inner);
     Project(context, x, up_.view(), up_bias_.view(), up);
+    if (adapters != nullptr) {
+      adapters->gate.Add(context, x, scratch + 1, scratch + 2, inner);
+      adapters->up.Add(context, x, scratch + 1, scratch + 2, up);
+    }
     Activate(context.exec, {.activation = activation(), .gate = inner, .up = up, .out = inner});
   } else {
+    PITH_CHECK(adapters == nullptr);
     Project(context, x, up_.view(), up_bias_.view(), inner);
     Activate(context.exec, {.activation = activation(), .gate = inner, .up = {}, .out = inner});
   }

@@ -8,7 +8,7 @@ namespace {
 
 // A far row is normalised, but its x does not change: no residual add.
 double NormFlops(double d) { return 4 * d; }
-constexpr double kSilu = 4;
+constexpr double kSilu = 4;     // GELU counts the same
 constexpr double kTurn = 3;     // of one number: a multiplication and half of a pair's additions
 constexpr double kSoftmax = 5;  // of one score: scale, largest, difference, power, sum
 
@@ -17,10 +17,46 @@ double MlpProducts(const MlpConfig& c, double d_model) {
   return 2 * d_model * static_cast<double>(c.d_hidden) * (c.gated ? 3 : 2);
 }
 
-// And with its activation: SiLU and the gate's product, or a comparison and a square.
+// And with its activation: SiLU or GELU and the gate's product, or a comparison and a square.
 double MlpFlops(const MlpConfig& c, double d_model) {
-  const double activation = (c.activation == MlpActivation::kSilu ? kSilu : 2) + (c.gated ? 1 : 0);
+  const double activation =
+      (c.activation == MlpActivation::kReluSquared ? 2 : kSilu) + (c.gated ? 1 : 0);
   return MlpProducts(c, d_model) + activation * static_cast<double>(c.d_hidden);
+}
+
+// Of attention: what writes keys and values of rows of d_in numbers, and all the rest up to a
+// product that gives d_out.
+struct HeadFlops {
+  double write = 0;
+  double read = 0;
+};
+HeadFlops FlopsOf(const AttentionConfig& c, double d_in, double d_out) {
+  const double q = c.q_width(), kv = c.kv_width(), heads = c.n_heads;
+  const double keys =
+      static_cast<double>(c.window > 0 ? std::min(c.window, kCountedKeys) : kCountedKeys);
+  const double turned = 2 * static_cast<double>(c.rope.size());  // numbers of a head
+  return {.write = 4 * d_in * kv + kTurn * turned * static_cast<double>(c.n_kv_heads),
+          .read = 2 * d_in * q + kTurn * turned * heads + keys * (4 * q + kSoftmax * heads) +
+                  2 * q * d_out};
+}
+
+// Products of a shared block, its adapters and the map behind it.
+double BlockProducts(const SharedBlockConfig& c, double d) {
+  const double q = c.attention.q_width(), kv = c.attention.kv_width(), rank = c.adapter_rank;
+  const double heads = 2 * 2 * d * (q + 2 * kv) + 2 * q * d;
+  const double low = c.attention_adapters ? 2 * rank * (3 * 2 * d + q + 2 * kv) : 0;
+  const double hidden = c.mlp.d_hidden;
+  return heads + low + MlpProducts(c.mlp, d) + 2 * rank * (d + 2 * hidden) + 2 * d * d;
+}
+
+// And its norms, what it adds, attention and activation.
+double BlockFlops(const SharedBlockConfig& c, double d) {
+  const double q = c.attention.q_width(), kv = c.attention.kv_width(), hidden = c.mlp.d_hidden;
+  const HeadFlops heads = FlopsOf(c.attention, 2 * d, d);
+  const double in_products = 2 * 2 * d * (q + 2 * kv) + 2 * q * d;
+  const double sums = (c.attention_adapters ? q + 2 * kv : 0) + 2 * hidden + d;
+  return BlockProducts(c, d) + heads.write + heads.read - in_products + MlpFlops(c.mlp, d) -
+         MlpProducts(c.mlp, d) + NormFlops(2 * d) + NormFlops(d) + sums;
 }
 
 // A column of in_proj, convolved.
@@ -78,14 +114,10 @@ LayerWork WorkOf(const Mamba2Config& c, int64_t d_model) {
 }
 
 LayerWork WorkOf(const AttentionConfig& c, int64_t d_model) {
-  const double d = d_model, q = c.q_width(), kv = c.kv_width(), heads = c.n_heads;
-  const double keys =
-      static_cast<double>(c.window > 0 ? std::min(c.window, kCountedKeys) : kCountedKeys);
-  const double turned = 2 * static_cast<double>(c.rope.size());  // numbers of a head
-  const double write = 4 * d * kv + kTurn * turned * static_cast<double>(c.n_kv_heads);
-  const double read = 2 * d * q + kTurn * turned * heads + keys * (4 * q + kSoftmax * heads);
-  return {.full = NormFlops(d) + d + write + read + 2 * q * d,
-          .far = NormFlops(d) + write,
+  const double d = d_model;
+  const HeadFlops heads = FlopsOf(c, d, d);
+  return {.full = NormFlops(d) + d + heads.write + heads.read,
+          .far = NormFlops(d) + heads.write,
           .kind = LayerKind::kAttention};
 }
 
@@ -109,6 +141,16 @@ LayerWork WorkOf(const ExpertsConfig& c, int64_t d_model) {
   const double mixture = 2 * d * experts + chosen * (MlpFlops(c.expert, d) + 2 * d);
   return {.full = NormFlops(d) + d + mixture + (c.shared.d_hidden > 0 ? MlpFlops(c.shared, d) : 0),
           .kind = LayerKind::kExperts};
+}
+
+// What a far row writes into Mamba-2 depends on what the block gives for it, so it passes the
+// block.
+LayerWork WorkOf(const SharedBlockConfig& c, int64_t d_model) {
+  LayerWork work = WorkOf(c.mamba, d_model);
+  const double block = BlockFlops(c, static_cast<double>(d_model));
+  work.full += block;
+  work.far += block;
+  return work;
 }
 
 ProductFlops ProductsOf(const Mamba1Config& c, int64_t d_model) {
@@ -141,6 +183,12 @@ ProductFlops ProductsOf(const ExpertsConfig& c, int64_t d_model) {
   const double d = d_model, experts = c.n_experts, chosen = c.chosen;
   return {.full = 2 * d * experts + chosen * MlpProducts(c.expert, d) + MlpProducts(c.shared, d),
           .state = 0};
+}
+
+ProductFlops ProductsOf(const SharedBlockConfig& c, int64_t d_model) {
+  const ProductFlops mamba = ProductsOf(c.mamba, d_model);
+  const double block = BlockProducts(c, static_cast<double>(d_model));
+  return {.full = mamba.full + block, .state = mamba.state + block};
 }
 
 std::string FactsName(std::span<const LayerConfig> layers) {

@@ -32,6 +32,7 @@ LayerWork WorkOf(const AttentionConfig& config, int64_t d_model);
 LayerWork WorkOf(const ParallelConfig& config, int64_t d_model);
 LayerWork WorkOf(const MlpConfig& config, int64_t d_model);
 LayerWork WorkOf(const ExpertsConfig& config, int64_t d_model);
+LayerWork WorkOf(const SharedBlockConfig& config, int64_t d_model);
 
 // What a row of attention costs grows with the rows that it sees. A count that schedules use cannot
 // depend on the text, so a row is counted as if it saw this many, or its window where that is less:
@@ -49,6 +50,7 @@ ProductFlops ProductsOf(const AttentionConfig& config, int64_t d_model);
 ProductFlops ProductsOf(const ParallelConfig& config, int64_t d_model);
 ProductFlops ProductsOf(const MlpConfig& config, int64_t d_model);
 ProductFlops ProductsOf(const ExpertsConfig& config, int64_t d_model);
+ProductFlops ProductsOf(const SharedBlockConfig& config, int64_t d_model);
 
 // ModelFacts::kind of a model of these layers: "mamba1" or "mamba2" where all are of that kind,
 // "transformer" where none is Mamba's, else "hybrid".
