@@ -137,7 +137,11 @@ CASES = {
 def random_values(name, shape, generator):
     if name.endswith("e_score_correction_bias"):
         return 0.3 * torch.randn(shape, generator=generator)
-    return cases.random_values(name, shape, generator)
+    value = cases.random_values(name, shape, generator)
+    # A shared block reads two normalised rows side by side: its scores would be so large that every
+    # softmax chooses one row, and rounding errors ten times those of the other models.
+    is_score = "shared_transformer.self_attn" in name and ("q_" in name or "k_" in name)
+    return 0.5 * value if is_score else value
 
 
 def make(directory, name, generator):
