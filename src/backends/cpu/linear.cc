@@ -7,7 +7,6 @@
 #include <hwy/cache_control.h>
 
 #include <array>
-#include <cstring>
 
 #include "backends/cpu/gemm-inl.h"
 #include "backends/cpu/kernels.h"
@@ -17,8 +16,9 @@ HWY_BEFORE_NAMESPACE();
 namespace pith::cpu::HWY_NAMESPACE {
 
 // Rows of the output that meet a block of weights: their left sides, kBlockRows × kDepth floats,
-// stay in L2 while the panels pass.
-constexpr int64_t kBlockRows = 264;
+// stay in L2 while the panels pass. Fewer rows share a thread's work more evenly; a panel of
+// AVX-512's, four times as large, is fetched for more of them.
+constexpr int64_t kBlockRows = kLanes >= 16 ? 264 : 132;
 static_assert(kBlockRows % kTileRows == 0);
 // Panels that meet a tile of rows before the next tile's turn. A panel of AVX2's, kTileCols ×
 // kDepth floats, is half of L1 and stays there while all tiles pass it, so tiles alone come from
@@ -122,16 +122,23 @@ void FillPanel(const Task& task, int64_t col, int64_t k0, int64_t depth, float* 
   });
 }
 
+// Asks for what lies in [from, from + count) floats.
+HWY_INLINE void AskFor(const float* from, int64_t count) {
+  constexpr int64_t kLine = 16;
+  for (int64_t i = 0; i < count; i += kLine) hwy::Prefetch(from + i);
+}
+
+// A row's piece of a block is too short for the processor to see a stream in it, and would wait for
+// the outer caches. So some rows are asked for ahead.
 void CopyLeft(const Task& task, int64_t row, int64_t rows, int64_t k0, int64_t depth, float* left) {
+  constexpr int64_t kRowsAhead = 4;
   for (int64_t r = 0; r < rows; ++r) {
+    if (r + kRowsAhead < rows) AskFor(task.x.Row(row + r + kRowsAhead) + k0, depth);
     const float* from = task.x.Row(row + r) + k0;
     float* to = left + r * kLeftStride;
-    if (!task.bf16) {
-      std::memcpy(to, from, depth * sizeof(float));
-      continue;
-    }
     ForVectors(depth, [&](auto d, int64_t i) HWY_ATTR {
-      hn::StoreU(RoundToBF16(d, hn::LoadU(d, from + i)), d, to + i);
+      const auto v = hn::LoadU(d, from + i);
+      hn::StoreU(task.bf16 ? RoundToBF16(d, v) : v, d, to + i);
     });
   }
 }
@@ -255,6 +262,17 @@ struct Block {
   const float* left;
 };
 
+// The packed panel at grid column `col`, for the tiles before it to ask for; nothing beyond the
+// block, or where all tiles pass several panels together.
+Ahead AheadOf(const Task& task, const Block& block, int64_t col) {
+  if (!task.packed() || kBlockCols != kTileCols || col >= block.col_end) return {nullptr, 0, 1};
+  const int64_t tiles = CeilDiv(block.row_end - block.row_begin, kTileRows);
+  return VisitFloat(task.w.dtype, [&]<class T>() -> Ahead {
+    return {PackedPanel<T>(task, col, block.k0),
+            block.depth * kTileCols * static_cast<int64_t>(sizeof(T)), tiles};
+  });
+}
+
 // Up to kBlockCols columns [col, end) of a block, whose panels are right + p · panel_stride.
 template <class T>
 void AddPart(const Task& task, const Block& block, int64_t col, int64_t end, const T* right,
@@ -277,14 +295,10 @@ void AddInPlace(const Task& task, const Block& block) {
     return;
   }
   const int64_t panel_stride = task.w.cols * kTileCols;
-  const int64_t tiles = CeilDiv(block.row_end - block.row_begin, kTileRows);
   for (int64_t col = block.col_begin; col < block.col_end; col += kBlockCols) {
     const int64_t end = std::min(col + kBlockCols, block.col_end);
     const T* const right = PackedPanel<T>(task, col, block.k0);
-    const bool more = kBlockCols == kTileCols && end < block.col_end;
-    const Ahead ahead(more ? right + panel_stride : right,
-                      more ? block.depth * kTileCols * sizeof(T) : 0, tiles);
-    AddPart(task, block, col, end, right, panel_stride, ahead);
+    AddPart(task, block, col, end, right, panel_stride, AheadOf(task, block, end));
   }
 }
 
@@ -294,7 +308,7 @@ void AddFilled(const Task& task, const Block& block, float* filled) {
     for (int64_t c = col; c < end; c += kTileCols) {
       FillPanel(task, c, block.k0, block.depth, filled + (c - col) * kDepth);
     }
-    AddPart(task, block, col, end, filled, kTileCols * kDepth, Ahead(filled, 0, 1));
+    AddPart(task, block, col, end, filled, kTileCols * kDepth, AheadOf(task, block, end));
   }
 }
 
@@ -317,8 +331,8 @@ void RunBlock(const Task& task, int64_t row_begin, int64_t row_end, int64_t col_
   }
 }
 
-// At least four tasks a thread, so that the last ones even out: first by rows, whose left sides are
-// then copied once, and by columns where there are too few of them.
+// Several threads get at least four tasks each, so that the last ones even out: first by rows,
+// whose left sides are then copied once, and by columns where there are too few of them.
 void RunLinear(const Exec& exec, MatView<const float> x, const WeightView& w,
                VecView<const float> bias, MatView<float> out) {
   const Task task = {x, w, bias.data, out, exec.precision == Precision::kBF16};
@@ -326,8 +340,8 @@ void RunLinear(const Exec& exec, MatView<const float> x, const WeightView& w,
   const int threads = ThreadsFor(exec, x.rows * w.rows * w.cols / work_unit);
   const int64_t row_blocks = CeilDiv(x.rows, kBlockRows);
   const int64_t block_rows = CeilDiv(CeilDiv(x.rows, row_blocks), kTileRows) * kTileRows;
-  const int64_t share =
-      CeilDiv(task.grid(), std::max<int64_t>(1, CeilDiv(4 * threads, row_blocks)));
+  const int64_t share = CeilDiv(
+      task.grid(), threads == 1 ? 1 : std::max<int64_t>(1, CeilDiv(4 * threads, row_blocks)));
   const int64_t block_cols = CeilDiv(share, kTileCols) * kTileCols;
   const int64_t col_blocks = CeilDiv(task.grid(), block_cols);
   ParallelFor(threads, col_blocks * row_blocks, [&](int64_t i) {
