@@ -14,7 +14,7 @@ import tempfile
 
 # The first pattern that a symbol matches says its part; memmove is what left sides are copied by.
 PARTS = [
-    ("", r"StepHead|AddPanels|AddTile<pith::(BF16|F16)>|Pack|LinearStep|json|Bpe|Tokenizer"),
+    ("", r"StepHead|::Tile<|AddPanels|AddTile<pith::(BF16|F16)>|Pack|LinearStep|json|Bpe|Tokenizer"),
     ("projections", r"AddTile|AddPart|AddBlock|AddFilled|AddInPlace|RunBlock|FillPanel|CopyLeft|memmove"),
     ("state space layer", r"Multiply|Outputs|Write|Scores|HeadChunk|StepSizes|RunTask|ScanBlock"),
     ("convolution", r"Conv"),
