@@ -17,6 +17,10 @@
 HWY_BEFORE_NAMESPACE();
 namespace pith::cpu::HWY_NAMESPACE {
 
+// Of all panels that are read together. Weights of a whole model come from memory, for which the
+// products of one or few rows wait, whatever their arithmetic.
+constexpr int64_t kBytesAhead = 2048;
+
 // A vector of scales: whole numbers, or f16.
 HWY_INLINE V LoadNested(const std::byte* from) {
   const hn::Rebind<int8_t, D> d8;
@@ -52,32 +56,36 @@ struct Panel {
   }
 };
 
-// store(r, j, sum) for rows [row, row + kRows) times the panel.
-template <DType kType, bool kFours, int kRows, class Store>
-HWY_INLINE void MultiplyPanel(const QuantRows& x, int64_t row, const std::byte* data,
-                              const Store& store) {
+// store(r, j, sum) for rows [row, row + kRows) times kPanels panels, vector j of all of them.
+template <DType kType, bool kFours, int kRows, int kPanels, class Store>
+HWY_INLINE void MultiplyPanels(const QuantRows& x, int64_t row, const std::byte* data,
+                               int64_t panel_bytes, const Store& store) {
   const D d;
   using P = Panel<kType>;
   constexpr QuantForm kForm = P::kForm;
   constexpr int kColumns = kForm.group == 0 ? kActivationGroup : kForm.group;
   constexpr int kExcess = Numbers<kForm.bits, kFours>::Excess(kForm.zero);
-  const P panel{data};
-  V total[kRows][2];
-  ClearSums(total);
+  const NumberStreams streams = {panel_bytes, kBytesAhead / kPanels};
+  V total[kRows][2 * kPanels];
+#pragma GCC unroll 16
+  for (auto& sums : total) {
+    for (V& sum : sums) sum = hn::Zero(d);
+  }
+  const auto panel = [&](int j) HWY_ATTR { return P{data + j / 2 * panel_bytes}; };
   for (int64_t part = 0; part < x.groups; ++part) {
     const std::byte* numbers = data + P::kLayout.PartAt(part);
     const auto at = [&](int r) { return (row + r) * x.groups + part; };
 #pragma GCC unroll 2
     for (int64_t g = 0; g < kActivationGroup / kColumns; ++g) {
-      VI sums[kRows][2];
-      MultiplyNumbers<kForm.bits, kFours, kColumns, kRows>(
-          numbers, x.q + row * x.stride() + part * kActivationGroup + g * kColumns, x.stride(),
-          sums);
+      VI sums[kRows][2 * kPanels];
+      MultiplyNumbers<kForm.bits, kFours, kColumns, kRows, kPanels>(
+          numbers, streams, x.q + row * x.stride() + part * kActivationGroup + g * kColumns,
+          x.stride(), sums);
       numbers += kColumns * kForm.bits / 8 * kTileCols;
 #pragma GCC unroll 16
-      for (int j = 0; j < 2; ++j) {
+      for (int j = 0; j < 2 * kPanels; ++j) {
         V scale = hn::Zero(d);
-        if constexpr (kForm.group != 0) scale = panel.Scale(part, g, j);
+        if constexpr (kForm.group != 0) scale = panel(j).Scale(part, g, j % 2);
 #pragma GCC unroll 16
         for (int r = 0; r < kRows; ++r) {
           const V x_scale = hn::Set(d, x.scales[at(r)]);
@@ -96,8 +104,8 @@ HWY_INLINE void MultiplyPanel(const QuantRows& x, int64_t row, const std::byte* 
     }
     if constexpr (kForm.minimums) {
 #pragma GCC unroll 16
-      for (int j = 0; j < 2; ++j) {
-        const V minimum = panel.Minimum(part, j);
+      for (int j = 0; j < 2 * kPanels; ++j) {
+        const V minimum = panel(j).Minimum(part, j % 2);
 #pragma GCC unroll 16
         for (int r = 0; r < kRows; ++r) {
           const float sum = static_cast<float>(x.sums[2 * at(r) + 1]);
@@ -107,7 +115,11 @@ HWY_INLINE void MultiplyPanel(const QuantRows& x, int64_t row, const std::byte* 
       }
     }
   }
-  StoreSums(total, store);
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
+    for (int j = 0; j < 2 * kPanels; ++j) store(r, j, total[r][j]);
+  }
 }
 
 struct QuantTask {
@@ -125,50 +137,83 @@ struct QuantTask {
 // word costs several instructions, it should rather meet many rows.
 template <bool kFours>
 constexpr int kQuantRows = kFours ? 6 : kTileRows;
+// Panels beside each other, as in linear_step_panels.cc: a processor follows several streams of
+// memory faster than one.
+constexpr int kMostPanels = 4;
+constexpr int PanelsFor(int rows) { return rows == 1 ? kMostPanels : rows == 2 ? 2 : 1; }
 
-// Rows [begin, end) and the panel at grid column `col`, of which the columns in view are stored.
 template <DType kType, bool kFours>
-void RunQuantPanel(const QuantTask& task, int64_t begin, int64_t end, int64_t col,
-                   const std::byte* panel) {
-  const D d;
-  const int64_t first = std::max(col, task.shift());
-  const int64_t cols = std::min(col + kTileCols, task.grid()) - first;
-  const bool whole = cols == kTileCols;
-  const float* const bias = task.bias ? task.bias + first - task.shift() : nullptr;
-  const float* const scales =
-      kType == DType::kI8 ? task.w.scales + task.w.first - task.shift() + col : nullptr;
-  HWY_ALIGN float part[kQuantRows<kFours> * kTileCols];
-  const auto tile = [&](auto count, int64_t r0) HWY_ATTR {
-    float* const out = task.out.Row(begin + r0) + first - task.shift();
-    const int64_t stride = task.out.stride;
-    MultiplyPanel<kType, kFours, count>(
-        task.x, begin + r0, panel, [&](int64_t r, int j, V sum) HWY_ATTR {
-          if (kType == DType::kI8) sum = hn::Mul(sum, hn::LoadU(d, scales + j * kLanes));
-          if (!whole) return hn::Store(sum, d, part + r * kTileCols + j * kLanes);
-          if (bias) sum = hn::Add(sum, hn::LoadU(d, bias + j * kLanes));
-          hn::StoreU(sum, d, out + r * stride + j * kLanes);
-        });
-    if (whole) return;
-    for (int64_t r = 0; r < count; ++r) {
-      const float* const from = part + r * kTileCols + first - col;
-      for (int64_t j = 0; j < cols; ++j) out[r * stride + j] = bias ? from[j] + bias[j] : from[j];
-    }
-  };
-  ForTiles<kQuantRows<kFours>>(end - begin, tile);
-}
+struct QuantBlock {
+  const QuantTask& task;
+  int64_t begin, end;  // rows
 
-// A panel stays in L1 while all rows pass it.
-template <DType kType, bool kFours>
-void RunQuantBlock(const QuantTask& task, int64_t row_begin, int64_t row_end, int64_t col_begin,
-                   int64_t col_end) {
-  const int64_t panel_bytes = Panel<kType>::kLayout.panel_bytes(task.w.cols);
-  const auto* const panels = static_cast<const std::byte*>(task.w.data) +
-                             (task.w.first - task.shift()) / kTileCols * panel_bytes;
-  for (int64_t col = col_begin; col < col_end; col += kTileCols) {
-    RunQuantPanel<kType, kFours>(task, row_begin, row_end, col,
-                                 panels + col / kTileCols * panel_bytes);
+  static constexpr const QuantLayout& kLayout = Panel<kType>::kLayout;
+
+  const std::byte* PanelAt(int64_t col) const {
+    const int64_t panel = (task.w.first - task.shift() + col) / kTileCols;
+    return static_cast<const std::byte*>(task.w.data) + panel * panel_bytes();
   }
-}
+  int64_t panel_bytes() const { return kLayout.panel_bytes(task.w.cols); }
+  const float* bias(int64_t col) const {
+    return task.bias ? task.bias + col - task.shift() : nullptr;
+  }
+  const float* scales(int64_t col) const {
+    return kType == DType::kI8 ? task.w.scales + task.w.first - task.shift() + col : nullptr;
+  }
+
+  // kRows rows from `row` on and kPanels panels, all of whose columns are in view.
+  template <int kRows, int kPanels>
+  void Whole(int64_t row, int64_t col) const {
+    const D d;
+    float* const out = task.out.Row(row) + col - task.shift();
+    const float* const from = bias(col);
+    const float* const scale = scales(col);
+    MultiplyPanels<kType, kFours, kRows, kPanels>(
+        task.x, row, PanelAt(col), panel_bytes(), [&](int64_t r, int j, V sum) HWY_ATTR {
+          if (kType == DType::kI8) sum = hn::Mul(sum, hn::LoadU(d, scale + j * kLanes));
+          if (from) sum = hn::Add(sum, hn::LoadU(d, from + j * kLanes));
+          hn::StoreU(sum, d, out + r * task.out.stride + j * kLanes);
+        });
+  }
+
+  // One panel, of which the columns in view are stored.
+  template <int kRows>
+  void Part(int64_t row, int64_t col) const {
+    const D d;
+    const int64_t first = std::max(col, task.shift());
+    const int64_t cols = std::min(col + kTileCols, task.grid()) - first;
+    const float* const scale = scales(col);
+    HWY_ALIGN float sums[kRows * kTileCols];
+    MultiplyPanels<kType, kFours, kRows, 1>(
+        task.x, row, PanelAt(col), panel_bytes(), [&](int64_t r, int j, V sum) HWY_ATTR {
+          if (kType == DType::kI8) sum = hn::Mul(sum, hn::LoadU(d, scale + j * kLanes));
+          hn::Store(sum, d, sums + r * kTileCols + j * kLanes);
+        });
+    for (int64_t r = 0; r < kRows; ++r) {
+      const float* const from = sums + r * kTileCols + first - col;
+      float* const out = task.out.Row(row + r) + first - task.shift();
+      for (int64_t j = 0; j < cols; ++j) out[j] = task.bias ? from[j] + bias(first)[j] : from[j];
+    }
+  }
+
+  // Panels stay in L1 while all rows pass them.
+  void Run(int64_t col_begin, int64_t col_end) const {
+    const int64_t together = PanelsFor(static_cast<int>(std::min<int64_t>(end - begin, 3)));
+    for (int64_t col = col_begin; col < col_end;) {
+      const auto whole = [&](int64_t panels) {
+        return col >= task.shift() && col + panels * kTileCols <= std::min(col_end, task.grid());
+      };
+      const bool many = together > 1 && whole(together);
+      const auto tile = [&](auto count, int64_t r0) HWY_ATTR {
+        if (many) return Whole<count, PanelsFor(count)>(begin + r0, col);
+        if (whole(1)) return Whole<count, 1>(begin + r0, col);
+        Part<count>(begin + r0, col);
+      };
+      ForTiles<kQuantRows<kFours>>(end - begin, tile);
+      col += (many ? together : 1) * kTileCols;
+    }
+  }
+};
 
 template <class Fn>
 void VisitQuantised(DType dtype, Fn&& fn) {
@@ -206,18 +251,22 @@ QuantRows Quantise(int threads, MatView<const float> x) {
   return rows;
 }
 
-// Cut as linear.cc cuts, but that a block of panels is at most what half of L2 holds.
+// Cut as linear.cc cuts, but that a block of panels is at most what half of L2 holds. A few rows
+// cost what it takes to bring the weights from memory.
 void RunLinearQuant(const Exec& exec, MatView<const float> x, const WeightView& w,
                     VecView<const float> bias, MatView<float> out) {
   PITH_CHECK(w.panel == kTileCols);
-  const int64_t work_unit = x.rows <= kTileRows ? 16 : 64;
-  const int threads = ThreadsFor(exec, x.rows * w.rows * w.cols / work_unit);
+  const bool few = x.rows <= kTileRows;
+  const QuantLayout layout{QuantFormOf(w.dtype), kTileCols};
+  const int64_t panel_bytes = layout.panel_bytes(w.cols);
+  const int threads = few ? ThreadsForBytes(exec, w.rows / kTileCols * panel_bytes)
+                          : ThreadsFor(exec, x.rows * w.rows * w.cols / 64);
   const QuantTask task = {Quantise(threads, x), w, bias.data, out};
   constexpr int64_t kBlockBytes = 256 << 10;
-  const QuantLayout layout{QuantFormOf(w.dtype), kTileCols};
-  const int64_t most = std::max<int64_t>(1, kBlockBytes / layout.panel_bytes(w.cols)) * kTileCols;
-  const int64_t share = CeilDiv(CeilDiv(task.grid(), 4 * threads), kTileCols) * kTileCols;
-  const int64_t block_cols = x.rows <= kTileRows ? std::min(most, share) : most;
+  const int64_t most = std::max<int64_t>(1, kBlockBytes / panel_bytes) * kTileCols;
+  constexpr int64_t kTogether = kMostPanels * kTileCols;
+  const int64_t share = CeilDiv(CeilDiv(task.grid(), 4 * threads), kTogether) * kTogether;
+  const int64_t block_cols = few ? share : most;
   const int64_t col_blocks = CeilDiv(task.grid(), block_cols);
   const int64_t row_blocks =
       std::clamp<int64_t>(CeilDiv(4 * threads, col_blocks), 1, CeilDiv(x.rows, 128));
@@ -226,10 +275,13 @@ void RunLinearQuant(const Exec& exec, MatView<const float> x, const WeightView& 
     ParallelFor(threads, col_blocks * row_blocks, [&](int64_t i) {
       const int64_t row = i % row_blocks * block_rows;
       const int64_t col = i / row_blocks * block_cols;
-      const auto run =
-          kHasFours && HasByteProducts() ? RunQuantBlock<kType, true> : RunQuantBlock<kType, false>;
-      run(task, row, std::min(row + block_rows, x.rows), col,
-          std::min(col + block_cols, task.grid()));
+      const int64_t row_end = std::min(row + block_rows, x.rows);
+      const int64_t col_end = std::min(col + block_cols, task.grid());
+      if (kHasFours && HasByteProducts()) {
+        QuantBlock<kType, true>{task, row, row_end}.Run(col, col_end);
+      } else {
+        QuantBlock<kType, false>{task, row, row_end}.Run(col, col_end);
+      }
     });
   });
 }

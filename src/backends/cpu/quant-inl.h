@@ -6,7 +6,10 @@
 #define PITH_BACKENDS_CPU_QUANT_INL_H_
 #endif
 
+#include <hwy/cache_control.h>
+
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
@@ -200,42 +203,53 @@ struct Numbers {
   }
 };
 
-template <int kRows, class Sums>
-HWY_INLINE void AddWords(VI word0, VI word1, const int8_t* x, int64_t x_stride,
-                         Sums (&sums)[kRows][2]) {
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) {
-    sums[r][0].Add(word0, x + r * x_stride);
-    sums[r][1].Add(word1, x + r * x_stride);
-  }
-}
+// Panels that are multiplied side by side, `stride` bytes apart, and how far ahead of what is
+// multiplied the lines of each are asked for.
+struct NumberStreams {
+  int64_t stride;
+  int64_t ahead;
+};
 
-// totals = the products of kColumns columns of numbers (quant_panels.h), as they lie there, with
-// kRows rows.
-template <int kBits, bool kFours, int kColumns, int kRows>
-HWY_INLINE void MultiplyNumbers(const std::byte* numbers, const int8_t* x, int64_t x_stride,
-                                VI (&totals)[kRows][2]) {
+// totals[r][2 p + j] = the products of kColumns columns of numbers (quant_panels.h) of panel p, as
+// they lie there, with row r.
+template <int kBits, bool kFours, int kColumns, int kRows, int kPanels>
+HWY_INLINE void MultiplyNumbers(const std::byte* numbers, const NumberStreams& streams,
+                                const int8_t* x, int64_t x_stride,
+                                VI (&totals)[kRows][2 * kPanels]) {
   const DI di;
   static_assert(kBits == 8 || kColumns <= 32, "SmallSums hold no more");
   constexpr int kStep = 32 / kBits;
+  constexpr int64_t kStepBytes = 2 * kLanes * static_cast<int64_t>(sizeof(int32_t));
   using N = Numbers<kBits, kFours>;
-  typename N::Sums sums[kRows][2];
+  typename N::Sums sums[kRows][2 * kPanels];
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
-    sums[r][0].Clear();
-    sums[r][1].Clear();
+#pragma GCC unroll 16
+    for (int j = 0; j < 2 * kPanels; ++j) sums[r][j].Clear();
   }
   const auto add = [&](int k) HWY_ATTR {
-    const auto* const from = reinterpret_cast<const int32_t*>(numbers) + k / kStep * 2 * kLanes;
-    const VI word0 = N::Load(from);
-    const VI word1 = N::Load(from + kLanes);
-    if constexpr (kBits == 8) {
-      AddWords<kRows>(word0, word1, x + k, x_stride, sums);
-    } else {
-      const VI low = hn::Set(di, 0x0f0f0f0f);
-      AddWords<kRows>(hn::And(word0, low), hn::And(word1, low), x + k, x_stride, sums);
-      AddWords<kRows>(hn::And(hn::ShiftRight<4>(word0), low),
-                      hn::And(hn::ShiftRight<4>(word1), low), x + k + 4, x_stride, sums);
+#pragma GCC unroll 4
+    for (int p = 0; p < kPanels; ++p) {
+      const std::byte* const from = numbers + p * streams.stride + k / kStep * kStepBytes;
+      for (int64_t line = 0; line < kStepBytes; line += 64) {
+        hwy::Prefetch(from + streams.ahead + line);
+      }
+#pragma GCC unroll 2
+      for (int j = 0; j < 2; ++j) {
+        const VI word = N::Load(reinterpret_cast<const int32_t*>(from) + j * kLanes);
+#pragma GCC unroll 16
+        for (int r = 0; r < kRows; ++r) {
+          auto& sum = sums[r][2 * p + j];
+          const int8_t* const in = x + r * x_stride + k;
+          if constexpr (kBits == 8) {
+            sum.Add(word, in);
+          } else {
+            const VI low = hn::Set(di, 0x0f0f0f0f);
+            sum.Add(hn::And(word, low), in);
+            sum.Add(hn::And(hn::ShiftRight<4>(word), low), in + 4);
+          }
+        }
+      }
     }
   };
   if constexpr (kFours) {  // left as a loop, it takes twice the time; the others gain nothing
@@ -246,8 +260,8 @@ HWY_INLINE void MultiplyNumbers(const std::byte* numbers, const int8_t* x, int64
   }
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
-    totals[r][0] = sums[r][0].Total();
-    totals[r][1] = sums[r][1].Total();
+#pragma GCC unroll 16
+    for (int j = 0; j < 2 * kPanels; ++j) totals[r][j] = sums[r][j].Total();
   }
 }
 
