@@ -20,6 +20,7 @@ import subprocess
 import sys
 
 import gguf_model
+import granite_model
 
 HERE = pathlib.Path(__file__).resolve().parent
 # What the table compares at each width: weights of pith, and files of llama.cpp, whose faster one
@@ -58,16 +59,28 @@ class Models:
             return path
         print("making", path, file=sys.stderr)
         new = path.with_suffix(".tmp.gguf")
-        if dtype == "q8_0":
+        if model in granite_model.SHAPES and dtype != "q8_0":
+            run([self.args.pith, "convert", "--model", self.granite(model), "--to", "gguf",
+                 "--weights", dtype, "--output", new])
+        elif dtype == "q8_0":
             run([self.args.llama / "llama-quantize", self.gguf(model, "f32"), new, "q8_0"])
         else:
             gguf_model.write_gguf(gguf_model.open_source(model), new, dtype)
         new.rename(path)
         return path
 
+    def granite(self, name):
+        path = self.folder / name
+        if not path.exists():
+            print("making", path, file=sys.stderr)
+            new = path.with_suffix(".tmp")
+            granite_model.write(name, new)
+            new.rename(path)
+        return path
+
     def pith(self, model, weights):
         """What pith bench is told. Shipped weights are bf16; an f32 copy of them is made."""
-        if model in gguf_model.SHAPES:
+        if model in gguf_model.SHAPES or model in granite_model.SHAPES:
             return ["--shape", model, "--weights", weights]
         if weights == "f32":
             path = self.folder / f"{pathlib.Path(model).name}-f32"
@@ -121,7 +134,7 @@ class Peers:
         weights, files = WIDTHS[width]
         list_of = [("pith", lambda: self.pith(model, weights, threads))]
         list_of += [(f"llama.cpp {f}", lambda f=f: self.llama(model, f, threads)) for f in files]
-        if self.args.transformers and width != "8":
+        if self.args.transformers and width != "8" and model not in granite_model.SHAPES:
             list_of.append(("transformers", lambda: self.transformers(model, weights, threads)))
         return list_of
 

@@ -46,7 +46,6 @@ Mamba2Config ReadMamba2(ConfigFields& ssm, const MambaConfig& common) {
 LayerConfig ReadMixer(const Json& object, const std::string& source, int64_t d_model) {
   ConfigFields ssm(object, source, "ssm_cfg.");
   const std::string layer = ssm.String("layer", "Mamba1");
-  if (layer != "Mamba1" && layer != "Mamba2") ssm.Unsupported("layer", "\"Mamba1\" or \"Mamba2\"");
   MambaConfig common;
   common.d_conv = ssm.Size("d_conv", 4, 8);
   common.d_inner = ssm.InnerWidth("expand", d_model);
@@ -62,6 +61,14 @@ LayerConfig ReadMixer(const Json& object, const std::string& source, int64_t d_m
   mixer.dt_rank = ssm.DtRank("dt_rank", d_model);
   ssm.Finish({kMixerWithoutEffect, kMamba1WithoutEffect});
   return mixer;
+}
+
+// Before the rest: files of Mamba-3 have MLPs too, and what their layers are is the better message.
+void CheckLayer(const Json& object, const std::string& source) {
+  ConfigFields ssm(object, source, "ssm_cfg.");
+  const std::string layer = ssm.String("layer", "Mamba1");
+  if (layer == "Mamba3") ssm.Unsupported("layer", "\"Mamba1\" or \"Mamba2\": pith has no Mamba-3");
+  if (layer != "Mamba1" && layer != "Mamba2") ssm.Unsupported("layer", "\"Mamba1\" or \"Mamba2\"");
 }
 
 }  // namespace
@@ -82,15 +89,16 @@ ModelConfig ParseMambaSsmConfig(const Json& json, const std::string& source) {
   // Some files carry a model_type beside mamba_ssm's keys; the layer is ssm_cfg.layer's all the
   // same.
   const std::string type = top.String("model_type", "mamba");
+  const Json* ssm_cfg = top.Find("ssm_cfg");
+  const Json mixer = ssm_cfg != nullptr ? *ssm_cfg : Json::object();
+  CheckLayer(mixer, source);
   if (type != "mamba" && type != "mamba2") top.Unsupported("model_type", "\"mamba\" or \"mamba2\"");
   if (top.Number("d_intermediate", 0) != 0) top.Unsupported("d_intermediate", "0 (no MLP blocks)");
   for (const char* key : {"attn_layer_idx", "attn_cfg"}) {
     const Json* value = top.Find(key);
     if (value != nullptr && !value->empty()) top.Unsupported(key, "nothing (no attention layers)");
   }
-  const Json* ssm_cfg = top.Find("ssm_cfg");
-  config.layers.assign(
-      n_layer, ReadMixer(ssm_cfg != nullptr ? *ssm_cfg : Json::object(), source, config.d_model));
+  config.layers.assign(n_layer, ReadMixer(mixer, source, config.d_model));
   top.Finish({kTopWithoutEffect});
   return config;
 }

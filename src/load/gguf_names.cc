@@ -95,6 +95,12 @@ std::pair<int64_t, std::string_view> SplitNumber(std::string_view text) {
   return {number, text.substr(text.find('.') + 1)};
 }
 
+template <class Kind>
+bool AllAre(const std::vector<LayerConfig>& layers) {
+  return std::ranges::all_of(
+      layers, [](const LayerConfig& layer) { return std::holds_alternative<Kind>(layer); });
+}
+
 const Mamba2Config* Mamba2Of(const LayerConfig& layer) {
   if (const auto* both = std::get_if<ParallelConfig>(&layer)) return &both->mamba;
   return std::get_if<Mamba2Config>(&layer);
@@ -156,14 +162,14 @@ std::string GgufArchitectureNames() {
 const GgufArchitecture& GgufArchitectureOf(const ModelConfig& config) {
   std::string_view name = config.architecture;
   if (name.empty()) name = Lookup(kFormats, config.format);
-  if (name.empty() && std::holds_alternative<Mamba1Config>(config.layers.front())) name = "mamba";
-  if (name.empty() && std::holds_alternative<Mamba2Config>(config.layers.front())) name = "mamba2";
+  if (name.empty() && AllAre<Mamba1Config>(config.layers)) name = "mamba";
+  if (name.empty() && AllAre<Mamba2Config>(config.layers)) name = "mamba2";
   // llama.cpp's Granite-4.0-H wants a Mamba layer; without one the model is plain Granite.
   const auto is_mamba = [](const LayerConfig& layer) { return AsMamba(layer) != nullptr; };
   if (name == "granitehybrid" && std::ranges::none_of(config.layers, is_mamba)) name = "granite";
   const GgufArchitecture* const found = FindGgufArchitecture(name);
   Require(found != nullptr, ErrorCode::kUnsupported, "GGUF: got a model of ", config.format,
-          ", for which there is no architecture");
+          ", for which llama.cpp has no architecture, so that no GGUF file can hold it");
   return *found;
 }
 

@@ -39,35 +39,58 @@ Json Stage(const Json& json, const char* name) {
   return it == json.end() ? Json() : Essential(*it);
 }
 
-std::string PreOf(const Component& top, const Json& json) {
+const GgufPre& PreOf(const Component& top, const Json& json, const BpeSpec& model) {
   const auto parsed = [](std::string_view text) {
     return text.empty() ? Json() : Essential(ParseJson(text, "pre"));
   };
   for (const GgufPre& pre : kGgufPres) {
     if (Stage(json, "normalizer") == parsed(pre.normalizer) &&
-        Stage(json, "pre_tokenizer") == parsed(pre.pre_tokenizer)) {
-      return std::string(pre.name);
+        Stage(json, "pre_tokenizer") == parsed(pre.pre_tokenizer) &&
+        model.ignore_merges == pre.ignore_merges) {
+      return pre;
     }
   }
   Throw(ErrorCode::kUnsupported, top.Where("pre_tokenizer"), ": got ",
         Shown(Stage(json, "pre_tokenizer")), " with the normalizer ",
-        Shown(Stage(json, "normalizer")),
+        Shown(Stage(json, "normalizer")), " and ignore_merges ", model.ignore_merges ? "on" : "off",
         ", which no name of a GGUF pre-tokenizer that pith writes stands for");
 }
 
 void CheckModel(const Component& top, const BpeSpec& model, const Json& decoder) {
-  const bool plain = !model.unk_token && !model.byte_fallback && !model.ignore_merges &&
-                     model.prefix.empty() && model.suffix.empty();
+  const bool plain =
+      !model.unk_token && !model.byte_fallback && model.prefix.empty() && model.suffix.empty();
   Require(plain, ErrorCode::kUnsupported, top.Where("model"),
-          ": got an unk_token, byte_fallback, ignore_merges, a prefix or a suffix, of which a GGUF "
-          "file cannot tell");
+          ": got an unk_token, byte_fallback, a prefix or a suffix, of which a GGUF file cannot "
+          "tell");
   Require(decoder.is_object() && decoder.value("type", "") == "ByteLevel", ErrorCode::kUnsupported,
           top.Where("decoder"), ": got ", Shown(decoder), ", expected ByteLevel, as in GGUF files");
 }
 
-void CheckAdded(const Component& top, const AddedToken& token) {
-  const bool plain =
-      !token.single_word && !token.lstrip && !token.rstrip && token.normalized == !token.special;
+// Whether a text can hold both, sharing a part.
+bool Overlap(std::string_view a, std::string_view b) {
+  if (a.find(b) != a.npos || b.find(a) != b.npos) return true;
+  for (size_t n = 1; n < std::min(a.size(), b.size()); ++n) {
+    if (a.ends_with(b.substr(0, n)) || b.ends_with(a.substr(0, n))) return true;
+  }
+  return false;
+}
+
+// Whether `token`, which is text, is found where `pre` has such tokens found. Without a normaliser
+// that is so even where the file says otherwise, unless special tokens, which are looked for first
+// in one case and at the same time in the other, could share a part with it.
+bool MatchedAlike(const AddedToken& token, const GgufPre& pre,
+                  const std::vector<AddedToken>& added) {
+  if (token.normalized == pre.normalized_added) return true;
+  return pre.normalizer.empty() && std::ranges::none_of(added, [&](const AddedToken& other) {
+           return (other.special || other.normalized != token.normalized) &&
+                  Overlap(token.content, other.content);
+         });
+}
+
+void CheckAdded(const Component& top, const AddedToken& token, const GgufPre& pre,
+                const std::vector<AddedToken>& added) {
+  const bool alike = token.special ? !token.normalized : MatchedAlike(token, pre, added);
+  const bool plain = !token.single_word && !token.lstrip && !token.rstrip && alike;
   Require(plain, ErrorCode::kUnsupported, top.Where("added_tokens"), ": ",
           Shown(Json(token.content)),
           ": got single_word, lstrip, rstrip or an unusual normalized, of which a GGUF file cannot "
@@ -87,7 +110,8 @@ GgufVocabulary ToGgufVocabulary(std::string_view tokenizer_json, const std::stri
   const Json json = ParseJson(tokenizer_json, source);
   const Component top(json, source, "");
   CheckModel(top, spec.model, Stage(json, "decoder"));
-  GgufVocabulary vocabulary{.pre = PreOf(top, json)};
+  const GgufPre& pre = PreOf(top, json, spec.model);
+  GgufVocabulary vocabulary{.pre = std::string(pre.name)};
   int64_t highest = 0;
   for (const auto& [token, id] : spec.model.vocab) highest = std::max<int64_t>(highest, id);
   for (const AddedToken& token : spec.added_tokens) highest = std::max<int64_t>(highest, token.id);
@@ -99,7 +123,7 @@ GgufVocabulary ToGgufVocabulary(std::string_view tokenizer_json, const std::stri
     Put(vocabulary, token, id, GgufTokenType::kNormal);
   }
   for (const AddedToken& token : spec.added_tokens) {
-    CheckAdded(top, token);
+    CheckAdded(top, token, pre, spec.added_tokens);
     Put(vocabulary, token.content, token.id,
         token.special ? GgufTokenType::kControl : GgufTokenType::kUserDefined);
   }

@@ -52,7 +52,11 @@ auto FromText(std::string_view text, const std::string& source, Make make) {
 
 const GgufPre& FindPre(const Gguf& file) {
   std::string names;
-  for (const GgufPre& pre : kGgufPres) names += StrCat(names.empty() ? "" : ", ", pre.name);
+  std::string_view last;
+  for (const GgufPre& pre : kGgufPres) {
+    if (pre.name != last) names += StrCat(names.empty() ? "" : ", ", pre.name);
+    last = pre.name;
+  }
   const std::string help =
       StrCat("expected one of ", names, "; with the model's tokenizer.json, --tokenizer takes it");
   Require(file.Has(kPre), ErrorCode::kUnsupported, file.source(), ": ", kPre, ": missing, ", help);
@@ -77,7 +81,7 @@ std::vector<GgufTokenType> ReadTypes(const Gguf& file, size_t tokens) {
 
 // A token of the list goes into the vocabulary and, where its type says so, among the added tokens.
 void AddToken(std::string_view token, int32_t id, GgufTokenType type, const std::string& where,
-              TokenizerSpec& spec) {
+              bool normalized_added, TokenizerSpec& spec) {
   if (type == GgufTokenType::kUnused) return;
   Require(type != GgufTokenType::kByte, ErrorCode::kUnsupported, where,
           ": got a token of type 6 (byte), expected none in a byte-level vocabulary");
@@ -95,7 +99,7 @@ void AddToken(std::string_view token, int32_t id, GgufTokenType type, const std:
                                .single_word = false,
                                .lstrip = false,
                                .rstrip = false,
-                               .normalized = !special,
+                               .normalized = !special && normalized_added,
                                .special = special});
 }
 
@@ -111,7 +115,8 @@ TokenizerSpec ReadGgufTokenizer(const Gguf& file) {
   Require(HasVocabulary(file), ErrorCode::kNotFound, file.source(),
           ": the file brings no tokenizer");
   Require(file.String(kModel) == "gpt2", ErrorCode::kUnsupported, file.source(), ": ", kModel,
-          ": got ", file.Shown(kModel), ", expected \"gpt2\"");
+          ": got ", file.Shown(kModel),
+          ", expected \"gpt2\"; with the model's tokenizer.json, --tokenizer takes it");
   CheckKeys(file);
   const std::string& source = file.source();
   const GgufPre& pre = FindPre(file);
@@ -124,13 +129,14 @@ TokenizerSpec ReadGgufTokenizer(const Gguf& file) {
   spec.decoder = FromText(R"({"type":"ByteLevel"})", source,
                           [](const Component& json) { return TokenDecoder(json); });
   spec.model.source = source;
+  spec.model.ignore_merges = pre.ignore_merges;
   const std::vector<std::string_view> tokens = file.Strings(kTokens);
   Require(!tokens.empty() && std::ssize(tokens) <= kMaxTokenId + 1, ErrorCode::kCorruptData, source,
           ": ", kTokens, ": got ", tokens.size(), " tokens, expected 1 to ", kMaxTokenId + 1);
   const std::vector<GgufTokenType> types = ReadTypes(file, tokens.size());
   for (size_t id = 0; id < tokens.size(); ++id) {
     AddToken(tokens[id], static_cast<int32_t>(id), types[id],
-             StrCat(source, ": ", kTokens, "[", id, "]"), spec);
+             StrCat(source, ": ", kTokens, "[", id, "]"), pre.normalized_added, spec);
   }
   std::stable_partition(spec.added_tokens.begin(), spec.added_tokens.end(),
                         [](const AddedToken& token) { return token.special; });

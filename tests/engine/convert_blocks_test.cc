@@ -61,7 +61,8 @@ TEST_P(ConvertedBlocks, ComputeWhatTransformersComputes) {
 
 INSTANTIATE_TEST_SUITE_P(Families, ConvertedBlocks,
                          ::testing::Values("hf-llama", "hf-llama-options", "hf-granite",
-                                           "hf-granitemoehybrid", "hf-bamba"),
+                                           "hf-granitemoehybrid", "hf-bamba", "hf-qwen2-tied",
+                                           "hf-jamba-plain"),
                          [](const auto& info) {
                            std::string name = info.param;
                            std::ranges::replace(name, '-', '_');
@@ -89,7 +90,9 @@ TEST(ConvertBlocks, WhatAFileCannotSayIsRefused) {
         {"hf-granitemoehybrid-experts", "biases on its projections"},
         {"hf-jamba", "biases on its projections"},
         {"hf-falcon-h1", "multipliers"},
-        {"hf-nemotron-h-experts", "bounds of the step size"}}) {
+        {"hf-nemotron-h-experts", "bounds of the step size"},
+        {"hf-zamba2", "GGUF: got a model of zamba2, for which llama.cpp has no architecture"},
+        {"hf-zamba2-options", "GGUF: got a model of zamba2"}}) {
     const std::string message =
         testing::ErrorOf([&] { Convert(kGolden / model, {}, to, {.threads = 1}); });
     EXPECT_NE(message.find(part), std::string::npos) << message;

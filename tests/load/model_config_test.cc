@@ -167,7 +167,11 @@ TEST(ModelConfig, ModelTypeBesideMambaSsmKeys) {
 // Valid for its family but not built here: an error of kUnsupported that names the key.
 TEST(ModelConfig, UnsupportedOptionsAreNamed) {
   const std::vector<std::pair<std::string, std::string>> cases = {
-      {Ssm(R"("layer": "Mamba3")"), "ssm_cfg.layer"},
+      {Ssm(R"("layer": "Mamba4")"), "ssm_cfg.layer"},
+      {Ssm(R"("layer": "Mamba3", "d_state": 128, "headdim": 64, "rope_fraction": 0.5)",
+           R"(, "d_intermediate": 1536)"),
+       "ssm_cfg.layer: got \"Mamba3\", which is not supported; expected \"Mamba1\" or "
+       "\"Mamba2\": pith has no Mamba-3"},
       {Ssm(R"("layer": "Mamba2", "d_ssm": 64)"), "ssm_cfg.d_ssm"},
       {Ssm(R"("headdim": 64)"), "ssm_cfg.headdim"},
       {Ssm(R"("layer": "Mamba2", "dt_rank": 4)"), "ssm_cfg.dt_rank"},

@@ -63,6 +63,11 @@ CASES = {
         dict(_SMALL, use_sliding_window=True, sliding_window=20, max_window_layers=1)
         | {"rope_parameters": dict(rope_type="linear", rope_theta=1000.0, factor=2.0)},
     ),
+    "hf-qwen2-tied": (
+        "qwen2",
+        dict(_SMALL, tie_word_embeddings=True, num_key_value_heads=1, rms_norm_eps=1e-3)
+        | {"rope_parameters": dict(rope_type="default", rope_theta=1e6)},
+    ),
     "hf-granite": ("granite", dict(_SMALL, tie_word_embeddings=True) | _MULTIPLIERS),
     "hf-granitemoehybrid": (
         "granitemoehybrid",
@@ -88,6 +93,12 @@ CASES = {
         dict(_SMALL, num_hidden_layers=3, attn_layer_period=2, attn_layer_offset=1)
         | dict(num_experts=4, expert_layer_period=2, expert_layer_offset=0)
         | dict(mamba_d_state=12, mamba_dt_rank=5, mamba_proj_bias=True, rms_norm_eps=1e-3),
+    ),
+    "hf-jamba-plain": (
+        "jamba",
+        dict(_SMALL, num_hidden_layers=4, attn_layer_period=3, attn_layer_offset=1)
+        | dict(num_experts=3, num_experts_per_tok=2, expert_layer_period=2, expert_layer_offset=1)
+        | dict(mamba_d_conv=3, mamba_d_state=8, mamba_dt_rank=3, num_key_value_heads=4),
     ),
     "hf-falcon-h1": (
         "falcon_h1",
