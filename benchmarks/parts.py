@@ -12,10 +12,10 @@ import subprocess
 import sys
 import tempfile
 
-# The first pattern that a symbol matches says its part; memmove is what left sides are copied by.
+# The first pattern that a symbol matches says its part.
 PARTS = [
     ("", r"StepHead|::Tile<|AddPanels|AddTile<pith::(BF16|F16)>|Pack|LinearStep|json|Bpe|Tokenizer"),
-    ("projections", r"AddTile|AddPart|AddBlock|AddFilled|AddInPlace|RunBlock|FillPanel|CopyLeft|memmove"),
+    ("projections", r"AddTile|AddPart|AddBlock|AddFilled|AddInPlace|RunBlock|FillPanel|CopyLeft"),
     ("state space layer", r"Multiply|Outputs|Write|Scores|HeadChunk|StepSizes|RunTask|ScanBlock"),
     ("convolution", r"Conv"),
     ("norms and gate", r"NormRow|Gate"),

@@ -73,7 +73,7 @@ class Models:
         path = self.folder / name
         if not path.exists():
             print("making", path, file=sys.stderr)
-            new = path.with_suffix(".tmp")
+            new = path.with_name(name + ".tmp")
             granite_model.write(name, new)
             new.rename(path)
         return path

@@ -80,8 +80,10 @@ bool Overlap(std::string_view a, std::string_view b) {
 // in one case and at the same time in the other, could share a part with it.
 bool MatchedAlike(const AddedToken& token, const GgufPre& pre,
                   const std::vector<AddedToken>& added) {
+  constexpr size_t kMostCompared = 2000;  // bounds the time that a file of many can take
   if (token.normalized == pre.normalized_added) return true;
-  return pre.normalizer.empty() && std::ranges::none_of(added, [&](const AddedToken& other) {
+  return pre.normalizer.empty() && added.size() <= kMostCompared &&
+         std::ranges::none_of(added, [&](const AddedToken& other) {
            return (other.special || other.normalized != token.normalized) &&
                   Overlap(token.content, other.content);
          });

@@ -203,6 +203,31 @@ TEST_P(LinearQuantTest, RowsDoNotDependOnTheirBatch) {
   }
 }
 
+// Few rows meet several panels side by side, and threads share the weights' bytes, of which there
+// must be 100 kB for each.
+TEST_P(LinearQuantTest, FewRowsAreSharedByThreads) {
+  constexpr int64_t kRows = 7, kDepth = 512, kCols = 900;
+  Random random(12);
+  const Strided x(random, kRows, kDepth);
+  const QuantWeights w(12, GetParam(), kCols, kDepth);
+  const Shared<float> bias = random.Vector(kCols);
+  const auto run = [&](Operator op, int threads, int64_t count) {
+    const Exec exec = Tested(threads);
+    Strided out(count, kCols);
+    op(exec, x.view().Rows(0, count), w.On(exec).view(), Vec(bias), out.view());
+    return out;
+  };
+  const Strided whole = run(Linear, 1, kRows);
+  for (const Operator op : kOperators) {
+    for (int64_t count = 1; count <= kRows; ++count) {
+      for (const int threads : {1, 2, 3}) {
+        SCOPED_TRACE(StrCat(count, " rows, ", threads, " threads"));
+        ExpectSameBits(run(op, threads, count).view(), whole.view().Rows(0, count));
+      }
+    }
+  }
+}
+
 TEST_P(LinearQuantTest, SlicesHaveTheBitsOfTheWhole) {
   constexpr int64_t kCols = 150;
   Random random(16);
@@ -212,7 +237,7 @@ TEST_P(LinearQuantTest, SlicesHaveTheBitsOfTheWhole) {
   const Shared<float> bias = random.Vector(kCols);
   for (const WeightUse use : {WeightUse::kProduct, WeightUse::kBoth}) {
     const Weight prepared = w.On(exec, use);
-    for (const int64_t rows : {1, 5, 40}) {
+    for (const int64_t rows : {1, 2, 5, 40}) {
       const MatView<const float> in = x.view().Rows(0, rows);
       Strided whole(rows, kCols);
       Linear(exec, in, prepared.view(), Vec(bias), whole.view());
@@ -270,20 +295,22 @@ TEST_P(LinearQuantTest, EverySimdLevelGivesTheSameBits) {
   Random random(21);
   const Strided x(random, 23, 512);
   const QuantWeights w(21, GetParam(), 150, 512);
-  std::vector<Strided> outs;
   const std::vector<std::string> levels = cpu::SimdLevels();
-  for (const std::string& level : levels) {
-    cpu::UseSimd(level);
-    Strided& out = outs.emplace_back(23, 150);
-    const Exec exec = Tested(2);
-    Linear(exec, x.view(), w.On(exec).view(), {}, out.view());
+  for (const int64_t rows : {1, 2, 3, 23}) {
+    std::vector<Strided> outs;
+    for (const std::string& level : levels) {
+      cpu::UseSimd(level);
+      Strided& out = outs.emplace_back(rows, 150);
+      const Exec exec = Tested(2);
+      Linear(exec, x.view().Rows(0, rows), w.On(exec).view(), {}, out.view());
+    }
+    for (size_t i = 0; i < levels.size(); ++i) {
+      SCOPED_TRACE(StrCat(levels[i], ", ", rows, " rows"));
+      ExpectSameBits(outs[i].view(), outs[0].view());
+    }
   }
   cpu::UseSimd(levels.front());
   cpu::ChooseSimd();  // as the other tests have it
-  for (size_t i = 0; i < levels.size(); ++i) {
-    SCOPED_TRACE(levels[i]);
-    ExpectSameBits(outs[i].view(), outs[0].view());
-  }
 }
 #endif
 

@@ -29,8 +29,8 @@ inline constexpr int64_t kLeftStride = kDepth + 16;
 
 // Steps of the depth in one round of the kernel's loop. Besides its 20 instructions a step of
 // AVX2's tile pays for the loop: with four steps a round products are 2 % faster on a core of Zen
-// 3, and 5 % on a machine that others use too. Eight gain nothing more, nor do four that are
-// written out: the compiler then runs out of registers.
+// 3. Eight gain nothing more, nor do four that are written out: the compiler then runs out of
+// registers.
 inline constexpr int kUnrolled = kTileRows > 6 ? 2 : 4;
 
 // A matrix whose blocks of kDepth columns stand one below the other, each with rows of kLeftStride:

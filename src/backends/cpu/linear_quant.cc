@@ -17,8 +17,9 @@
 HWY_BEFORE_NAMESPACE();
 namespace pith::cpu::HWY_NAMESPACE {
 
-// Of all panels that are read together. Weights of a whole model come from memory, for which the
-// products of one or few rows wait, whatever their arithmetic.
+// How far ahead lines are asked for, over all panels that are read together. Weights of a whole
+// model come from memory, for which the products of one or few rows wait, whatever their
+// arithmetic.
 constexpr int64_t kBytesAhead = 2048;
 
 // A vector of scales: whole numbers, or f16.
@@ -139,8 +140,7 @@ template <bool kFours>
 constexpr int kQuantRows = kFours ? 6 : kTileRows;
 // Panels beside each other, as in linear_step_panels.cc: a processor follows several streams of
 // memory faster than one.
-constexpr int kMostPanels = 4;
-constexpr int PanelsFor(int rows) { return rows == 1 ? kMostPanels : rows == 2 ? 2 : 1; }
+constexpr int QuantPanelsFor(int64_t rows) { return rows == 1 ? 4 : rows == 2 ? 2 : 1; }
 
 template <DType kType, bool kFours>
 struct QuantBlock {
@@ -198,14 +198,14 @@ struct QuantBlock {
 
   // Panels stay in L1 while all rows pass them.
   void Run(int64_t col_begin, int64_t col_end) const {
-    const int64_t together = PanelsFor(static_cast<int>(std::min<int64_t>(end - begin, 3)));
+    const int64_t together = QuantPanelsFor(end - begin);
     for (int64_t col = col_begin; col < col_end;) {
       const auto whole = [&](int64_t panels) {
         return col >= task.shift() && col + panels * kTileCols <= std::min(col_end, task.grid());
       };
       const bool many = together > 1 && whole(together);
       const auto tile = [&](auto count, int64_t r0) HWY_ATTR {
-        if (many) return Whole<count, PanelsFor(count)>(begin + r0, col);
+        if (many) return Whole<count, QuantPanelsFor(count)>(begin + r0, col);
         if (whole(1)) return Whole<count, 1>(begin + r0, col);
         Part<count>(begin + r0, col);
       };
@@ -251,8 +251,8 @@ QuantRows Quantise(int threads, MatView<const float> x) {
   return rows;
 }
 
-// Cut as linear.cc cuts, but that a block of panels is at most what half of L2 holds. A few rows
-// cost what it takes to bring the weights from memory.
+// Cut as linear.cc cuts, but that for many rows a block of panels is at most what half of L2 holds.
+// Few rows cost what it takes to bring the weights from memory, of which each thread gets a share.
 void RunLinearQuant(const Exec& exec, MatView<const float> x, const WeightView& w,
                     VecView<const float> bias, MatView<float> out) {
   PITH_CHECK(w.panel == kTileCols);
@@ -264,8 +264,8 @@ void RunLinearQuant(const Exec& exec, MatView<const float> x, const WeightView& 
   const QuantTask task = {Quantise(threads, x), w, bias.data, out};
   constexpr int64_t kBlockBytes = 256 << 10;
   const int64_t most = std::max<int64_t>(1, kBlockBytes / panel_bytes) * kTileCols;
-  constexpr int64_t kTogether = kMostPanels * kTileCols;
-  const int64_t share = CeilDiv(CeilDiv(task.grid(), 4 * threads), kTogether) * kTogether;
+  const int64_t together = QuantPanelsFor(x.rows) * kTileCols;
+  const int64_t share = CeilDiv(CeilDiv(task.grid(), 4 * threads), together) * together;
   const int64_t block_cols = few ? share : most;
   const int64_t col_blocks = CeilDiv(task.grid(), block_cols);
   const int64_t row_blocks =
