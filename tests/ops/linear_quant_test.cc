@@ -98,6 +98,14 @@ class LinearQuantTest : public ::testing::TestWithParam<DType> {
   }
   static constexpr int64_t kSmallest(DType dtype) { return BlockOf(dtype).values; }
 
+  static Strided Product(Operator op, int threads, MatView<const float> x, const QuantWeights& w,
+                         const Shared<float>& bias) {
+    const Exec exec = Tested(threads);
+    Strided out(x.rows, w.rows);
+    op(exec, x, w.On(exec).view(), Vec(bias), out.view());
+    return out;
+  }
+
   void Compare(int64_t rows, int64_t depth, int64_t cols) {
     const auto seed = static_cast<uint32_t>(rows * 7919 + depth * 131 + cols);
     SCOPED_TRACE(StrCat("seed ", seed, ", rows ", rows, ", in ", depth, ", out ", cols));
@@ -186,10 +194,7 @@ TEST_P(LinearQuantTest, RowsDoNotDependOnTheirBatch) {
   const QuantWeights w(11, GetParam(), kCols, kDepth);
   const Shared<float> bias = random.Vector(kCols);
   const auto run = [&](Operator op, int threads, int64_t begin, int64_t count) {
-    const Exec exec = Tested(threads);
-    Strided out(count, kCols);
-    op(exec, x.view().Rows(begin, count), w.On(exec).view(), Vec(bias), out.view());
-    return out;
+    return Product(op, threads, x.view().Rows(begin, count), w, bias);
   };
   const Strided whole = run(Linear, 1, 0, kRows);
   for (const Operator op : kOperators) {
@@ -212,10 +217,7 @@ TEST_P(LinearQuantTest, FewRowsAreSharedByThreads) {
   const QuantWeights w(12, GetParam(), kCols, kDepth);
   const Shared<float> bias = random.Vector(kCols);
   const auto run = [&](Operator op, int threads, int64_t count) {
-    const Exec exec = Tested(threads);
-    Strided out(count, kCols);
-    op(exec, x.view().Rows(0, count), w.On(exec).view(), Vec(bias), out.view());
-    return out;
+    return Product(op, threads, x.view().Rows(0, count), w, bias);
   };
   const Strided whole = run(Linear, 1, kRows);
   for (const Operator op : kOperators) {
