@@ -16,6 +16,7 @@
 #include "load/model_config.h"
 #include "load/tensor_source.h"
 #include "model/kv_states.h"
+#include "model/layer_rows.h"
 #include "model/workspace.h"
 #include "ops/backend.h"
 #include "ops/far_layers.h"
@@ -29,26 +30,6 @@ namespace pith {
 
 // How a layer reads its rows: by matrix products over many, or one row a sequence.
 enum class LayerMode : uint8_t { kPrefill, kStep };
-
-// The rows that a layer works on: packed pieces of sequences.
-struct LayerRows {
-  int64_t rows = 0;
-  std::vector<Segment> segments;
-  std::vector<int32_t> slots;  // one a segment: where its state lies
-  // [rows] in the whole text, whatever was reduced before; empty where no layer reads them.
-  std::vector<int32_t> positions;
-  // [rows] the token at each position: also of a row into which others merged. Empty where no layer
-  // reads them.
-  std::vector<int32_t> ids;
-  // The rows whose output is wanted, ascending; null: all. The others only write state. The wanted
-  // rows' bits are the same either way.
-  const std::vector<int64_t>* wanted = nullptr;
-
-  int64_t wanted_rows() const {
-    return wanted == nullptr ? rows : static_cast<int64_t>(wanted->size());
-  }
-  void Clear();
-};
 
 struct LayerContext {
   Exec exec;

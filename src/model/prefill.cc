@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -86,12 +87,6 @@ class PrefillPass::Impl {
   }
 
  private:
-  // A row of the chunk whose output a caller wants.
-  struct WantedRow {
-    int64_t row;  // in the chunk
-    OutputRow output;
-  };
-
   const LayerGroup& Group() const { return groups_[group_]; }
   std::span<const int64_t> Lengths() const { return stream_ ? stream_->lengths() : lengths_; }
   bool IsLast() const { return Group().end == model_.n_layer() && Group().site < 0; }
@@ -147,10 +142,10 @@ class PrefillPass::Impl {
     // The host sorts out what became of the tokens while the device does the last of its work.
     if (stream_ && IsLast() && chunk_ == chunks_.size()) stream_->FetchPlans();
     Load(chunk);
-    const std::vector<WantedRow> wanted = IsLast() ? Wanted(chunk) : std::vector<WantedRow>();
-    RunLayers(chunk, IsLast() ? &wanted : nullptr);
+    if (IsLast()) FindWanted(chunk);
+    RunLayers(chunk);
     if (IsLast()) {
-      Emit(wanted, sink);
+      Emit(sink);
     } else {
       stream_->Store(ws_, chunk, Group().end - 1, !context_.sum.empty());
     }
@@ -268,25 +263,24 @@ class PrefillPass::Impl {
 
   void EmbedChunk(const Chunk& chunk) {
     ws_.Reserve(context_.exec, model_.config().d_model, CountRows(chunk));
-    model_.Embed(context_.exec, Tokens(chunk), ws_.x.view());
+    rows_.ids.clear();
+    AddTokens(chunk);
+    model_.Embed(context_.exec, rows_.ids, ws_.x.view());
   }
 
   // What stands at each row's position.
-  std::vector<int32_t> Tokens(const Chunk& chunk) {
-    std::vector<int32_t> ids;
+  void AddTokens(const Chunk& chunk) {
     for (const Piece& piece : chunk) {
       for (int64_t r = 0; r < piece.count; ++r) {
-        ids.push_back(batch_[piece.sequence].ids[Position(piece, r)]);
+        rows_.ids.push_back(batch_[piece.sequence].ids[Position(piece, r)]);
       }
     }
-    return ids;
   }
 
-  // `wanted`: in the last layer, the rows that are read out; null in a group that others follow.
-  void RunLayers(const Chunk& chunk, const std::vector<WantedRow>* wanted) {
+  void RunLayers(const Chunk& chunk) {
     rows_.Clear();
     const bool positions = AnyLayer([](const Layer& layer) { return layer.reads_positions(); });
-    if (AnyLayer([](const Layer& layer) { return layer.reads_ids(); })) rows_.ids = Tokens(chunk);
+    if (AnyLayer([](const Layer& layer) { return layer.reads_ids(); })) AddTokens(chunk);
     for (const Piece& piece : chunk) {
       const Sequence& sequence = *batch_[piece.sequence].sequence;
       rows_.segments.push_back({rows_.rows, piece.count});
@@ -296,24 +290,19 @@ class PrefillPass::Impl {
       }
       rows_.rows += piece.count;
     }
-    std::vector<int64_t> read_out;
-    if (wanted != nullptr) {
-      for (const WantedRow& row : *wanted) read_out.push_back(row.row);
-    }
+    const bool last = IsLast();
     const LayerGroup& group = Group();
     for (int64_t layer = group.begin; layer < group.end; ++layer) {
       CheckCancelled();
-      const bool all = wanted == nullptr || layer + 1 < model_.n_layer() ||
-                       static_cast<int64_t>(read_out.size()) == rows_.rows;
-      rows_.wanted = all ? nullptr : &read_out;
+      const bool all = !last || layer + 1 < model_.n_layer() || std::ssize(wanted_) == rows_.rows;
+      rows_.wanted = all ? nullptr : &wanted_;
       const bool add = layer > group.begin;
       const bool ends = layer + 1 == group.end;
       context_.observed = ends && group.site >= 0 ? &stream_->needs() : nullptr;
-      context_.sum =
-          ends && wanted == nullptr && add ? stream_->ResidualOf(chunk) : MatView<float>();
+      context_.sum = ends && !last && add ? stream_->ResidualOf(chunk) : MatView<float>();
       context_.importance =
           context_.observed != nullptr ? stream_->ImportanceOf(chunk) : VecView<float>();
-      context_.compact = ends ? wanted == nullptr && stream_->takes_compact()
+      context_.compact = ends ? !last && stream_->takes_compact()
                               : all && model_.layer(layer + 1).TakesCompact(context_);
       model_.layer(layer).Forward(context_, rows_, pool_.layer(layer), add);
       Report(static_cast<double>(rows_.rows));
@@ -349,8 +338,9 @@ class PrefillPass::Impl {
     if (options_.progress) options_.progress(std::min(1.0, work_done_ / work_total_));
   }
 
-  std::vector<WantedRow> Wanted(const Chunk& chunk) {
-    std::vector<WantedRow> wanted;
+  void FindWanted(const Chunk& chunk) {
+    wanted_.clear();
+    outputs_.clear();
     int64_t row = 0;
     for (const Piece& piece : chunk) {
       const WantRows want = batch_[piece.sequence].want;
@@ -358,37 +348,31 @@ class PrefillPass::Impl {
       for (int64_t r = 0; r < piece.count; ++r, ++row) {
         if (want == WantRows::kNone) continue;
         if (want == WantRows::kAll) {
-          wanted.push_back({row, {piece.sequence, Position(piece, r)}});
+          wanted_.push_back(row);
+          outputs_.push_back({piece.sequence, Position(piece, r)});
         } else if (piece.begin + r == last) {  // the last token's row is never removed
-          const auto position = static_cast<int32_t>(lengths_[piece.sequence] - 1);
-          wanted.push_back({row, {piece.sequence, position}});
+          wanted_.push_back(row);
+          outputs_.push_back({piece.sequence, static_cast<int32_t>(lengths_[piece.sequence] - 1)});
         }
       }
     }
-    return wanted;
   }
 
   // Gathers the wanted rows, normalises them and hands them out. The last layer left its outputs
   // for them alone; a group without layers left everything in the stream.
-  void Emit(const std::vector<WantedRow>& wanted, const RowSink& sink) {
-    if (wanted.empty()) return;
-    const bool ran = Group().layers() > 0;
-    std::vector<OutputRow> outputs;
-    std::vector<int64_t> x_rows, h_rows;
-    for (size_t i = 0; i < wanted.size(); ++i) {
-      outputs.push_back(wanted[i].output);
-      x_rows.push_back(wanted[i].row);
-      h_rows.push_back(ran ? static_cast<int64_t>(i) : wanted[i].row);
-    }
-    const MatView<float> out = ws_.out.Rows(0, static_cast<int64_t>(wanted.size()));
-    GatherRowsArgs gather{.a = ws_.x.view(), .a_rows = x_rows, .b = {}, .b_rows = {}, .out = out};
-    if (ran) {
+  void Emit(const RowSink& sink) {
+    if (wanted_.empty()) return;
+    const MatView<float> out = ws_.out.Rows(0, std::ssize(wanted_));
+    GatherRowsArgs gather{.a = ws_.x.view(), .a_rows = wanted_, .b = {}, .b_rows = {}, .out = out};
+    if (Group().layers() > 0) {
+      first_rows_.resize(wanted_.size());
+      std::iota(first_rows_.begin(), first_rows_.end(), 0);
       gather.b = ws_.h.view();
-      gather.b_rows = h_rows;
+      gather.b_rows = first_rows_;
     }
     GatherRows(context_.exec, gather);
     model_.FinalNorm(context_.exec, out);
-    sink(outputs, out);
+    sink(outputs_, out);
   }
 
   void CountTokens() {
@@ -420,7 +404,11 @@ class PrefillPass::Impl {
   bool embedded_ = false;
   bool counted_ = false;
   bool broken_ = false;
+  // Of a chunk; they keep their room for the next one.
   LayerRows rows_;
+  std::vector<int64_t> wanted_;      // of its rows, in the last group: those that are read out
+  std::vector<OutputRow> outputs_;   // which these are
+  std::vector<int64_t> first_rows_;  // 0, 1, … as many
   double work_done_ = 0;
   double work_total_ = 0;
 };

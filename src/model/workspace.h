@@ -1,4 +1,16 @@
 // All scratch of a forward pass: grown to what the model and the chunk need, then reused.
+//
+// On the CPU a workspace in which a pass of a shape was read (rows of a chunk, texts in it, wanted
+// rows), and a step of as many texts taken, is in a *steady state* for that shape:
+// - A step, and a chunk through all of its layers, allocates nothing.
+// - A pass that begins takes its own lists: of its texts, groups and chunks, and, with its first
+//   chunk and its first wanted row, of a chunk's rows, at most 16 bytes a row in one list. Their
+//   number does not depend on the layers.
+// What is allocated beside that is no scratch: pages of keys and values (KvStates), what a
+// reduction keeps of a whole context and plans over it, and what a caller does in a RowSink.
+// Scratch of kernels belongs to a thread and grows when the thread first needs it. Not so far:
+// products of many rows in bf16 by oneDNN (backends/cpu/linear_bf16.cc) round their rows into a
+// buffer of their own.
 #ifndef PITH_MODEL_WORKSPACE_H_
 #define PITH_MODEL_WORKSPACE_H_
 
@@ -6,6 +18,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "model/layer_rows.h"
+#include "ops/attention.h"
 #include "ops/backend.h"
 #include "ops/compact_rows.h"
 #include "ops/experts.h"
@@ -32,6 +46,10 @@ struct Workspace {
   Routing routing;                // of the rows of a mixture of experts
   DeviceMat<int32_t> order;       // and which rows its experts read, one after the other
   std::vector<int64_t> step_key;  // of Backend::Repeat
+  // Lists of the layer that runs.
+  std::vector<KvPages> kv_pages;      // per segment, what its slot holds
+  std::vector<int64_t> first_wanted;  // per segment, of its rows
+  LayerRows all_rows;                 // the layer's, where a part of it wants them all
   // Per far region, only under skim.
   DeviceMat<float> far_normed;  // [far, d_model]
 

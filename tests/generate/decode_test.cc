@@ -4,37 +4,14 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <memory>
-#include <new>
 #include <string>
 #include <vector>
 
 #include "model/prefill.h"
+#include "tests/generate/allocations.h"
 #include "tests/model/random_model.h"
 #include "tests/tokenize/small_tokenizer.h"
-
-namespace {
-// Every allocation of this program, counted.
-std::atomic<int64_t> allocations = 0;
-
-void* Allocate(std::size_t size, std::size_t alignment) {
-  ++allocations;
-  size = (size + alignment - 1) / alignment * alignment;
-  void* const data = std::aligned_alloc(alignment, size == 0 ? alignment : size);
-  if (data == nullptr) throw std::bad_alloc();
-  return data;
-}
-}  // namespace
-
-void* operator new(std::size_t size) { return Allocate(size, alignof(std::max_align_t)); }
-void* operator new(std::size_t size, std::align_val_t alignment) {
-  return Allocate(size, static_cast<std::size_t>(alignment));
-}
-void operator delete(void* data) noexcept { std::free(data); }
-void operator delete(void* data, std::size_t) noexcept { std::free(data); }
-void operator delete(void* data, std::align_val_t) noexcept { std::free(data); }
-void operator delete(void* data, std::size_t, std::align_val_t) noexcept { std::free(data); }
 
 namespace pith {
 namespace {
@@ -186,9 +163,9 @@ TEST_P(Decoding, ASteadyStepAllocatesNothing) {
     writers.back()->Join(decoder);
   }
   for (int step = 0; step < 8; ++step) decoder.Step();
-  const int64_t before = allocations;
+  testing::TakeAllocations();
   for (int step = 0; step < 20; ++step) decoder.Step();
-  EXPECT_EQ(allocations - before, 0);
+  EXPECT_EQ(testing::TakeAllocations().count, 0);
   EXPECT_EQ(decoder.active(), 3);
 }
 

@@ -63,7 +63,7 @@ class AttentionLayer : public Layer {
       CopyRows(context.exec, k, Scratch(context, kContent, rows.rows, config_.kv_width()));
     }
     Rotate(context.exec, rows.positions, config_.n_heads, q);
-    const std::vector<KvPages> pages = Write(context, rows, states, k, v);
+    Write(context, rows, states, k, v);
     const MatView<float> heads = Scratch(context, kHeads, rows.wanted_rows(), config_.q_width());
     AttentionArgs args{.layout = Layout(),
                        .n_heads = config_.n_heads,
@@ -72,7 +72,7 @@ class AttentionLayer : public Layer {
                        .q = q,
                        .positions = rows.positions,
                        .segments = rows.segments,
-                       .kv = pages,
+                       .kv = context.ws.kv_pages,
                        .wanted = {},
                        .out = heads};
     if (rows.wanted != nullptr) args.wanted = *rows.wanted;
@@ -133,14 +133,14 @@ class AttentionLayer : public Layer {
           .factor = config_.rope_factor,
           .x = x});
   }
-  // Rotates the keys and puts them behind what the segments' slots hold; returns what they hold
-  // then.
-  std::vector<KvPages> Write(const LayerContext& context, const LayerRows& rows,
-                             const LayerStates& states, MatView<float> k,
-                             MatView<const float> v) const {
+  // Rotates the keys and puts them behind what the segments' slots hold; leaves in ws.kv_pages what
+  // they hold then.
+  void Write(const LayerContext& context, const LayerRows& rows, const LayerStates& states,
+             MatView<float> k, MatView<const float> v) const {
     PITH_CHECK(states.kv != nullptr && std::ssize(rows.positions) == rows.rows);
     Rotate(context.exec, rows.positions, config_.n_kv_heads, k);
-    std::vector<KvPages> pages;
+    std::vector<KvPages>& pages = context.ws.kv_pages;
+    pages.clear();
     for (size_t s = 0; s < rows.segments.size(); ++s) {
       pages.push_back(states.kv->Grow(rows.slots[s], rows.segments[s].count));
     }
@@ -150,7 +150,6 @@ class AttentionLayer : public Layer {
                            .positions = rows.positions,
                            .segments = rows.segments,
                            .kv = pages});
-    return pages;
   }
 
   const AttentionConfig config_;

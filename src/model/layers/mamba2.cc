@@ -17,8 +17,9 @@ namespace pith {
 namespace {
 
 // Per segment, its first wanted row; past its end where it has none. Empty where all are wanted.
-std::vector<int64_t> FirstWanted(const LayerRows& rows) {
-  std::vector<int64_t> first;
+// Made in `first`.
+std::span<const int64_t> FirstWanted(const LayerRows& rows, std::vector<int64_t>& first) {
+  first.clear();
   if (rows.wanted == nullptr) return first;
   for (const Segment& segment : rows.segments) {
     const auto it = std::ranges::lower_bound(*rows.wanted, segment.begin);
@@ -143,7 +144,7 @@ class Mamba2Layer : public Layer {
  protected:
   void Mix(const LayerContext& context, const LayerRows& rows, const LayerStates& states,
            const AddNormArgs& norm) const override {
-    const std::vector<int64_t> wanted_from = FirstWanted(rows);
+    const std::span<const int64_t> wanted_from = FirstWanted(rows, context.ws.first_wanted);
     const Mamba2MixerArgs whole = Whole(context, rows, states, norm, wanted_from);
     if (!config_.scaled() && TakesMamba2Mixer(context.exec, whole)) {
       MixWhole(context, rows, whole);

@@ -167,7 +167,8 @@ class SharedBlockLayer : public Layer {
                 MatView<const float> x, MatView<float> out) const {
     PITH_CHECK(std::ssize(rows.ids) == rows.rows);
     const Exec& exec = context.exec;
-    LayerRows all = rows;
+    LayerRows& all = context.ws.all_rows;
+    all = rows;
     all.wanted = nullptr;
     const LayerContext inner{.exec = exec,
                              .mode = context.mode,
