@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from . import _pith
 from .model import Model
+from .progress import ProgressBar
 
 
 class Evaluation:
@@ -68,10 +69,11 @@ class Evaluation:
         """Scores this process's share, of `size` processes, of what no journal holds."""
         self._native.score(size)
 
-    def results(self) -> dict:
+    def results(self, *, progress: Callable[[float], object] | None = None) -> dict:
         """Scores what is missing still, writes results.json and results.csv, and returns what the
-        first one says (docs/formats/eval.md)."""
-        return json.loads(self._native.results())
+        first one says (docs/formats/eval.md). progress is told now and then, on this thread, the
+        share that is done, 0 to 1; what it raises stops the work and comes out of this call."""
+        return json.loads(self._native.results(progress))
 
     @property
     def scored(self) -> int:
@@ -86,13 +88,16 @@ def evaluate(
     *,
     output: str | os.PathLike[str],
     fresh: bool = False,
+    progress: bool = True,
     **options,
 ) -> dict:
     """Tasks under several reductions, in this process; what ``pith eval --output`` writes.
 
     Goes on where an earlier run with this output directory stopped, whichever program it was.
-    options: those of ``Evaluation``."""
+    progress: a bar on standard error shows the time left, where that is a terminal and the work
+    lasts longer than two seconds. options: those of ``Evaluation``."""
     evaluation = Evaluation(model, tasks, methods, output=output, **options)
     evaluation.open(fresh=fresh)
     evaluation.read()
-    return evaluation.results()
+    with ProgressBar("evaluating", progress) as bar:
+        return evaluation.results(progress=bar.show)

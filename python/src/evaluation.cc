@@ -137,10 +137,12 @@ void BindEvaluation(nb::module_& module) {
             Run([&](const RunControl& control) { e.Score(size, control); });
           },
           "size"_a)
-      .def("results",
-           [](Evaluation& e) {
-             return Run([&](const RunControl& control) { return e.Results(control); });
-           })
+      .def(
+          "results",
+          [](Evaluation& e, const Callable& progress) {
+            return Run([&](const RunControl& control) { return e.Results(control); }, progress);
+          },
+          "progress"_a.none())
       .def_prop_ro("scored", &Evaluation::scored);
 }
 
