@@ -91,6 +91,24 @@ BENCHMARK(BM_Linear<DType::kBF16, Precision::kBF16, false>)->Apply(LinearShapes)
 BENCHMARK(BM_Linear<DType::kF32, Precision::kF32, true>)->Apply(StepShapes)->UseRealTime();
 BENCHMARK(BM_Linear<DType::kBF16, Precision::kF32, true>)->Apply(StepShapes)->UseRealTime();
 
+// Weights of 8 bits with a scale a row. Arguments as of BM_Linear.
+void BM_LinearInt8(benchmark::State& state) {
+  const int64_t in = state.range(0), out = state.range(1), rows = state.range(2);
+  const std::vector<float> x = Values(rows * in), drawn = Values(in * out, -127, 127);
+  const std::vector<int8_t> w(drawn.begin(), drawn.end());
+  const std::vector<float> scales(out, 0.01f);
+  std::vector<float> y(rows * out);
+  const Exec exec = Cpu(state.range(3));
+  const Weight weights = exec.backend->Prepare(exec, {DType::kI8, w.data(), out, in, scales.data()},
+                                               WeightUse::kProduct);
+  for (auto _ : state) {
+    Linear(exec, {x.data(), rows, in}, weights.view(), {}, {y.data(), rows, out});
+  }
+  Rates(state, 2.0 * in * out * rows,
+        static_cast<double>(in * out) + 4.0 * static_cast<double>(rows * (in + out)));
+}
+BENCHMARK(BM_LinearInt8)->Apply(LinearShapes)->UseRealTime();
+
 // Arguments: heads, head_dim, d_state, chunk, rows, threads.
 template <bool kStep>
 void BM_Ssd(benchmark::State& state) {

@@ -6,7 +6,6 @@ set -euo pipefail
 
 packages=(
   g++ cmake ninja-build make pkg-config
-  libdnnl-dev ocl-icd-opencl-dev     # matrix products (oneDNN asks for OpenCL when it is found)
   libhwy-dev                         # SIMD
   nlohmann-json3-dev libcli11-dev    # JSON, command line
   libcpp-httplib-dev libssl-dev libbrotli-dev zlib1g-dev  # pith serve (its header asks for the others)
@@ -18,7 +17,7 @@ packages=(
 )
 case "${1-}" in
   "") ;;
-  --with-lint) packages+=(git clang-format-16 clang-tidy-16 libomp-16-dev universal-ctags) ;;
+  --with-lint) packages+=(git clang-format-16 clang-tidy-16 universal-ctags) ;;
   --with-python) packages+=(python3-dev python3-venv) ;;
   *) echo "usage: $0 [--with-lint|--with-python]" >&2; exit 2 ;;
 esac

@@ -25,5 +25,4 @@ base() {
 
 units=$(tools/changed_units.py build/cpu/compile_commands.json "$(base)")
 echo "clang-tidy: $(grep -c . <<<"$units" || true) files"
-# clang refuses structured bindings in lambdas under OpenMP, so it reads the serial program.
-xargs -r -P "$(nproc)" -n 1 clang-tidy-16 -p build/cpu --quiet --extra-arg=-fno-openmp <<<"$units"
+xargs -r -P "$(nproc)" -n 1 clang-tidy-16 -p build/cpu --quiet <<<"$units"

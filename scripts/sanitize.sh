@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds one sanitizer preset and runs the tests that gain from it: those that read hostile input
 # under asan and ubsan, those that share a model between threads under tsan (on the reference
-# backend: g++'s OpenMP runtime is not instrumented and gives false reports).
+# backend).
 #
 #   scripts/sanitize.sh asan|ubsan|asan-ubsan|tsan [jobs] [ctest options...]
 #

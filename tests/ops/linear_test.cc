@@ -228,7 +228,7 @@ TEST_F(LinearTest, RowsDoNotDependOnTheirOrder) {
   }
 }
 
-// Integers and their sums are exact in every order and dtype.
+// Integers and their sums are exact in every order, dtype and precision.
 TEST_F(LinearTest, IntegersAreExact) {
   Random random(13);
   Strided x(9, 600);
@@ -240,14 +240,18 @@ TEST_F(LinearTest, IntegersAreExact) {
   Strided expected(9, 37);
   Linear(kReference, std::as_const(x).view(), w.On(kReference).view(), {}, expected.view());
   for (const Operator op : kOperators) {
-    Strided out(9, 37);
-    op(Tested(2), std::as_const(x).view(), w.On(Tested(2)).view(), {}, out.view());
-    ExpectSameBits(out.view(), expected.view());
+    for (const Precision precision : {Precision::kF32, Precision::kBF16}) {
+      Exec exec = Tested(2);
+      exec.precision = precision;
+      Strided out(9, 37);
+      op(exec, std::as_const(x).view(), w.On(exec).view(), {}, out.view());
+      ExpectSameBits(out.view(), expected.view());
+    }
   }
 }
 
 // Any rows of a packed matrix, wherever panels begin, give the bits that they give in the whole;
-// and in f32 a step gives the bits of many rows. (Where a library multiplies rows in bf16, a slice
+// and a step of them gives the bits of many rows. (Where a library multiplies rows in bf16, a slice
 // is another product of its own, which promises no bits of the whole.)
 TEST_F(LinearTest, SlicesHaveTheBitsOfTheWhole) {
   constexpr int64_t kCols = 150;
@@ -275,7 +279,7 @@ TEST_F(LinearTest, SlicesHaveTheBitsOfTheWhole) {
             ExpectSameBits(std::as_const(out).view(),
                            std::as_const(whole).view().Cols(begin, count));
             out.CheckPadding();
-            if (prepared.view().format != WeightFormat::kPanels) continue;
+            if (prepared.view().format == WeightFormat::kRows) continue;
             // Panels are read in one order by both.
             LinearStep(exec, in, prepared.view().Rows(begin, count), {}, out.view());
             ExpectSameBits(std::as_const(out).view(),

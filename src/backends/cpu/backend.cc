@@ -26,22 +26,20 @@ class Cpu : public HostBackend {
       return {view, std::move(storage)};
     }
     const bool bf16 = exec.precision == Precision::kBF16;
-    const bool round = bf16 && use != WeightUse::kBoth && stored.dtype != DType::kBF16;
+    // A head that shares the embedding's exact values is rounded as products read it.
+    const bool exact = use == WeightUse::kBoth && stored.dtype != DType::kBF16;
     WeightView view = RowsOf(stored);
-    if (round) view.dtype = DType::kBF16;
-    // oneDNN's products read rows.
-    const bool rows = bf16 && cpu::HasBF16Products();
-    if (rows && !round) return {view, nullptr};
-    if (!rows) {
-      view.format = WeightFormat::kPanels;
-      view.panel = cpu::PanelRows();
-    }
-    const int64_t padded = rows ? view.rows : cpu::CeilDiv(view.rows, view.panel) * view.panel;
-    auto storage = std::make_shared<DeviceBuffer>(Allocate(
-        padded * view.cols * static_cast<int64_t>(SizeOf(view.dtype)), MemoryUse::kWeights));
+    if (bf16 && !exact) view.dtype = DType::kBF16;
+    const bool pairs = bf16 && !exact && cpu::HasBF16Products();
+    view.format = pairs ? WeightFormat::kPairPanels : WeightFormat::kPanels;
+    view.panel = cpu::PanelRows();
+    const int64_t rows = cpu::CeilDiv(view.rows, view.panel) * view.panel;
+    const int64_t cols = pairs ? cpu::CeilDiv(view.cols, 2) * 2 : view.cols;
+    auto storage = std::make_shared<DeviceBuffer>(
+        Allocate(rows * cols * static_cast<int64_t>(SizeOf(view.dtype)), MemoryUse::kWeights));
     view.data = storage->data();
-    if (rows) {
-      cpu::RoundToRows(exec, stored, static_cast<BF16*>(storage->data()));
+    if (pairs) {
+      cpu::PackPairs(exec, stored, static_cast<cpu::BF16Pair*>(storage->data()));
     } else {
       cpu::PackPanels(exec, stored, view.dtype, storage->data());
     }

@@ -10,11 +10,26 @@
 HWY_BEFORE_NAMESPACE();
 namespace pith::cpu::HWY_NAMESPACE {
 
+// Row r of the whole table.
+void EmbedPairs(const WeightView& table, int64_t r, float* to) {
+  const int64_t panel_size = CeilDiv(table.cols, 2) * table.panel;
+  const auto* const column =
+      static_cast<const BF16Pair*>(table.data) + r / table.panel * panel_size + r % table.panel;
+  for (int64_t j = 0; j < table.cols; ++j) {
+    const BF16Pair& pair = column[j / 2 * table.panel];
+    to[j] = ToFloat(j % 2 == 0 ? pair.first : pair.second);
+  }
+}
+
 void RunEmbed(const WeightView& table, std::span<const int32_t> ids, MatView<float> out) {
   VisitFloat(table.dtype, [&]<class T>() HWY_ATTR {
     for (int64_t i = 0; i < out.rows; ++i) {
       float* to = out.Row(i);
       const int64_t r = table.first + ids[i];
+      if (table.format == WeightFormat::kPairPanels) {
+        EmbedPairs(table, r, to);
+        continue;
+      }
       if (table.format == WeightFormat::kPanels) {
         const T* column = static_cast<const T*>(table.data) +
                           r / table.panel * table.panel * table.cols + r % table.panel;

@@ -28,22 +28,20 @@ void Embed(const Exec& exec, const WeightView& table, std::span<const int32_t> i
            MatView<float> out);
 void Linear(const Exec& exec, MatView<const float> x, const WeightView& w,
             VecView<const float> bias, MatView<float> out);
+// Two neighbouring columns of a row (WeightFormat::kPairPanels).
+struct BF16Pair {
+  BF16 first, second;
+};
 // Matrices for products: how many rows stand side by side in a panel, and [rows, cols] → panels
-// (WeightFormat::kPanels), of the same dtype or rounded to bf16.
+// (WeightFormat::kPanels), of the same dtype or rounded to bf16; or rounded to bf16 → kPairPanels.
 int64_t PanelRows();
 void PackPanels(const Exec& exec, const StoredMatrix& from, DType dtype, void* to);
+void PackPairs(const Exec& exec, const StoredMatrix& from, BF16Pair* to);
 // Products with quantised panels (quant_panels.h), in any precision.
 void LinearQuant(const Exec& exec, MatView<const float> x, const WeightView& w,
                  VecView<const float> bias, MatView<float> out);
-// The bf16 precision by the processor's bf16 dot products; only where the level has them.
-void LinearBF16(const Exec& exec, MatView<const float> x, const WeightView& w,
-                VecView<const float> bias, MatView<float> out);
-// [rows, cols] rounded to bf16.
-void RoundToRows(const Exec& exec, const StoredMatrix& from, BF16* to);
 void LinearStep(const Exec& exec, MatView<const float> x, const WeightView& w,
                 VecView<const float> bias, MatView<float> out);
-void LinearStepPanels(const Exec& exec, MatView<const float> x, const WeightView& w,
-                      VecView<const float> bias, MatView<float> out);
 void AddNorm(const Exec& exec, const AddNormArgs& args);
 void Gate(const Exec& exec, const GateArgs& args);
 void CausalConv1d(const Exec& exec, const CausalConv1dArgs& args);

@@ -4,144 +4,19 @@
 #define HWY_TARGET_INCLUDE "backends/cpu/linear.cc"
 #include <hwy/foreach_target.h>
 // Highway wants its headers after foreach_target.h.
-#include <hwy/cache_control.h>
-
-#include <array>
-
-#include "backends/cpu/gemm-inl.h"
 #include "backends/cpu/kernels.h"
+#include "backends/cpu/sides-inl.h"
 #include "core/parallel.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace pith::cpu::HWY_NAMESPACE {
 
-// Rows of the output that meet a block of weights: their left sides, kBlockRows × kDepth floats,
-// stay in L2 while the panels pass. Fewer rows share a thread's work more evenly; a panel of
+// Rows of the output that meet a block of weights: their left sides, kBlockRows × kDepth words,
+// stay in L2 while the panels pass. A panel, kTileCols × kDepth words, stays in L1 while all tiles
+// pass it, so tiles alone come from L2. Fewer rows share a thread's work more evenly; a panel of
 // AVX-512's, four times as large, is fetched for more of them.
 constexpr int64_t kBlockRows = kLanes >= 16 ? 264 : 132;
 static_assert(kBlockRows % kTileRows == 0);
-// Panels that meet a tile of rows before the next tile's turn. A panel of AVX2's, kTileCols ×
-// kDepth floats, is half of L1 and stays there while all tiles pass it, so tiles alone come from
-// L2. One of AVX-512's is all of L1: there the tile stays, and some panels come from L2.
-constexpr int64_t kBlockCols = kTileCols * (kLanes >= 16 ? 4 : 1);
-
-struct Task {
-  MatView<const float> x;
-  WeightView w;
-  const float* bias;  // null: none
-  MatView<float> out;
-  bool bf16;
-
-  bool packed() const { return w.format == WeightFormat::kPanels; }
-  // Columns of the output are counted from the first panel that holds any of them: those before
-  // `shift` belong to the matrix, but not to the view.
-  int64_t shift() const { return packed() ? w.first % kTileCols : 0; }
-  int64_t grid() const { return shift() + w.rows; }
-  // Whether the weights are read in place by tiles.
-  bool in_place() const {
-    return packed() && (w.dtype == DType::kF32 ? !bf16 : x.rows <= kTileRows) && !rounds();
-  }
-  bool rounds() const { return bf16 && w.dtype != DType::kBF16; }
-};
-
-// Four weights of one row, widened, and rounded where the precision asks for it.
-template <class T, class Tag>
-HWY_INLINE hn::Vec<Tag> LoadWeights(Tag d, const T* from, bool bf16) {
-  const auto v = LoadWide(d, from);
-  return bf16 ? RoundToBF16(d, v) : v;
-}
-
-// to[k · kTileCols + j] = w[j][k] for j < cols, 0 for the other j.
-template <class T>
-void PackPanel(const T* w, int64_t w_stride, int64_t cols, int64_t depth, bool bf16, float* to) {
-  const auto pack_one = [&](int64_t j, int64_t k) HWY_ATTR {
-    const hn::CappedTag<float, 1> d;
-    hn::Store(LoadWeights(d, w + j * w_stride + k, bf16), d, to + k * kTileCols + j);
-  };
-  int64_t j = 0;
-#if HWY_TARGET != HWY_SCALAR  // which has no blocks of four lanes
-  const hn::FixedTag<float, 4> d;
-  const hn::RepartitionToWide<decltype(d)> dw;
-  for (; j + 4 <= cols; j += 4) {
-    const T* row = w + j * w_stride;
-    int64_t k = 0;
-    for (; k + 4 <= depth; k += 4) {
-      const auto r0 = LoadWeights(d, row + k, bf16);
-      const auto r1 = LoadWeights(d, row + w_stride + k, bf16);
-      const auto r2 = LoadWeights(d, row + 2 * w_stride + k, bf16);
-      const auto r3 = LoadWeights(d, row + 3 * w_stride + k, bf16);
-      const auto lower01 = hn::BitCast(dw, hn::InterleaveLower(d, r0, r1));
-      const auto lower23 = hn::BitCast(dw, hn::InterleaveLower(d, r2, r3));
-      const auto upper01 = hn::BitCast(dw, hn::InterleaveUpper(d, r0, r1));
-      const auto upper23 = hn::BitCast(dw, hn::InterleaveUpper(d, r2, r3));
-      float* at = to + k * kTileCols + j;
-      hn::StoreU(hn::BitCast(d, hn::InterleaveLower(dw, lower01, lower23)), d, at);
-      hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(dw, lower01, lower23)), d, at + kTileCols);
-      hn::StoreU(hn::BitCast(d, hn::InterleaveLower(dw, upper01, upper23)), d, at + 2 * kTileCols);
-      hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(dw, upper01, upper23)), d, at + 3 * kTileCols);
-    }
-    for (; k < depth; ++k) {
-      for (int64_t i = j; i < j + 4; ++i) pack_one(i, k);
-    }
-  }
-#endif
-  for (int64_t k = 0; k < depth; ++k) {
-    for (int64_t i = j; i < cols; ++i) pack_one(i, k);
-    for (int64_t i = cols; i < kTileCols; ++i) to[k * kTileCols + i] = 0;
-  }
-}
-
-// Packed weights of [k0, k0 + depth) of the panel at grid column `col`.
-template <class T>
-const T* PackedPanel(const Task& task, int64_t col, int64_t k0) {
-  const int64_t panel = (task.w.first - task.shift() + col) / kTileCols;
-  return static_cast<const T*>(task.w.data) + (panel * task.w.cols + k0) * kTileCols;
-}
-
-// to[k · kTileCols + j] = the weights of grid columns col + j, as floats.
-void FillPanel(const Task& task, int64_t col, int64_t k0, int64_t depth, float* to) {
-  VisitFloat(task.w.dtype, [&]<class T>() HWY_ATTR {
-    if (!task.packed()) {
-      const T* w = static_cast<const T*>(task.w.data) + (task.w.first + col) * task.w.cols + k0;
-      PackPanel(w, task.w.cols, std::min(kTileCols, task.w.rows - col), depth, task.rounds(), to);
-      return;
-    }
-    const T* from = PackedPanel<T>(task, col, k0);
-    const D d;
-    const auto widen = [&](bool round) HWY_ATTR {
-      for (int64_t i = 0; i < depth * kTileCols; i += kTileCols) {
-        hn::Store(LoadWeights(d, from + i, round), d, to + i);
-        hn::Store(LoadWeights(d, from + i + kLanes, round), d, to + i + kLanes);
-      }
-    };
-    if (task.rounds()) {
-      widen(true);
-    } else {
-      widen(false);
-    }
-  });
-}
-
-// Asks for what lies in [from, from + count) floats.
-HWY_INLINE void AskFor(const float* from, int64_t count) {
-  constexpr int64_t kLine = 16;
-  for (int64_t i = 0; i < count; i += kLine) hwy::Prefetch(from + i);
-}
-
-// A row's piece of a block is too short for the processor to see a stream in it, and would wait for
-// the outer caches. So some rows are asked for ahead.
-void CopyLeft(const Task& task, int64_t row, int64_t rows, int64_t k0, int64_t depth, float* left) {
-  constexpr int64_t kRowsAhead = 4;
-  for (int64_t r = 0; r < rows; ++r) {
-    if (r + kRowsAhead < rows) AskFor(task.x.Row(row + r + kRowsAhead) + k0, depth);
-    const float* from = task.x.Row(row + r) + k0;
-    float* to = left + r * kLeftStride;
-    ForVectors(depth, [&](auto d, int64_t i) HWY_ATTR {
-      const auto v = hn::LoadU(d, from + i);
-      hn::StoreU(task.bf16 ? RoundToBF16(d, v) : v, d, to + i);
-    });
-  }
-}
 
 // Adds one depth block's sums to the panel's columns of the output; the first block starts from the
 // bias. `col`: the panel's first grid column.
@@ -199,8 +74,8 @@ void AddPanels(const Task& task, int64_t row, int64_t col, bool first, const flo
 #pragma GCC unroll 4
     for (int p = 0; p < kPanelsTogether; ++p) {
       const T* const at = right + p * panel_stride + k * kTileCols;
-      sums[p][0] = hn::MulAdd(l, LoadWide(d, at), sums[p][0]);
-      sums[p][1] = hn::MulAdd(l, LoadWide(d, at + kLanes), sums[p][1]);
+      sums[p][0] = AddProduct<T>(l, LoadWide(d, at), sums[p][0]);
+      sums[p][1] = AddProduct<T>(l, LoadWide(d, at + kLanes), sums[p][1]);
     }
   }
   float* const out = task.out.Row(row) + col - task.shift();
@@ -224,7 +99,7 @@ void AddRow(const Task& task, int64_t row, int64_t col_begin, int64_t col_end, i
   for (int64_t col = col_begin; col < col_end;) {
     const T* const right = PackedPanel<T>(task, col, k0);
     if (col >= task.shift() && col + kTogether <= std::min(col_end, task.grid())) {
-      AddPanels(task, row, col, k0 == 0, left, right, task.w.cols * kTileCols, depth);
+      AddPanels(task, row, col, k0 == 0, left, right, task.steps() * kTileCols, depth);
       col += kTogether;
       continue;
     }
@@ -233,28 +108,8 @@ void AddRow(const Task& task, int64_t row, int64_t col_begin, int64_t col_end, i
   }
 }
 
-// What is read next, asked for piece by piece while tiles are computed. Without it a panel's first
-// tile waits for the panel: 6 of 92 GFLOP/s on a core of Zen 3.
-class Ahead {
- public:
-  Ahead(const void* begin, int64_t bytes, int64_t pieces)
-      : at_(static_cast<const std::byte*>(begin)), left_(bytes), piece_(CeilDiv(bytes, pieces)) {}
-  void Ask() {
-    constexpr int64_t kLine = 64;
-    for (int64_t asked = 0; asked < piece_ && left_ > 0; asked += kLine, left_ -= kLine) {
-      hwy::Prefetch(at_);
-      at_ += kLine;
-    }
-  }
-
- private:
-  const std::byte* at_;
-  int64_t left_;
-  int64_t piece_;
-};
-
 // What a block of a product's sums is made of: rows [row_begin, row_end) with their left sides, and
-// columns of [k0, k0 + depth).
+// steps [k0, k0 + depth).
 struct Block {
   int64_t row_begin, row_end;
   int64_t col_begin, col_end;
@@ -262,28 +117,27 @@ struct Block {
   const float* left;
 };
 
-// The packed panel at grid column `col`, for the tiles before it to ask for; nothing beyond the
-// block, or where all tiles pass several panels together.
+// What panels hold of the block at grid column `col`, for the tiles before it to ask for; nothing
+// beyond the block.
 Ahead AheadOf(const Task& task, const Block& block, int64_t col) {
-  if (!task.packed() || kBlockCols != kTileCols || col >= block.col_end) return {nullptr, 0, 1};
+  if (col >= block.col_end) return {nullptr, 0, 1};
   const int64_t tiles = CeilDiv(block.row_end - block.row_begin, kTileRows);
-  return VisitFloat(task.w.dtype, [&]<class T>() -> Ahead {
-    return {PackedPanel<T>(task, col, block.k0),
-            block.depth * kTileCols * static_cast<int64_t>(sizeof(T)), tiles};
+  return VisitPanels(task.w, [&]<class T>() -> Ahead {
+    const int64_t columns = task.pairs && !std::is_same_v<T, BF16Pair> ? 2 : 1;  // a step
+    return {PackedPanel<T>(task, col, columns * block.k0),
+            columns * block.depth * kTileCols * static_cast<int64_t>(sizeof(T)), tiles};
   });
 }
 
-// Up to kBlockCols columns [col, end) of a block, whose panels are right + p · panel_stride.
+// A block's tiles meet the panel at grid column `col`.
 template <class T>
-void AddPart(const Task& task, const Block& block, int64_t col, int64_t end, const T* right,
-             int64_t panel_stride, Ahead ahead) {
+void AddPanel(const Task& task, const Block& block, int64_t col, const T* right) {
+  Ahead ahead = AheadOf(task, block, col + kTileCols);
   for (int64_t row = block.row_begin; row < block.row_end; row += kTileRows) {
     const int64_t rows = std::min<int64_t>(kTileRows, block.row_end - row);
     const float* const tile = block.left + (row - block.row_begin) * kLeftStride;
     ahead.Ask();
-    for (int64_t c = col, p = 0; c < end; c += kTileCols, ++p) {
-      AddTile(task, row, rows, c, block.k0 == 0, tile, right + p * panel_stride, block.depth);
-    }
+    AddTile(task, row, rows, col, block.k0 == 0, tile, right, block.depth);
   }
 }
 
@@ -294,21 +148,21 @@ void AddInPlace(const Task& task, const Block& block) {
               block.depth);
     return;
   }
-  const int64_t panel_stride = task.w.cols * kTileCols;
-  for (int64_t col = block.col_begin; col < block.col_end; col += kBlockCols) {
-    const int64_t end = std::min(col + kBlockCols, block.col_end);
-    const T* const right = PackedPanel<T>(task, col, block.k0);
-    AddPart(task, block, col, end, right, panel_stride, AheadOf(task, block, end));
+  for (int64_t col = block.col_begin; col < block.col_end; col += kTileCols) {
+    AddPanel(task, block, col, PackedPanel<T>(task, col, block.k0));
   }
 }
 
 void AddFilled(const Task& task, const Block& block, float* filled) {
-  for (int64_t col = block.col_begin; col < block.col_end; col += kBlockCols) {
-    const int64_t end = std::min(col + kBlockCols, block.col_end);
-    for (int64_t c = col; c < end; c += kTileCols) {
-      FillPanel(task, c, block.k0, block.depth, filled + (c - col) * kDepth);
+  for (int64_t col = block.col_begin; col < block.col_end; col += kTileCols) {
+    FillPanel(task, col, block.k0, block.depth, filled);
+    if constexpr (kHasPairs) {
+      if (task.pairs) {
+        AddPanel(task, block, col, reinterpret_cast<const BF16Pair*>(filled));
+        continue;
+      }
     }
-    AddPart(task, block, col, end, filled, kTileCols * kDepth, AheadOf(task, block, end));
+    AddPanel<float>(task, block, col, filled);
   }
 }
 
@@ -316,27 +170,27 @@ void AddFilled(const Task& task, const Block& block, float* filled) {
 void RunBlock(const Task& task, int64_t row_begin, int64_t row_end, int64_t col_begin,
               int64_t col_end) {
   thread_local BufferOwner<float> scratch;
-  scratch.Resize(kBlockCols * kDepth + kBlockRows * kLeftStride);
+  scratch.Resize(kTileCols * kDepth + kBlockRows * kLeftStride);
   float* const filled = scratch.data();
-  float* const left = filled + kBlockCols * kDepth;
-  for (int64_t k0 = 0; k0 < task.w.cols; k0 += kDepth) {
-    const int64_t depth = std::min(kDepth, task.w.cols - k0);
+  float* const left = filled + kTileCols * kDepth;
+  ForDepth(task.steps(), [&](int64_t k0, int64_t depth) {
     const Block block = {row_begin, row_end, col_begin, col_end, k0, depth, left};
     CopyLeft(task, row_begin, row_end - row_begin, k0, depth, left);
     if (task.in_place()) {
-      VisitFloat(task.w.dtype, [&]<class T>() { AddInPlace<T>(task, block); });
+      VisitPanels(task.w, [&]<class T>() { AddInPlace<T>(task, block); });
     } else {
       AddFilled(task, block, filled);
     }
-  }
+  });
 }
 
 // Several threads get at least four tasks each, so that the last ones even out: first by rows,
 // whose left sides are then copied once, and by columns where there are too few of them.
 void RunLinear(const Exec& exec, MatView<const float> x, const WeightView& w,
                VecView<const float> bias, MatView<float> out) {
-  const Task task = {x, w, bias.data, out, exec.precision == Precision::kBF16};
-  const int64_t work_unit = x.rows <= kTileRows ? 16 : 32;
+  PITH_CHECK(w.panel == kTileCols);
+  const Task task = TaskOf(exec, x, w, bias, out);
+  const int64_t work_unit = x.rows <= kTileRows ? 16 : task.pairs ? 64 : 32;
   const int threads = ThreadsFor(exec, x.rows * w.rows * w.cols / work_unit);
   const int64_t row_blocks = CeilDiv(x.rows, kBlockRows);
   const int64_t block_rows = CeilDiv(CeilDiv(x.rows, row_blocks), kTileRows) * kTileRows;
@@ -363,10 +217,7 @@ HWY_EXPORT(RunLinear);
 void Linear(const Exec& exec, MatView<const float> x, const WeightView& w,
             VecView<const float> bias, MatView<float> out) {
   if (w.format == WeightFormat::kQuantPanels) return LinearQuant(exec, x, w, bias, out);
-  if (exec.precision == Precision::kBF16 && w.format == WeightFormat::kRows && HasBF16Products()) {
-    LinearBF16(exec, x, w, bias, out);
-    return;
-  }
+  if (w.rows == 0) return;
   HWY_DYNAMIC_DISPATCH(RunLinear)(exec, x, w, bias, out);
 }
 

@@ -138,7 +138,7 @@ struct QuantTask {
 // word costs several instructions, it should rather meet many rows.
 template <bool kFours>
 constexpr int kQuantRows = kFours ? 6 : kTileRows;
-// Panels beside each other, as in linear_step_panels.cc: a processor follows several streams of
+// Panels beside each other, as in linear_step.cc: a processor follows several streams of
 // memory faster than one.
 constexpr int QuantPanelsFor(int64_t rows) { return rows == 1 ? 4 : rows == 2 ? 2 : 1; }
 

@@ -1,97 +1,198 @@
-// LinearStep. Packed weights are another file's. Rows, which oneDNN's products want: dot products,
-// each row read once, with a few input rows.
+// LinearStep: each panel is read once, from first to last, for all rows together.
+//
+// Reading is all that a step costs, so panels lie side by side in the registers, as many as a tile
+// has room for: a processor follows several streams faster than one. Lines are asked for ahead,
+// because its own prefetcher stops at the end of a page and begins anew in each panel.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "backends/cpu/linear_step.cc"
 #include <hwy/foreach_target.h>
 // Highway wants its headers after foreach_target.h.
 #include <cstring>
+#include <type_traits>
 
 #include "backends/cpu/kernels.h"
-#include "backends/cpu/math-inl.h"
+#include "backends/cpu/sides-inl.h"
 #include "core/parallel.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace pith::cpu::HWY_NAMESPACE {
 
-// A dot product is kChains interleaved chains of fused multiply-adds, whatever rows share the loop.
-constexpr int kChains = 4;
-constexpr int64_t kStep = kChains * kLanes;
+constexpr int64_t kLine = 64;
+constexpr int64_t kBytesAhead = 512;  // of each panel
+constexpr int kMostRows = 6;          // of a tile: 12 vectors of sums at the most
+constexpr int kMostPanels = 4;
 
+// As many panels beside each other as make eight chains of sums or more, which hide the latency of
+// a multiply-add, and twelve at the most, which AVX2's registers hold.
+constexpr int PanelsFor(int rows) { return rows == 1 ? kMostPanels : rows <= 3 ? 2 : 1; }
+
+struct StepTask {
+  const float* inputs;  // [rows, stride], rounded where the precision asks for it
+  int64_t stride;
+  int64_t rows;
+  WeightView w;
+  const float* bias;  // null: none
+  MatView<float> out;
+
+  // Of the depth: columns, or pairs of them.
+  int64_t steps() const {
+    return w.format == WeightFormat::kPairPanels ? CeilDiv(w.cols, 2) : w.cols;
+  }
+  // Columns are counted from the first panel that holds any of the view's.
+  int64_t shift() const { return w.first % kTileCols; }
+  int64_t panels() const { return CeilDiv(shift() + w.rows, kTileCols); }
+  template <class T>
+  const T* Panel(int64_t panel) const {
+    return static_cast<const T*>(w.data) + (w.first / kTileCols + panel) * steps() * kTileCols;
+  }
+};
+
+// Lines of the panels that begin at `at`, which are read next.
 template <class T>
-HWY_INLINE V LoadRounded(const T* from, bool bf16) {
-  const V v = LoadWide(D(), from);
-  return bf16 ? RoundToBF16(D(), v) : v;
+HWY_INLINE void AskForPanels(const T* at, int64_t panels, int64_t depth) {
+  const int64_t bytes = std::min<int64_t>(kBytesAhead, depth * kTileCols * sizeof(T));
+  for (int64_t p = 0; p < panels; ++p) {
+    const auto* const from = reinterpret_cast<const uint8_t*>(at + p * depth * kTileCols);
+    for (int64_t i = 0; i < bytes; i += kLine) hwy::Prefetch(from + i);
+  }
 }
 
-// to[r] = w · row r of x. x has `x_stride` floats a row, zero from `depth` on.
-template <int kRows, class T>
-HWY_INLINE void Dot(const T* HWY_RESTRICT w, const float* HWY_RESTRICT x, int64_t x_stride,
-                    int64_t depth, bool bf16, float* to) {
+// sums[r][p]: rows of `left` times `depth` rows of panels that are `panel_stride` numbers apart, a
+// chain of fused multiply-adds for each element.
+template <int kRows, int kPanels, bool kRound, class T>
+HWY_INLINE void Chains(const float* HWY_RESTRICT left, int64_t stride, const T* HWY_RESTRICT right,
+                       int64_t panel_stride, int64_t depth, V (&sums)[kRows][2 * kPanels]) {
   const D d;
-  V sums[kRows][kChains];
   for (auto& row : sums) {
     for (V& sum : row) sum = hn::Zero(d);
   }
-  const auto add = [&](const T* from, int64_t k) HWY_ATTR {
+  const auto load = [](const T* from) HWY_ATTR {
+    const V v = LoadWide(D(), from);
+    return kRound ? RoundToBF16(D(), v) : v;
+  };
+  const auto add = [&](int64_t k) HWY_ATTR {
 #pragma GCC unroll 4
-    for (int c = 0; c < kChains; ++c) {
-      const V weight = LoadRounded(from + c * kLanes, bf16);
-#pragma GCC unroll 4
+    for (int p = 0; p < kPanels; ++p) {
+      const T* const at = right + p * panel_stride + k * kTileCols;
+      const V right0 = load(at);
+      const V right1 = load(at + kLanes);
+#pragma GCC unroll 6
       for (int r = 0; r < kRows; ++r) {
-        const V in = hn::LoadU(d, x + r * x_stride + k + c * kLanes);
-        sums[r][c] = hn::MulAdd(weight, in, sums[r][c]);
+        const V l = hn::Set(d, left[r * stride + k]);
+        sums[r][2 * p] = AddProduct<T>(l, right0, sums[r][2 * p]);
+        sums[r][2 * p + 1] = AddProduct<T>(l, right1, sums[r][2 * p + 1]);
       }
     }
   };
+  constexpr int64_t kRowBytes = kTileCols * sizeof(T);
+  constexpr int64_t kTogether = std::max<int64_t>(1, kLine / kRowBytes);
   int64_t k = 0;
-  for (; k + kStep <= depth; k += kStep) add(w + k, k);
-  if (k < depth) {
-    T rest[kStep] = {};
-    std::memcpy(rest, w + k, (depth - k) * sizeof(T));
-    add(rest, k);
+  for (; k + kTogether <= depth; k += kTogether) {
+#pragma GCC unroll 4
+    for (int p = 0; p < kPanels; ++p) {
+      const auto* const ahead =
+          reinterpret_cast<const uint8_t*>(right + p * panel_stride) + k * kRowBytes + kBytesAhead;
+      for (int64_t i = 0; i < kTogether * kRowBytes; i += kLine) hwy::Prefetch(ahead + i);
+    }
+#pragma GCC unroll 4
+    for (int64_t i = 0; i < kTogether; ++i) add(k + i);
+  }
+  for (; k < depth; ++k) add(k);
+}
+
+// Rows [row, row + kRows) of panels [panel, panel + kPanels). The sums of each kDepth products are
+// added up as Linear adds them, so that a step and a prefill agree to the last bit.
+template <int kRows, int kPanels, bool kRound, class T>
+void Tile(const StepTask& task, int64_t row, int64_t panel) {
+  constexpr int64_t kWidth = kPanels * kTileCols;
+  const D d;
+  const int64_t first = panel * kTileCols - task.shift();  // the view's column of totals[0]
+  const int64_t begin = std::max<int64_t>(0, -first);
+  const int64_t count = std::min(kWidth, task.w.rows - first) - begin;
+  HWY_ALIGN float bias[kWidth] = {};
+  if (task.bias) std::memcpy(bias + begin, task.bias + first + begin, count * sizeof(float));
+  HWY_ALIGN float totals[kRows * kWidth];
+  const int64_t steps = task.steps();
+  for (int64_t k0 = 0; k0 < steps; k0 += kDepth) {
+    V sums[kRows][2 * kPanels];
+    Chains<kRows, kPanels, kRound>(task.inputs + row * task.stride + k0, task.stride,
+                                   task.Panel<T>(panel) + k0 * kTileCols, steps * kTileCols,
+                                   std::min(kDepth, steps - k0), sums);
+    for (int r = 0; r < kRows; ++r) {
+      for (int j = 0; j < 2 * kPanels; ++j) {
+        float* const at = totals + r * kWidth + j * kLanes;
+        const V start = hn::Load(d, k0 > 0 ? at : bias + j * kLanes);
+        hn::Store(hn::Add(start, sums[r][j]), d, at);
+      }
+    }
   }
   for (int r = 0; r < kRows; ++r) {
-    const V low = hn::Add(sums[r][0], sums[r][1]);
-    const V high = hn::Add(sums[r][2], sums[r][3]);
-    to[r] = hn::GetLane(hn::SumOfLanes(d, hn::Add(low, high)));
+    std::memcpy(task.out.Row(row + r) + first + begin, totals + r * kWidth + begin,
+                count * sizeof(float));
   }
 }
 
+// The same for any number of rows up to kRows.
+template <bool kRound, class T, int kRows = kMostRows>
+void Rows(const StepTask& task, int64_t row, int64_t rows, int64_t panel, int64_t panels) {
+  if constexpr (kRows > 1) {
+    if (rows < kRows) return Rows<kRound, T, kRows - 1>(task, row, rows, panel, panels);
+  }
+  constexpr int kPanels = PanelsFor(kRows);
+  for (; panels >= kPanels; panels -= kPanels, panel += kPanels) {
+    Tile<kRows, kPanels, kRound, T>(task, row, panel);
+  }
+  for (; panels > 0; --panels, ++panel) Tile<kRows, 1, kRound, T>(task, row, panel);
+}
+
+// Panels [begin, end): all rows of some, then all rows of the next.
+template <bool kRound, class T>
+void Panels(const StepTask& task, int64_t begin, int64_t end) {
+  const int64_t tiles = CeilDiv(task.rows, kMostRows);
+  const int64_t tile_rows = CeilDiv(task.rows, tiles);
+  const int64_t together = PanelsFor(static_cast<int>(tile_rows));
+  for (int64_t panel = begin; panel < end; panel += together) {
+    const int64_t count = std::min(together, end - panel);
+    const int64_t next = panel + count;
+    if (next < end) AskForPanels(task.Panel<T>(next), std::min(together, end - next), task.steps());
+    for (int64_t row = 0; row < task.rows; row += tile_rows) {
+      Rows<kRound, T>(task, row, std::min(tile_rows, task.rows - row), panel, count);
+    }
+  }
+}
+
+// x as the panels want it, with rows kept off each other's cache sets.
+int64_t CopyInputs(const Task& task, BufferOwner<float>& to) {
+  const int64_t steps = task.steps();
+  const int64_t stride = CeilDiv(steps, 16) * 16 + 16;
+  to.Resize(task.x.rows * stride);
+  for (int64_t r = 0; r < task.x.rows; ++r) {
+    CopyRow(task, task.x.Row(r), 0, steps, to.data() + r * stride);
+  }
+  return stride;
+}
+
+// Some pieces a thread, so that they even out, but each as long as it can be.
 void RunLinearStep(const Exec& exec, MatView<const float> x, const WeightView& w,
                    VecView<const float> bias, MatView<float> out) {
-  const bool bf16 = exec.precision == Precision::kBF16;
-  const int64_t padded = CeilDiv(x.cols, kStep) * kStep;
+  if (out.empty()) return;
   thread_local BufferOwner<float> inputs;
-  inputs.Resize(x.rows * padded);
-  const float* const copied = inputs.data();  // this thread's, for all
-  for (int64_t r = 0; r < x.rows; ++r) {
-    float* to = inputs.data() + r * padded;
-    ForVectors(x.cols, [&](auto d, int64_t i) HWY_ATTR {
-      const auto v = hn::LoadU(d, x.Row(r) + i);
-      hn::StoreU(bf16 ? RoundToBF16(d, v) : v, d, to + i);
-    });
-    std::fill(to + x.cols, to + padded, 0.0f);
-  }
+  const bool bf16 = exec.precision == Precision::kBF16;
+  const int64_t stride = CopyInputs(TaskOf(exec, x, w, bias, out), inputs);
+  const StepTask task = {inputs.data(), stride, x.rows, w, bias.data, out};
   const int threads =
       ThreadsForBytes(exec, w.rows * w.cols * static_cast<int64_t>(SizeOf(w.dtype)));
-  const int64_t block = std::max<int64_t>(8, CeilDiv(w.rows, 8 * threads));
-  ParallelFor(threads, CeilDiv(w.rows, block), [&](int64_t i) {
-    VisitFloat(w.dtype, [&]<class T>() HWY_ATTR {
-      const bool round = bf16 && !std::is_same_v<T, BF16>;
-      for (int64_t j = i * block; j < std::min((i + 1) * block, w.rows); ++j) {
-        const T* row = static_cast<const T*>(w.data) + (w.first + j) * w.cols;
-        const float start = bias.empty() ? 0.0f : bias.data[j];
-        for (int64_t r = 0; r < x.rows; r += 2) {
-          float sums[2];
-          const float* in = copied + r * padded;
-          if (r + 1 < x.rows) {
-            Dot<2>(row, in, padded, w.cols, round, sums);
-            out.Row(r + 1)[j] = start + sums[1];
-          } else {
-            Dot<1>(row, in, padded, w.cols, round, sums);
-          }
-          out.Row(r)[j] = start + sums[0];
-        }
+  const int64_t share = threads == 1 ? task.panels() : CeilDiv(task.panels(), 4 * threads);
+  const int64_t piece = CeilDiv(share, kMostPanels) * kMostPanels;
+  ParallelFor(threads, CeilDiv(task.panels(), piece), [&](int64_t i) {
+    const int64_t begin = i * piece;
+    const int64_t end = std::min(begin + piece, task.panels());
+    VisitPanels(w, [&]<class T>() {
+      constexpr bool kWide = std::is_same_v<T, float> || std::is_same_v<T, F16>;
+      if (kWide && bf16) {
+        Panels<kWide, T>(task, begin, end);
+      } else {
+        Panels<false, T>(task, begin, end);
       }
     });
   });
@@ -107,13 +208,10 @@ HWY_EXPORT(RunLinearStep);
 
 void LinearStep(const Exec& exec, MatView<const float> x, const WeightView& w,
                 VecView<const float> bias, MatView<float> out) {
-  if (w.format == WeightFormat::kPanels) {
-    LinearStepPanels(exec, x, w, bias, out);
-    return;
-  }
-  if (w.format != WeightFormat::kRows) {
-    Linear(exec, x, w, bias, out);
-    return;
+  // Wide panels whose products are of pairs: Linear makes them.
+  const bool pairs = exec.precision == Precision::kBF16 && HasBF16Products();
+  if (w.format == WeightFormat::kQuantPanels || (pairs && w.format == WeightFormat::kPanels)) {
+    return Linear(exec, x, w, bias, out);
   }
   HWY_DYNAMIC_DISPATCH(RunLinearStep)(exec, x, w, bias, out);
 }

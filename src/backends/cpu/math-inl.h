@@ -11,6 +11,7 @@
 
 #include <cstdint>
 
+#include "backends/cpu/kernels.h"
 #include "core/dtype.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -131,6 +132,29 @@ template <class Tag>
 HWY_INLINE hn::Vec<Tag> LoadWide(Tag d, const F16* from) {
   const hn::Rebind<hwy::float16_t, Tag> narrow;
   return hn::PromoteTo(d, hn::LoadU(narrow, reinterpret_cast<const hwy::float16_t*>(from)));
+}
+
+// A vector of pairs, whose bits it is.
+template <class Tag>
+HWY_INLINE hn::Vec<Tag> LoadWide(Tag d, const BF16Pair* from) {
+  return hn::LoadU(d, reinterpret_cast<const float*>(from));
+}
+
+// Lanes of two vectors of rounded floats as pairs.
+HWY_INLINE V PairOf(V first, V second) {
+  const hn::RebindToUnsigned<D> du;
+  const auto low = hn::ShiftRight<16>(hn::BitCast(du, first));
+  return hn::BitCast(D(), hn::Or(low, hn::BitCast(du, second)));
+}
+
+// n floats as pairs of neighbours, an odd last one with 0: to [⌈n / 2⌉].
+inline void RoundPairs(const float* from, int64_t n, float* to) {
+  auto* const halves = reinterpret_cast<hwy::bfloat16_t*>(to);
+  ForVectors(n, [&](auto d, int64_t i) HWY_ATTR {
+    const hn::Rebind<hwy::bfloat16_t, decltype(d)> narrow;
+    hn::StoreU(hn::DemoteTo(narrow, RoundToBF16(d, hn::LoadU(d, from + i))), narrow, halves + i);
+  });
+  if (n % 2 != 0) halves[n] = {};
 }
 
 }  // namespace pith::cpu::HWY_NAMESPACE

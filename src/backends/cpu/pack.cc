@@ -31,6 +31,15 @@ void PackOne(const StoredMatrix& from, int64_t panel, T* to) {
   }
 }
 
+template <class T>
+BF16 Rounded(T value) {
+  if constexpr (std::is_same_v<T, BF16>) {
+    return value;
+  } else {
+    return ToBF16(ToFloat(value));
+  }
+}
+
 // The same with values rounded to bf16 on the way.
 void PackRounded(const StoredMatrix& from, int64_t panel, BF16* to) {
   const int64_t begin = panel * kTileCols;
@@ -42,6 +51,26 @@ void PackRounded(const StoredMatrix& from, int64_t panel, BF16* to) {
         to[k * kTileCols + j] = j < rows ? ToBF16(ToFloat(w[j * from.cols + k])) : BF16{};
       }
     }
+  });
+}
+
+void RunPackPairs(const Exec& exec, const StoredMatrix& from, BF16Pair* to) {
+  const int64_t steps = CeilDiv(from.cols, 2);
+  ParallelFor(exec.threads, CeilDiv(from.rows, kTileCols), [&](int64_t panel) {
+    BF16Pair* const at = to + panel * kTileCols * steps;
+    std::fill_n(at, kTileCols * steps, BF16Pair{});
+    VisitFloat(from.dtype, [&]<class T>() {
+      const int64_t begin = panel * kTileCols;
+      const T* const w = static_cast<const T*>(from.data) + begin * from.cols;
+      const auto value = [&](int64_t j, int64_t k) { return Rounded(w[j * from.cols + k]); };
+      for (int64_t k = 0; k < from.cols; k += 2) {
+        for (int64_t j = 0; j < std::min(kTileCols, from.rows - begin); ++j) {
+          BF16Pair& pair = at[k / 2 * kTileCols + j];
+          pair.first = value(j, k);
+          if (k + 1 < from.cols) pair.second = value(j, k + 1);
+        }
+      }
+    });
   });
 }
 
@@ -69,11 +98,16 @@ namespace pith::cpu {
 
 HWY_EXPORT(RunPanelRows);
 HWY_EXPORT(RunPackPanels);
+HWY_EXPORT(RunPackPairs);
 
 int64_t PanelRows() { return HWY_DYNAMIC_DISPATCH(RunPanelRows)(); }
 
 void PackPanels(const Exec& exec, const StoredMatrix& from, DType dtype, void* to) {
   HWY_DYNAMIC_DISPATCH(RunPackPanels)(exec, from, dtype, to);
+}
+
+void PackPairs(const Exec& exec, const StoredMatrix& from, BF16Pair* to) {
+  HWY_DYNAMIC_DISPATCH(RunPackPairs)(exec, from, to);
 }
 
 }  // namespace pith::cpu
