@@ -26,6 +26,20 @@ std::vector<Edge> EdgesBetween(const SiteView& site, std::span<const int32_t> so
   return edges;
 }
 
+// Which `count` of the values are least; of equals the first ones. No value is NaN. A sort of all
+// would cost more than what follows from it.
+std::vector<bool> Lowest(std::span<const float> values, int64_t count) {
+  const auto before = [&](int32_t a, int32_t b) {
+    return values[a] < values[b] || (values[a] == values[b] && a < b);
+  };
+  std::vector<int32_t> order(values.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::nth_element(order.begin(), order.begin() + count, order.end(), before);
+  std::vector<bool> lowest(values.size(), false);
+  for (int64_t i = 0; i < count; ++i) lowest[order[i]] = true;
+  return lowest;
+}
+
 }  // namespace
 
 float RankOf(const SiteView& site, int32_t row) {
@@ -35,13 +49,15 @@ float RankOf(const SiteView& site, int32_t row) {
 }
 
 std::vector<Edge> ImportanceEdges(const SiteView& site, const MatchRange& range) {
-  std::vector<int32_t> order(std::max<int64_t>(0, site.rows - site.protected_tail));
-  std::iota(order.begin(), order.end(), 0);
-  std::ranges::stable_sort(order, {}, [&](int32_t row) { return RankOf(site, row); });
-  const auto middle = order.begin() + order.size() / 2;
-  std::sort(order.begin(), middle);
-  std::sort(middle, order.end());
-  return EdgesBetween(site, {order.begin(), middle}, {middle, order.end()}, range);
+  const int64_t rows = std::max<int64_t>(0, site.rows - site.protected_tail);
+  std::vector<float> ranks(rows);
+  for (int64_t row = 0; row < rows; ++row) ranks[row] = RankOf(site, static_cast<int32_t>(row));
+  const std::vector<bool> lower = Lowest(ranks, rows / 2);
+  std::vector<int32_t> sources, targets;
+  for (int64_t row = 0; row < rows; ++row) {
+    (lower[row] ? sources : targets).push_back(static_cast<int32_t>(row));
+  }
+  return EdgesBetween(site, sources, targets, range);
 }
 
 std::vector<Edge> AlternateEdges(const SiteView& site, int32_t first, const MatchRange& range) {
@@ -63,9 +79,15 @@ Plan MergePlan(const std::vector<Edge>& edges) {
 }
 
 void KeepMostSimilar(std::vector<Edge>& edges, int64_t count) {
-  std::ranges::stable_sort(edges, std::greater<>(), &SimilarityOf);
-  edges.erase(edges.begin() + count, edges.end());
-  std::ranges::sort(edges, {}, &Edge::row);
+  std::vector<float> distance;
+  distance.reserve(edges.size());
+  for (const Edge& edge : edges) distance.push_back(-SimilarityOf(edge));
+  const std::vector<bool> kept = Lowest(distance, count);
+  int64_t at = 0;
+  for (size_t i = 0; i < edges.size(); ++i) {
+    if (kept[i]) edges[at++] = edges[i];
+  }
+  edges.resize(count);
 }
 
 void SortForPruning(PruneOrder order, uint64_t key, std::vector<Edge>& edges) {

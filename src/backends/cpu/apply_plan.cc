@@ -66,13 +66,20 @@ void MergeTopChannels(const Plan& plan, Branch branch, const std::vector<int32_t
   }
 }
 
+// Kept rows that follow each other move together, at once where nothing lies between them.
 void Compact(const Plan& plan, MatView<float> rows) {
   int64_t kept = plan.removed.front().row;
   for (size_t i = 0; i < plan.removed.size(); ++i) {
+    const int64_t begin = plan.removed[i].row + 1;
     const int64_t end = i + 1 < plan.removed.size() ? plan.removed[i + 1].row : rows.rows;
-    for (int64_t row = plan.removed[i].row + 1; row < end; ++row, ++kept) {
-      std::memcpy(rows.Row(kept), rows.Row(row), rows.cols * sizeof(float));
+    if (rows.stride == rows.cols) {
+      std::memmove(rows.Row(kept), rows.Row(begin), (end - begin) * rows.cols * sizeof(float));
+    } else {
+      for (int64_t row = begin; row < end; ++row) {
+        std::memcpy(rows.Row(kept + row - begin), rows.Row(row), rows.cols * sizeof(float));
+      }
     }
+    kept += end - begin;
   }
 }
 
@@ -84,11 +91,13 @@ void ApplyPlan(const Exec& exec, const Plan& plan, Branch branch, MatView<float>
   const std::vector<int32_t> members =
       any_merge ? CountMembers(plan, branch, rows.rows) : std::vector<int32_t>();
   const MergeRule rule = branch == Branch::kHidden ? plan.hidden_rule : plan.residual_rule;
-  // Columns are independent: each slice goes through all rows on one thread.
-  constexpr int64_t kSlice = 256;
-  ParallelFor(exec.threads, CeilDiv(rows.cols, kSlice), [&](int64_t s) {
-    const int64_t begin = s * kSlice;
-    const MatView<float> slice = rows.Cols(begin, std::min(kSlice, rows.cols - begin));
+  // Columns are independent: each thread takes a slice of whole cache lines through all rows.
+  constexpr int64_t kLine = 16;
+  const int threads = ThreadsFor(exec, rows.rows * rows.cols);
+  const int64_t width = CeilDiv(CeilDiv(rows.cols, kLine), threads) * kLine;
+  ParallelFor(threads, CeilDiv(rows.cols, width), [&](int64_t s) {
+    const int64_t begin = s * width;
+    const MatView<float> slice = rows.Cols(begin, std::min(width, rows.cols - begin));
     if (any_merge) {
       (rule == MergeRule::kMean ? MergeMeans : MergeTopChannels)(plan, branch, members, slice);
     }

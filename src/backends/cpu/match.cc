@@ -8,6 +8,7 @@
 #define HWY_TARGET_INCLUDE "backends/cpu/match.cc"
 #include <hwy/foreach_target.h>
 // Highway wants its headers after foreach_target.h.
+#include <array>
 #include <cmath>
 #include <cstring>
 
@@ -21,18 +22,50 @@ namespace pith::cpu::HWY_NAMESPACE {
 // Sources that one task holds while a panel of targets passes.
 constexpr int64_t kMaxSources = 4 * kTileRows;
 
-void NormaliseRow(const float* row, int64_t cols, float* out) {
-  constexpr int64_t kSums = 8;
-  double sums[kSums] = {};
-  for (int64_t c = 0; c < cols; ++c) sums[c % kSums] += static_cast<double>(row[c]) * row[c];
+// Column c is added to sum c % kSums whatever the width of vectors is, so every target gives the
+// same bits.
+constexpr int64_t kSums = 8;
+using Wide = hn::CappedTag<double, kSums>;
+using Narrow = hn::Rebind<float, Wide>;
+
+// Σ row², of products that are exact in double.
+double SumSquares(const float* row, int64_t cols) {
+  const Wide wide;
+  constexpr int64_t kWideLanes = hn::MaxLanes(Wide());
+  constexpr int64_t kVectors = kSums / kWideLanes;
+  std::array<hn::Vec<Wide>, kVectors> lanes;
+  for (auto& lane : lanes) lane = hn::Zero(wide);
+  const int64_t whole = cols / kSums * kSums;
+  for (int64_t c = 0; c < whole; c += kSums) {
+#pragma GCC unroll 8
+    for (int64_t v = 0; v < kVectors; ++v) {
+      const auto x = hn::PromoteTo(wide, hn::LoadU(Narrow(), row + c + v * kWideLanes));
+      lanes[v] = hn::MulAdd(x, x, lanes[v]);
+    }
+  }
+  HWY_ALIGN double sums[kSums];
+  for (int64_t v = 0; v < kVectors; ++v) hn::Store(lanes[v], wide, sums + v * kWideLanes);
+  for (int64_t c = whole; c < cols; ++c) sums[c - whole] += static_cast<double>(row[c]) * row[c];
   double square = 0;
-  for (double sum : sums) square += sum;
+  for (const double sum : sums) square += sum;
+  return square;
+}
+
+void NormaliseRow(const float* row, int64_t cols, float* out) {
+  const double square = SumSquares(row, cols);
   if (!std::isfinite(square)) {
     std::fill(out, out + cols, 0.0f);
     return;
   }
   const double inverse = 1 / std::max(std::sqrt(square), 1e-12);
-  for (int64_t c = 0; c < cols; ++c) out[c] = static_cast<float>(row[c] * inverse);
+  const Wide wide;
+  constexpr int64_t kWideLanes = hn::MaxLanes(Wide());
+  int64_t c = 0;
+  for (; c + kWideLanes <= cols; c += kWideLanes) {
+    const auto x = hn::PromoteTo(wide, hn::LoadU(Narrow(), row + c));
+    hn::StoreU(hn::DemoteTo(Narrow(), hn::Mul(x, hn::Set(wide, inverse))), Narrow(), out + c);
+  }
+  for (; c < cols; ++c) out[c] = static_cast<float>(row[c] * inverse);
 }
 
 // panels[(j / kTileCols, k, j % kTileCols)] = unit row of target j, 0 beyond the last.
@@ -72,8 +105,12 @@ const float* PackSources(const MatchArgs& args, int64_t first, int64_t rows) {
   return scratch.data();
 }
 
-// The argmax over one panel, whose first column is target `first`.
+// The argmax over one panel, whose first column is target `first`. A source's best soon beats most
+// panels, which are then done with in one comparison.
 void TakeBest(const MatchArgs& args, int64_t source, int64_t first, const float* products) {
+  const D d;
+  const V most = hn::Max(hn::Load(d, products), hn::Load(d, products + kLanes));
+  if (hn::AllFalse(d, hn::Gt(most, hn::Set(d, args.best[source].similarity)))) return;
   const int64_t begin = std::max(args.candidates[source].begin, first);
   const int64_t end = std::min(args.candidates[source].end, first + kTileCols);
   Match& best = args.best[source];
