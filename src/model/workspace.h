@@ -8,9 +8,7 @@
 //   number does not depend on the layers.
 // What is allocated beside that is no scratch: pages of keys and values (KvStates), what a
 // reduction keeps of a whole context and plans over it, and what a caller does in a RowSink.
-// Scratch of kernels belongs to a thread and grows when the thread first needs it. Not so far:
-// products of many rows in bf16 by oneDNN (backends/cpu/linear_bf16.cc) round their rows into a
-// buffer of their own.
+// Scratch of kernels belongs to a thread and grows when the thread first needs it.
 #ifndef PITH_MODEL_WORKSPACE_H_
 #define PITH_MODEL_WORKSPACE_H_
 

@@ -1,5 +1,4 @@
 // What the test program takes of the heap by operator new, which is all that pith takes on the CPU.
-// (oneDNN's own objects, of --dtype bf16, come from malloc and are not seen.)
 #ifndef TESTS_GENERATE_ALLOCATIONS_H_
 #define TESTS_GENERATE_ALLOCATIONS_H_
 

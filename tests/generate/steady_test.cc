@@ -125,8 +125,12 @@ class Steady : public ::testing::TestWithParam<Kind> {
   const Exec exec_ = ExecOn(testing::DeviceUnderTest());
 };
 
+// Both precisions that the CPU has; where it has no products of bf16 they are one.
 TEST_P(Steady, ChunksAndStepsAllocateNothing) {
-  ExpectSteady(MakeModel({.kind = GetParam()}), exec_);
+  for (const Precision precision : {Precision::kF32, Precision::kBF16}) {
+    SCOPED_TRACE(static_cast<int>(precision));
+    ExpectSteady(MakeModel({.kind = GetParam()}), ExecOn(Device::kCpu, 1, precision));
+  }
 }
 
 // A pass that begins takes its lists anew: as many for any number of layers, one more for each
@@ -164,8 +168,11 @@ TEST_P(SteadyShipped, ChunksAndStepsAllocateNothing) {
   if (!std::filesystem::exists(path / "model.safetensors")) {
     GTEST_SKIP() << path << " is not unpacked; make models does it";
   }
-  const Exec exec = ExecOn(Device::kCpu);
-  ExpectSteady(LoadModel(path, exec, /*verify_finite=*/false, weights).model, exec);
+  for (const Precision precision : {Precision::kF32, Precision::kBF16}) {
+    SCOPED_TRACE(static_cast<int>(precision));
+    const Exec exec = ExecOn(Device::kCpu, 1, precision);
+    ExpectSteady(LoadModel(path, exec, /*verify_finite=*/false, weights).model, exec);
+  }
 }
 
 std::string NameOf(const ::testing::TestParamInfo<SteadyShipped::ParamType>& info) {
