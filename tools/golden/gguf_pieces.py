@@ -8,7 +8,7 @@ golden: trains small byte-pair encodings on data/text, writes each as a GGUF fil
     package, and stores the files, texts that are hard and their ids in tests/tokenize/pieces*.xz,
     which gguf_pieces_test.cc reads.
 compare: the same, and a vocabulary of 8,192, on --texts generated strings and the lines of
-    data/text, with pith beside them.
+    data/text, with pith beside them; and the names of pre-tokenizers that mean what llama.cpp does.
     With --pith, tokenizers of tokenizer.json become GGUF files by `pith convert` and are compared
     with the `tokenizers` package. The exit status is 1 where ids differ.
 
@@ -30,6 +30,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import unicodedata
 
 import gguf
 import sentencepiece
@@ -170,6 +171,30 @@ def report(name, who, texts, want, got):
     return not wrong
 
 
+def byte_level(kind, name, training):
+    """A vocabulary of bytes with one of the pre-tokenizers' names, from a kind of tokenizer_kinds.py."""
+    spec = tokenizer_kinds.build(kind, training)
+    vocab, added = spec["model"]["vocab"], {"<unk>": CONTROL, "<s>": CONTROL}
+    tokens = sorted(vocab, key=vocab.get)
+    return dict(tokens=tokens, types=[added.get(t, NORMAL) for t in tokens], merges=[" ".join(m) for m in spec["model"]["merges"]], pre=name)
+
+
+def names(args, texts, folder):
+    """The names that mean what llama.cpp does (gguf_pre.h), on code points that Python knows: llama.cpp's Unicode is older than pith's."""
+    texts = [text for text in texts if all(unicodedata.category(c) != "Cn" for c in text)]
+    training = tokenizer_kinds.training_texts(ROOT, tokenizer_parity.nasty)
+    kinds = {"llama3": ("falcon-h1", "falcon3", "midm-2.0", "smaug-bpe", "llama-bpe"), "qwen2": ("deepseek-r1-qwen", "megrez"),
+             "gpt2-split": ("a.x-4.0", "mellum", "trillion", "granite-docling", "gpt-2"), "granite": ("minerva-7b", "refact"),
+             "deepseek-coder": ("deepseek-coder",)}
+    good = True
+    for kind, list_of_names in kinds.items():
+        for name in list_of_names:
+            path = pathlib.Path(folder) / "file.gguf"
+            write_gguf(path, byte_level(kind, name, training))
+            good &= report(name, "llama.cpp", texts, llama_ids(args.llama, path, texts), pith_ids(args.each, path, texts))
+    return good
+
+
 def json_of(model, prefix):
     """The tokenizer.json that transformers makes of a tokenizer.model of Llama 2's kind."""
     pieces = {model.IdToPiece(i): i for i in range(model.vocab_size())}
@@ -220,6 +245,7 @@ def compare(args):
             good &= report(name, "llama.cpp", texts, llama_ids(args.llama, path, texts), got)
             if others:
                 good &= report(name, "sentencepiece", texts, others(texts), got)
+        good &= names(args, texts, folder)
         if args.pith:
             good &= written(args, texts, folder)
     return good
