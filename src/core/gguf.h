@@ -80,6 +80,7 @@ class Gguf {
   std::string_view String(std::string_view key) const;
   std::vector<std::string_view> Strings(std::string_view key) const;
   std::vector<int64_t> Ints(std::string_view key) const;
+  std::vector<float> Floats(std::string_view key) const;  // of float32, or of integers
   // The value for a message: short and printable.
   std::string Shown(std::string_view key) const;
   [[noreturn]] void Fail(std::string_view key, std::string_view expected) const;

@@ -138,6 +138,21 @@ std::vector<int64_t> Gguf::Ints(std::string_view key) const {
   return numbers;
 }
 
+std::vector<float> Gguf::Floats(std::string_view key) const {
+  const GgufValue& value = Find(key);
+  std::vector<float> numbers;
+  if (!value.is_array || value.type != GgufType::kFloat32) {
+    if (!value.is_array || !IsInteger(value.type)) Fail(key, "an array of numbers");
+    for (const int64_t number : Ints(key)) numbers.push_back(static_cast<float>(number));
+    return numbers;
+  }
+  numbers.reserve(value.count);
+  for (uint64_t i = 0; i < value.count; ++i) {
+    numbers.push_back(std::bit_cast<float>(ReadLittle<uint32_t>(value.bytes, 4 * i)));
+  }
+  return numbers;
+}
+
 std::string Gguf::Shown(std::string_view key) const {
   const GgufValue& value = Find(key);
   if (value.is_array) return StrCat("an array of ", value.count);

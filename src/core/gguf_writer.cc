@@ -69,6 +69,15 @@ void GgufHead::AddInt32s(std::string_view key, std::span<const int32_t> values) 
   for (const int32_t value : values) PutLittle(static_cast<uint32_t>(value), key_bytes_);
 }
 
+void GgufHead::AddFloat32s(std::string_view key, std::span<const float> values) {
+  ++keys_;
+  PutString(key, key_bytes_);
+  PutType(GgufType::kArray, key_bytes_);
+  PutType(GgufType::kFloat32, key_bytes_);
+  PutLittle<uint64_t>(values.size(), key_bytes_);
+  for (const float value : values) PutLittle(std::bit_cast<uint32_t>(value), key_bytes_);
+}
+
 void GgufHead::AddTensor(std::string_view name, DType dtype, std::span<const int64_t> shape) {
   ++tensors_;
   PutString(name, tensor_bytes_);

@@ -26,6 +26,7 @@ class GgufHead {
   void AddBool(std::string_view key, bool value);
   void AddStrings(std::string_view key, std::span<const std::string> texts);
   void AddInt32s(std::string_view key, std::span<const int32_t> values);
+  void AddFloat32s(std::string_view key, std::span<const float> values);
   // `shape` has the outermost size first.
   void AddTensor(std::string_view name, DType dtype, std::span<const int64_t> shape);
 

@@ -48,13 +48,18 @@ GgufVocabulary ReadVocabulary(const std::filesystem::path& path, int64_t size) {
 }
 
 void AddVocabulary(const GgufVocabulary& vocabulary, GgufHead& head) {
-  head.AddString("tokenizer.ggml.model", "gpt2");
+  head.AddString("tokenizer.ggml.model", vocabulary.pieces ? "llama" : "gpt2");
   head.AddString("tokenizer.ggml.pre", vocabulary.pre);
   head.AddStrings("tokenizer.ggml.tokens", vocabulary.tokens);
   std::vector<int32_t> types;
   for (const GgufTokenType type : vocabulary.types) types.push_back(static_cast<int32_t>(type));
   head.AddInt32s("tokenizer.ggml.token_type", types);
-  head.AddStrings("tokenizer.ggml.merges", vocabulary.merges);
+  if (vocabulary.pieces) {
+    head.AddFloat32s("tokenizer.ggml.scores", vocabulary.scores);
+    head.AddBool("tokenizer.ggml.add_space_prefix", vocabulary.add_space_prefix);
+  } else {
+    head.AddStrings("tokenizer.ggml.merges", vocabulary.merges);
+  }
   head.AddBool("tokenizer.ggml.add_bos_token", false);
 }
 

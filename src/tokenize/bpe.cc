@@ -30,12 +30,6 @@ constexpr size_t kMaxShortWord = 48;
 // Scratch of longer words is given back.
 constexpr size_t kMaxKeptSymbols = size_t{1} << 14;
 
-// How byte_fallback spells a byte.
-std::string FallbackSpelling(int byte) {
-  constexpr char kDigits[] = "0123456789ABCDEF";
-  return {'<', '0', 'x', kDigits[byte >> 4], kDigits[byte & 15], '>'};
-}
-
 std::array<int32_t, 256> IdsOfBytes(const StringMap<int32_t>& vocab, std::string (*spell)(int)) {
   std::array<int32_t, 256> ids;
   for (int byte = 0; byte < 256; ++byte) {
@@ -76,15 +70,22 @@ StringMap<int32_t> AsBytes(const StringMap<int32_t>& vocab) {
 MergeTable::MergeTable(const std::vector<Merge>& merges)
     : entries_(std::bit_ceil(2 * merges.size() + 2), Entry{-1, -1, kNone, -1}),
       mask_(entries_.size() - 1) {
-  for (size_t rank = 0; rank < merges.size(); ++rank) {
-    const Merge& merge = merges[rank];
-    entries_[Place(merge.left, merge.right)] = {merge.left, merge.right, static_cast<int32_t>(rank),
-                                                merge.merged};
+  for (const Merge& merge : merges) {
+    entries_[Place(merge.left, merge.right)] = {merge.left, merge.right, merge.rank, merge.merged};
   }
 }
 
 bool Bpe::TakesBytes(const BpeSpec& spec) {
   return spec.prefix.empty() && spec.suffix.empty() && MissingByte(ByteLevelIds(spec.vocab)) < 0;
+}
+
+std::string Bpe::FallbackSpelling(int byte) {
+  constexpr char kDigits[] = "0123456789ABCDEF";
+  return {'<', '0', 'x', kDigits[byte >> 4], kDigits[byte & 15], '>'};
+}
+
+int Bpe::MissingFallback(const BpeSpec& spec) {
+  return MissingByte(IdsOfBytes(spec.vocab, FallbackSpelling));
 }
 
 Bpe::Bpe(const BpeSpec& spec, WordText text)

@@ -13,7 +13,8 @@
 namespace pith {
 
 struct Merge {
-  int32_t left, right, merged;  // token ids; the rank is the place in the list
+  int32_t left, right, merged;  // token ids
+  int32_t rank;                 // the lowest goes first; of equal ones the leftmost pair
 };
 
 // Lets unordered_map<string, …> be searched by string_view.
@@ -60,7 +61,7 @@ class MergeTable {
 struct BpeSpec {
   std::string source;                    // the file's name, for messages
   StringMap<int32_t> vocab;              // tokens as they are spelt in the file
-  std::vector<Merge> merges;             // by rank
+  std::vector<Merge> merges;             // each pair once
   std::optional<std::string> unk_token;  // stands for a character that has no token
   bool fuse_unk = false;                 // one for a run of such characters
   bool byte_fallback = false;  // such a character becomes its bytes, spelt "<0xE9>", if it can
@@ -123,6 +124,10 @@ class Bpe {
 
   // Whether words can be given as bytes.
   static bool TakesBytes(const BpeSpec& spec);
+  // How byte_fallback spells a byte: "<0xE9>".
+  static std::string FallbackSpelling(int byte);
+  // The first byte that occurs in UTF-8 and is not in the vocabulary in that spelling, or -1.
+  static int MissingFallback(const BpeSpec& spec);
 
   // Appends the ids of `word`: pairs are merged by rank, equal ranks from the left. O(n log n) in
   // the word's length. Throws kCorruptData where unk_token is needed and has no id.

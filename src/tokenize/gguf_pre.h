@@ -55,6 +55,15 @@ inline constexpr std::string_view kTekkenWords =
     R"(|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"},)"
     R"("behavior":"Isolated","invert":false},)"
     R"({"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":false}]})";
+inline constexpr std::string_view kDeepseekCoderWords =
+    R"({"type":"Sequence","pretokenizers":[)"
+    R"({"type":"Split","pattern":{"Regex":"[\r\n]"},"behavior":"Isolated","invert":false},)"
+    R"({"type":"Split","pattern":{"Regex":"\\s?\\p{L}+"},"behavior":"Isolated","invert":false},)"
+    R"({"type":"Split","pattern":{"Regex":"\\s?\\p{P}+"},"behavior":"Isolated","invert":false},)"
+    R"({"type":"Split","pattern":{"Regex":"[一-龥ࠀ-一가-퟿]+"},)"
+    R"("behavior":"Isolated","invert":false},)"
+    R"({"type":"Digits","individual_digits":true},)"
+    R"({"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":false}]})";
 inline constexpr std::string_view kNfc = R"({"type":"NFC"})";
 
 // Reading takes the first entry of a name, writing the first whose stages are the tokenizer's.
@@ -76,7 +85,20 @@ inline constexpr GgufPre kGgufPres[] = {
     {"llama-v3", "", kGpt4Words, /*ignore_merges=*/true},
     {"pixtral", "", kGpt4Words, /*ignore_merges=*/true},
     {"tekken", "", kTekkenWords, /*ignore_merges=*/true},
-    {"qwen2", kNfc, kQwen2Words, /*ignore_merges=*/false, /*normalized_added=*/false}};
+    {"qwen2", kNfc, kQwen2Words, /*ignore_merges=*/false, /*normalized_added=*/false},
+    {"deepseek-coder", "", kDeepseekCoderWords},
+    // What llama.cpp does with these names; no tokenizer.json of theirs was at hand.
+    {"falcon-h1", "", kGpt4Words, /*ignore_merges=*/true},
+    {"falcon3", "", kGpt4Words, /*ignore_merges=*/true},
+    {"midm-2.0", "", kGpt4Words, /*ignore_merges=*/true},
+    {"smaug-bpe", "", kGpt4Words},
+    {"deepseek-r1-qwen", "", kQwen2Words},
+    {"megrez", "", kQwen2Words},
+    {"a.x-4.0", "", kGpt2Words},
+    {"mellum", "", kGpt2Words},
+    {"trillion", "", kGpt2Words},
+    {"granite-docling", "", kGpt2Words},
+    {"minerva-7b", "", kDigitWords}};
 
 }  // namespace pith
 

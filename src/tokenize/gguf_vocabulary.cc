@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "tokenize/component.h"
+#include "tokenize/gguf_pieces.h"
 #include "tokenize/gguf_pre.h"
 #include "tokenize/model_json.h"
 #include "tokenize/tokenizer_gguf.h"
@@ -56,14 +57,41 @@ const GgufPre& PreOf(const Component& top, const Json& json, const BpeSpec& mode
         ", which no name of a GGUF pre-tokenizer that pith writes stands for");
 }
 
-void CheckModel(const Component& top, const BpeSpec& model, const Json& decoder) {
-  const bool plain =
-      !model.unk_token && !model.byte_fallback && model.prefix.empty() && model.suffix.empty();
+void CheckByteLevel(const Component& top, const BpeSpec& model, const Json& decoder) {
+  const bool plain = !model.unk_token && model.prefix.empty() && model.suffix.empty();
   Require(plain, ErrorCode::kUnsupported, top.Where("model"),
-          ": got an unk_token, byte_fallback, a prefix or a suffix, of which a GGUF file cannot "
-          "tell");
+          ": got an unk_token, a prefix or a suffix, of which a GGUF file cannot tell");
   Require(decoder.is_object() && decoder.value("type", "") == "ByteLevel", ErrorCode::kUnsupported,
           top.Where("decoder"), ": got ", Shown(decoder), ", expected ByteLevel, as in GGUF files");
+}
+
+// Whether pieces get the prefix that GGUF files tell of.
+bool PrefixOfPieces(const Component& top, const Json& json) {
+  for (const bool prefix : {true, false}) {
+    const GgufPieceStages& stages = prefix ? kPiecesWithPrefix : kPiecesWithoutPrefix;
+    const auto same = [&](const char* name, std::string_view text) {
+      return Stage(json, name) == Essential(ParseJson(text, name));
+    };
+    if (same("normalizer", stages.normalizer) && Stage(json, "pre_tokenizer").is_null() &&
+        same("decoder", stages.decoder)) {
+      return prefix;
+    }
+  }
+  Throw(ErrorCode::kUnsupported, top.Where("normalizer"), ": got ",
+        Shown(Stage(json, "normalizer")), " with the pre_tokenizer ",
+        Shown(Stage(json, "pre_tokenizer")), " and the decoder ", Shown(Stage(json, "decoder")),
+        ", which a GGUF file cannot tell of a vocabulary with byte_fallback");
+}
+
+void CheckPieces(const Component& top, const BpeSpec& model) {
+  const bool plain = !model.ignore_merges && model.prefix.empty() && model.suffix.empty();
+  Require(plain, ErrorCode::kUnsupported, top.Where("model"),
+          ": got byte_fallback with ignore_merges, a prefix or a suffix, of which a GGUF file "
+          "cannot tell");
+  const int missing = Bpe::MissingFallback(model);
+  Require(missing < 0, ErrorCode::kUnsupported, top.Where("model"), ": vocab: no \"",
+          Bpe::FallbackSpelling(std::max(missing, 0)),
+          "\", expected all bytes, as GGUF files have them");
 }
 
 // Whether a text can hold both, sharing a part.
@@ -89,9 +117,7 @@ bool MatchedAlike(const AddedToken& token, const GgufPre& pre,
          });
 }
 
-void CheckAdded(const Component& top, const AddedToken& token, const GgufPre& pre,
-                const std::vector<AddedToken>& added) {
-  const bool alike = token.special ? !token.normalized : MatchedAlike(token, pre, added);
+void CheckAdded(const Component& top, const AddedToken& token, bool alike) {
   const bool plain = !token.single_word && !token.lstrip && !token.rstrip && alike;
   Require(plain, ErrorCode::kUnsupported, top.Where("added_tokens"), ": ",
           Shown(Json(token.content)),
@@ -104,16 +130,9 @@ void Put(GgufVocabulary& vocabulary, const std::string& token, int32_t id, GgufT
   vocabulary.types[static_cast<size_t>(id)] = type;
 }
 
-}  // namespace
-
-GgufVocabulary ToGgufVocabulary(std::string_view tokenizer_json, const std::string& source,
-                                int64_t size) {
-  const TokenizerSpec spec = ParseTokenizerJson(tokenizer_json, source);
-  const Json json = ParseJson(tokenizer_json, source);
-  const Component top(json, source, "");
-  CheckModel(top, spec.model, Stage(json, "decoder"));
-  const GgufPre& pre = PreOf(top, json, spec.model);
-  GgufVocabulary vocabulary{.pre = std::string(pre.name)};
+// Tokens and their types.
+GgufVocabulary ListTokens(const TokenizerSpec& spec, const std::string& source, int64_t size) {
+  GgufVocabulary vocabulary;
   int64_t highest = 0;
   for (const auto& [token, id] : spec.model.vocab) highest = std::max<int64_t>(highest, id);
   for (const AddedToken& token : spec.added_tokens) highest = std::max<int64_t>(highest, token.id);
@@ -125,11 +144,23 @@ GgufVocabulary ToGgufVocabulary(std::string_view tokenizer_json, const std::stri
     Put(vocabulary, token, id, GgufTokenType::kNormal);
   }
   for (const AddedToken& token : spec.added_tokens) {
-    CheckAdded(top, token, pre, spec.added_tokens);
     Put(vocabulary, token.content, token.id,
         token.special ? GgufTokenType::kControl : GgufTokenType::kUserDefined);
   }
-  std::vector<const std::string*> names(static_cast<size_t>(size));
+  return vocabulary;
+}
+
+void AddByteLevel(const Component& top, const Json& json, const TokenizerSpec& spec,
+                  GgufVocabulary& vocabulary) {
+  CheckByteLevel(top, spec.model, Stage(json, "decoder"));
+  const GgufPre& pre = PreOf(top, json, spec.model);
+  vocabulary.pre = pre.name;
+  for (const AddedToken& token : spec.added_tokens) {
+    const bool alike =
+        token.special ? !token.normalized : MatchedAlike(token, pre, spec.added_tokens);
+    CheckAdded(top, token, alike);
+  }
+  std::vector<const std::string*> names(vocabulary.tokens.size());
   for (const auto& [token, id] : spec.model.vocab) names[static_cast<size_t>(id)] = &token;
   for (const Merge& merge : spec.model.merges) {
     const std::string& left = *names[static_cast<size_t>(merge.left)];
@@ -139,6 +170,35 @@ GgufVocabulary ToGgufVocabulary(std::string_view tokenizer_json, const std::stri
             ": got a blank, which stands between the parts of a merge in GGUF files");
     vocabulary.merges.push_back(StrCat(left, " ", right));
   }
+}
+
+void AddPieces(const Component& top, const Json& json, const TokenizerSpec& spec,
+               GgufVocabulary& vocabulary) {
+  CheckPieces(top, spec.model);
+  vocabulary.pieces = true;
+  vocabulary.pre = "default";
+  vocabulary.add_space_prefix = PrefixOfPieces(top, json);
+  for (const AddedToken& token : spec.added_tokens) CheckAdded(top, token, !token.normalized);
+  for (int byte = 0; byte < 256; ++byte) {
+    const auto it = spec.model.vocab.find(Bpe::FallbackSpelling(byte));
+    if (it == spec.model.vocab.end()) continue;
+    GgufTokenType& type = vocabulary.types[static_cast<size_t>(it->second)];
+    Require(type == GgufTokenType::kNormal, ErrorCode::kUnsupported, top.Where("added_tokens"),
+            ": ", Shown(Json(it->first)), ": got an added token, expected a byte");
+    type = GgufTokenType::kByte;
+  }
+  vocabulary.scores = ScoresOf(spec.model, vocabulary.types, top.Where("model"));
+}
+
+}  // namespace
+
+GgufVocabulary ToGgufVocabulary(std::string_view tokenizer_json, const std::string& source,
+                                int64_t size) {
+  const TokenizerSpec spec = ParseTokenizerJson(tokenizer_json, source);
+  const Json json = ParseJson(tokenizer_json, source);
+  const Component top(json, source, "");
+  GgufVocabulary vocabulary = ListTokens(spec, source, size);
+  (spec.model.byte_fallback ? AddPieces : AddByteLevel)(top, json, spec, vocabulary);
   return vocabulary;
 }
 

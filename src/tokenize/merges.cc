@@ -26,7 +26,8 @@ void MergeList::Add(const std::string& left, const std::string& right, const std
   };
   Require(right.size() >= spec_.prefix.size(), ErrorCode::kCorruptData, where, "got ",
           Quoted(right), ", expected continuing_subword_prefix before it");
-  const Merge merge{id_of(left), id_of(right), id_of(left + right.substr(spec_.prefix.size()))};
+  const Merge merge{id_of(left), id_of(right), id_of(left + right.substr(spec_.prefix.size())),
+                    static_cast<int32_t>(spec_.merges.size())};
   const uint64_t pair = static_cast<uint64_t>(merge.left) << 32 | merge.right;
   Require(pairs_.insert(pair).second, ErrorCode::kCorruptData, where, Quoted(left), " and ",
           Quoted(right), " are merged by an earlier entry too");

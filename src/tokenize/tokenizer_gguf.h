@@ -1,4 +1,5 @@
-// The tokenizer of a GGUF file: a byte-level byte-pair encoding, as llama.cpp's "gpt2" is.
+// The tokenizer of a GGUF file: a byte-pair encoding, byte-level with merges as llama.cpp's "gpt2"
+// is, or of pieces with scores as its "llama" is (see gguf_pieces.h).
 #ifndef PITH_TOKENIZE_TOKENIZER_GGUF_H_
 #define PITH_TOKENIZE_TOKENIZER_GGUF_H_
 
@@ -17,7 +18,7 @@ namespace pith {
 bool HasVocabulary(const Gguf& file);
 
 // Throws kNotFound where it brings none, kUnsupported for a model or a pre-tokenizer that pith does
-// not know, kCorruptData for tokens, types or merges that contradict each other.
+// not know, kCorruptData for tokens, types, merges or scores that contradict each other.
 TokenizerSpec ReadGgufTokenizer(const Gguf& file);
 
 // The types that GGUF gives to tokens.
@@ -27,15 +28,18 @@ enum class GgufTokenType : int32_t {
   kControl = 3,      // a special added token
   kUserDefined = 4,  // an added token that is text
   kUnused = 5,       // no token: fills the embedding's padding
-  kByte = 6
+  kByte = 6          // of "llama" alone: stands for a byte of characters that are no tokens
 };
 
 // What a GGUF file says of a tokenizer.
 struct GgufVocabulary {
-  std::string pre;  // of the pre-tokenizer
+  bool pieces = false;  // the model is "llama"; else "gpt2"
+  std::string pre;      // of the pre-tokenizer
   std::vector<std::string> tokens;
   std::vector<GgufTokenType> types;
-  std::vector<std::string> merges;
+  std::vector<std::string> merges;  // of "gpt2"
+  std::vector<float> scores;        // of "llama", one for each token
+  bool add_space_prefix = true;     // of "llama": see gguf_pieces.h
 };
 
 // Of a tokenizer.json, filled up to `size` tokens. Throws kUnsupported, naming the field, where a

@@ -28,6 +28,7 @@ GgufTestFile Valid() {
   file.Set("yes", testing::GgufBool(true));
   file.Set("words", testing::GgufTexts({"a", "", "bc"}));
   file.Set("ids", testing::GgufInts({3, -1}));
+  file.Set("scores", testing::GgufFloats({-0.5f, 7}));
   file.tensors = {{.name = "a", .dims = {3, 2}, .type = 0, .bytes = std::string(24, 'a')},
                   {.name = "q", .dims = {64}, .type = 8, .bytes = std::string(68, 'q')},
                   {.name = "h", .dims = {1, 1, 5}, .type = 1, .bytes = std::string(10, 'h')}};
@@ -64,6 +65,8 @@ TEST(GgufFile, ReadsWhatWasWritten) {
       EXPECT_TRUE(file.Bool("yes"));
       EXPECT_EQ(file.Strings("words"), (std::vector<std::string_view>{"a", "", "bc"}));
       EXPECT_EQ(file.Ints("ids"), (std::vector<int64_t>{3, -1}));
+      EXPECT_EQ(file.Floats("ids"), (std::vector<float>{3, -1}));
+      EXPECT_EQ(file.Floats("scores"), (std::vector<float>{-0.5f, 7}));
       ASSERT_EQ(file.tensors().size(), 3u);
       for (size_t i = 0; i < 3; ++i) {
         const GgufTensor& tensor = file.tensors()[i];
@@ -89,6 +92,8 @@ TEST(GgufFile, TheWriterWritesTheFormat) {
   head.AddStrings("words", words);
   const std::vector<int32_t> ids = {3, -1};
   head.AddInt32s("ids", ids);
+  const std::vector<float> scores = {-0.5f, 7};
+  head.AddFloat32s("scores", scores);
   std::string data;
   for (const testing::GgufTestTensor& tensor : Valid().tensors) {
     const std::vector<int64_t> shape(tensor.dims.rbegin(), tensor.dims.rend());
@@ -213,6 +218,9 @@ TEST(GgufFile, ReadersNameWhatTheyFind) {
   expect([&] { file.String("words"); }, "words: got an array of 3, expected a string");
   expect([&] { file.Strings("ids"); }, "ids: got an array of 2, expected an array of strings");
   expect([&] { file.Ints("words"); }, "words: got an array of 3, expected an array of integers");
+  expect([&] { file.Floats("words"); }, "words: got an array of 3, expected an array of numbers");
+  expect([&] { file.Floats("eps"); }, "eps: got 0.5, expected an array of numbers");
+  expect([&] { file.Floats("none"); }, "none: missing");
   GgufTestFile odd = Valid();
   odd.Set("yes", LittleBytes<uint32_t>(7) + "\2");
   odd.Set("n", LittleBytes<uint32_t>(10) + LittleBytes(kHuge));

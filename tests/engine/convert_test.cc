@@ -13,9 +13,11 @@
 #include "core/blocks.h"
 #include "core/file.h"
 #include "core/gguf.h"
+#include "core/json.h"
 #include "pith/engine.h"
 #include "pith/tokenizer.h"
 #include "tests/engine/tiny_checkpoint.h"
+#include "tokenize/gguf_pieces.h"
 
 namespace pith {
 namespace {
@@ -106,6 +108,34 @@ TEST_P(ConvertTest, TheTokenizerGoesWithIt) {
   EXPECT_FALSE(To("stored").tokenizer);
   EXPECT_EQ(TokenizerOf(out()), fs::path());
   EXPECT_THROW(Engine::Load(out(), TinyOptions()).Tokenize("x"), Error);
+}
+
+// Llama 2's kind, with no merges in the file: it keeps its ids, also from one GGUF file to the
+// next.
+TEST_P(ConvertTest, PiecesGoWithIt) {
+  Json vocab = {{"<unk>", 0}, {"</s>", 1}};
+  for (int byte = 0; byte < 256; ++byte) vocab[Bpe::FallbackSpelling(byte)] = 2 + byte;
+  for (const char* piece : {"▁", "a", "b", "▁a", "▁ab"}) vocab[piece] = vocab.size();
+  const Json unknown = {{"id", 0}, {"content", "<unk>"}, {"special", true}};
+  const Json end = {{"id", 1}, {"content", "</s>"}, {"special", true}};
+  const Json json = {{"added_tokens", {unknown, end}},
+                     {"normalizer", ParseJson(kPiecesWithPrefix.normalizer, "normalizer")},
+                     {"decoder", ParseJson(kPiecesWithPrefix.decoder, "decoder")},
+                     {"model",
+                      {{"type", "BPE"},
+                       {"unk_token", "<unk>"},
+                       {"byte_fallback", true},
+                       {"vocab", vocab},
+                       {"merges", {"▁ a", "▁a b"}}}}};
+  dir_.Write("tokenizer.json", json.dump());
+  To("stored");
+  Convert(out(), {}, out("again.gguf"), {.threads = 1});
+  for (const char* name : {"m.gguf", "again.gguf"}) {
+    const Engine engine = Engine::Load(out(name), TinyOptions());
+    EXPECT_EQ(engine.Tokenize("ab c</s>"), (std::vector<int32_t>{262, 258, 2 + 'c', 1})) << name;
+    EXPECT_EQ(engine.tokenizer().Decode(engine.Tokenize("ab c")), "ab c");
+    EXPECT_EQ(engine.info().end_of_text, 1);
+  }
 }
 
 TEST_P(ConvertTest, AMissingConvolutionBiasIsZeros) {

@@ -48,6 +48,13 @@ inline std::string GgufInts(const std::vector<int32_t>& values) {
   return bytes;
 }
 
+inline std::string GgufFloats(const std::vector<float>& values) {
+  std::string bytes =
+      LittleBytes<uint32_t>(9) + LittleBytes<uint32_t>(6) + LittleBytes<uint64_t>(values.size());
+  for (const float value : values) bytes += LittleBytes(std::bit_cast<uint32_t>(value));
+  return bytes;
+}
+
 struct GgufTestTensor {
   std::string name;
   std::vector<uint64_t> dims;  // the innermost first, as in the file

@@ -57,35 +57,47 @@ TEST_P(GgufKinds, GiveTheIdsOfThePackage) {
   EXPECT_GE(compared, 30u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Names, GgufKinds,
-                         ::testing::Values(NamedKind{"llama3", "llama-bpe"},
-                                           NamedKind{"qwen2", "qwen2"},
-                                           NamedKind{"falcon", "falcon"},
-                                           NamedKind{"granite", "refact"},
-                                           NamedKind{"tekken", "tekken"}),
-                         [](const auto& info) { return info.param.kind; });
+INSTANTIATE_TEST_SUITE_P(
+    Names, GgufKinds,
+    ::testing::Values(NamedKind{"llama3", "llama-bpe"}, NamedKind{"qwen2", "qwen2"},
+                      NamedKind{"falcon", "falcon"}, NamedKind{"granite", "refact"},
+                      NamedKind{"deepseek-coder", "deepseek-coder"}, NamedKind{"tekken", "tekken"}),
+    [](const auto& info) {
+      std::string name = info.param.kind;
+      std::ranges::replace(name, '-', '_');
+      return name;
+    });
 
 // By the cuts of digits and of blanks before punctuation, ids show which stages a name has.
 TEST(GgufNames, NamesOfTheSameStages) {
   const Json kinds = ParseJson(
       ReadDataFile(PITH_SOURCE_DIR "/tests/tokenize/kinds.json.xz", int64_t{64} << 20), "kinds");
-  const auto same = [&](const char* kind, std::initializer_list<const char*> names) {
-    Json json = kinds["kinds"][kind]["tokenizer"];
+  const auto kind = [&](const char* name) {
+    Json json = kinds["kinds"][name]["tokenizer"];
     json["added_tokens"] = Json::array();
-    const Tokenizer original = Tokenizer::FromJson(json.dump(), kind);
-    GgufVocabulary vocabulary = ToGgufVocabulary(json.dump(), kind, 600);
+    return json;
+  };
+  const auto same = [](const Json& json, std::initializer_list<const char*> names) {
+    const Tokenizer original = Tokenizer::FromJson(json.dump(), "t");
+    GgufVocabulary vocabulary = ToGgufVocabulary(json.dump(), "t", 600);
+    EXPECT_EQ(vocabulary.pre, *names.begin());
     for (const char* name : names) {
       vocabulary.pre = name;
       const Tokenizer read = LoadGguf(FileOf(vocabulary));
       for (const std::string& text : kGgufTexts)
-        EXPECT_EQ(read.Encode(text), original.Encode(text));
+        EXPECT_EQ(read.Encode(text), original.Encode(text)) << name;
     }
-    return json;
   };
-  same("granite", {"refact", "starcoder", "smollm"});
-  Json json = same("llama3", {"llama-bpe", "llama3", "llama-v3", "pixtral"});
+  same(kind("granite"), {"refact", "starcoder", "smollm", "minerva-7b"});
+  same(SmallTokenizer({{"\xc4\xa0", "a"}, {"1", "2"}, {"'", "s"}}),
+       {"gpt-2", "a.x-4.0", "mellum", "trillion", "granite-docling"});
+  Json qwen2 = kind("qwen2");
+  qwen2["normalizer"] = nullptr;
+  same(qwen2, {"deepseek-r1-qwen", "megrez"});
+  Json json = kind("llama3");
+  same(json, {"llama-bpe", "llama3", "llama-v3", "pixtral", "falcon-h1", "falcon3", "midm-2.0"});
   json["model"]["ignore_merges"] = false;
-  ExpectSameIds(json.dump(), 600, "dbrx");
+  same(json, {"dbrx", "smaug-bpe"});
   Json& split = json["pre_tokenizer"]["pretokenizers"][0];
   split["behavior"] = "Removed";
   split["invert"] = true;

@@ -52,13 +52,18 @@ class TempFile {
 
 inline testing::GgufTestFile FileOf(const GgufVocabulary& vocabulary) {
   testing::GgufTestFile file;
-  file.Set("tokenizer.ggml.model", testing::GgufText("gpt2"));
+  file.Set("tokenizer.ggml.model", testing::GgufText(vocabulary.pieces ? "llama" : "gpt2"));
   file.Set("tokenizer.ggml.pre", testing::GgufText(vocabulary.pre));
   file.Set("tokenizer.ggml.tokens", testing::GgufTexts(vocabulary.tokens));
   std::vector<int32_t> types;
   for (const GgufTokenType type : vocabulary.types) types.push_back(static_cast<int32_t>(type));
   file.Set("tokenizer.ggml.token_type", testing::GgufInts(types));
-  file.Set("tokenizer.ggml.merges", testing::GgufTexts(vocabulary.merges));
+  if (vocabulary.pieces) {
+    file.Set("tokenizer.ggml.scores", testing::GgufFloats(vocabulary.scores));
+    file.Set("tokenizer.ggml.add_space_prefix", testing::GgufBool(vocabulary.add_space_prefix));
+  } else {
+    file.Set("tokenizer.ggml.merges", testing::GgufTexts(vocabulary.merges));
+  }
   return file;
 }
 
