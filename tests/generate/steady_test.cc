@@ -129,7 +129,10 @@ class Steady : public ::testing::TestWithParam<Kind> {
 TEST_P(Steady, ChunksAndStepsAllocateNothing) {
   for (const Precision precision : {Precision::kF32, Precision::kBF16}) {
     SCOPED_TRACE(static_cast<int>(precision));
-    ExpectSteady(MakeModel({.kind = GetParam()}), ExecOn(Device::kCpu, 1, precision));
+    const Exec exec = ExecOn(Device::kCpu, 1, precision);
+    const testing::Shape shape{.kind = GetParam()};
+    testing::RandomTensors tensors(1, shape.dtype);
+    ExpectSteady(Model(exec, MakeConfig(shape), tensors), exec);
   }
 }
 

@@ -2,7 +2,8 @@
 //
 // Bound: with |dt + bias| ≤ 9, Δ in f32 has a relative error of at most 9 roundings through the
 // argument and 6 of its own: r = 15 · 2⁻²⁴. The exponent T = Σ Δ a then errs by at most r · |T| and
-// the exponential by the same, relatively; a weight adds Δ's own error and one rounding.
+// the exponential by the same, relatively; a weight adds Δ's own error, 2 units in the last place
+// (4 roundings) of a vector exponential and one rounding for each of two products.
 #include "ops/far_weights.h"
 
 #include "tests/ops/ops_testing.h"
@@ -41,9 +42,9 @@ Result Weigh(const Exec& exec, const FarRegion& region, const Strided& dt,
 }
 
 TEST_F(FarWeightsTest, AgreesWithReference) {
-  for (const int64_t far : {1, 7, 8, 9, 100, 257}) {
+  for (const int64_t far : {1, 7, 8, 9, 100, 257, 1000}) {
     for (const int64_t heads : {1, 3, 24}) {
-      for (const int64_t chunk : {1, 8, 64}) {
+      for (const int64_t chunk : {1, 8, 64, 300, 512}) {
         const FarRegion region{.far = far, .chunk = chunk};
         const auto seed = static_cast<uint32_t>(far * 59 + heads);
         SCOPED_TRACE(StrCat("seed ", seed, ", far ", far, ", heads ", heads, ", chunk ", chunk));
@@ -58,7 +59,7 @@ TEST_F(FarWeightsTest, AgreesWithReference) {
         const double r = 15 * kRounding;
         const auto relative = [&](int64_t h) {
           return 1.01 * r * (1 + std::abs(std::log(static_cast<double>(expected.decay[h])))) +
-                 2 * kRounding;
+                 (4 + 2) * kRounding;
         };
         const int64_t chunks = CountChunks(region);
         for (int64_t h = 0; h < heads; ++h) {
@@ -77,6 +78,28 @@ TEST_F(FarWeightsTest, AgreesWithReference) {
         }
       }
     }
+  }
+}
+
+// What is not a number, or beyond all numbers, does not become one that could be.
+TEST_F(FarWeightsTest, NaNAndHugeSteps) {
+  constexpr int64_t kFar = 20;
+  const FarRegion region{.far = kFar, .chunk = 8};
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const Shared<float> bias = {0, 0}, a = {-4, -4};
+  Strided dt(kFar, 2);
+  for (int64_t t = 0; t < kFar; ++t) dt.view().Row(t)[0] = dt.view().Row(t)[1] = 0.5f;
+  dt.view().Row(10)[0] = nan;
+  dt.view().Row(10)[1] = 1e38f;
+  for (const Exec& exec : ReferenceAndTested()) {
+    const Result r = Weigh(exec, region, dt, bias, a, std::numeric_limits<float>::infinity());
+    for (int64_t t = 0; t < kFar; ++t) {
+      EXPECT_EQ(std::isnan(r.weight.At(0, t)), t <= 10) << t;
+      EXPECT_EQ(r.weight.At(1, t) > 0, t >= 10) << t;
+      if (t < 10) EXPECT_EQ(r.weight.At(1, t), 0) << t;
+    }
+    EXPECT_TRUE(std::isnan(r.decay[0]));
+    EXPECT_EQ(r.decay[1], 0);
   }
 }
 

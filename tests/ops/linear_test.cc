@@ -54,7 +54,8 @@ constexpr DType kDTypes[] = {DType::kF32, DType::kF16, DType::kBF16};
 
 class LinearTest : public ::testing::Test {
  protected:
-  void Compare(int64_t rows, int64_t depth, int64_t cols, DType dtype, Precision precision) {
+  void Compare(int64_t rows, int64_t depth, int64_t cols, DType dtype, Precision precision,
+               WeightUse use = WeightUse::kProduct) {
     const uint32_t seed = rows * 7919 + depth * 131 + cols;
     SCOPED_TRACE(StrCat("seed ", seed, ", rows ", rows, ", in ", depth, ", out ", cols, ", ",
                         Name(dtype), precision == Precision::kBF16 ? ", bf16" : ", f32"));
@@ -71,7 +72,7 @@ class LinearTest : public ::testing::Test {
       Exec exec = Tested(2);
       exec.precision = precision;
       Strided out(rows, cols);
-      op(exec, x.view(), w.On(exec).view(), bias, out.view());
+      op(exec, x.view(), w.On(exec, use).view(), bias, out.view());
       ExpectNear(out, expected, [&](int64_t r, int64_t c) {
         double sum = bias.empty() ? 0 : std::abs(bias_values[c]);
         for (int64_t k = 0; k < depth; ++k) sum += std::abs(1.01 * x.At(r, k) * w.At(c, k));
@@ -95,6 +96,45 @@ TEST_F(LinearTest, AgreesWithReferenceOnEveryDepth) {
     }
   }
   Compare(13, 1030, 40, DType::kBF16, Precision::kF32);
+  Compare(13, 1301, 40, DType::kBF16, Precision::kBF16);
+}
+
+// An embedding that is the head too keeps its values exact, whatever the precision of products.
+TEST_F(LinearTest, HeadsThatAreTheEmbeddingToo) {
+  for (const int64_t depth : {1, 2, 7, 64, 521, 1301}) {
+    for (const DType dtype : kDTypes) {
+      for (const int64_t rows : {1, 5, 40}) {
+        Compare(rows, depth, 83, dtype, Precision::kF32, WeightUse::kBoth);
+        Compare(rows, depth, 83, dtype, Precision::kBF16, WeightUse::kBoth);
+      }
+    }
+  }
+}
+
+// A NaN in a row or in a weight is one in all that it meets, and nowhere else.
+TEST_F(LinearTest, KeepsNaN) {
+  constexpr int64_t kRows = 3, kDepth = 5, kCols = 20;
+  const float nan = std::bit_cast<float>(0x7f800001u);  // whose payload bf16 has no room for
+  Random random(18);
+  for (const Precision precision : {Precision::kF32, Precision::kBF16}) {
+    for (const WeightUse use : {WeightUse::kProduct, WeightUse::kBoth}) {
+      Exec exec = Tested(2);
+      exec.precision = precision;
+      for (const Operator op : kOperators) {
+        Strided x(random, kRows, kDepth), out(kRows, kCols);
+        Weights w(random, DType::kF32, kCols, kDepth);
+        x.view().Row(1)[2] = nan;
+        w.Set(17 * kDepth + 4, nan);
+        op(exec, std::as_const(x).view(), w.On(exec, use).view(), {}, out.view());
+        for (int64_t r = 0; r < kRows; ++r) {
+          for (int64_t c = 0; c < kCols; ++c) {
+            EXPECT_EQ(std::isnan(out.At(r, c)), r == 1 || c == 17) << r << ", " << c;
+            EXPECT_FALSE(std::isinf(out.At(r, c)));
+          }
+        }
+      }
+    }
+  }
 }
 
 TEST_F(LinearTest, AgreesWithReferenceOnEveryWidth) {
@@ -154,7 +194,7 @@ TEST_F(LinearTest, StepsOfModelsShapes) {
 // Every row of a batch has the bits that it has alone, wherever it stands, at every thread count.
 TEST_F(LinearTest, RowsDoNotDependOnTheirBatch) {
   constexpr int64_t kRows = 300;
-  constexpr int64_t kDepth = 300;
+  constexpr int64_t kDepth = 521;  // blocks of columns and of pairs, and an odd end
   constexpr int64_t kCols = 150;
   Random random(11);
   const Strided x(random, kRows, kDepth);
@@ -251,17 +291,17 @@ TEST_F(LinearTest, IntegersAreExact) {
 }
 
 // Any rows of a packed matrix, wherever panels begin, give the bits that they give in the whole;
-// and a step of them gives the bits of many rows. (Where a library multiplies rows in bf16, a slice
-// is another product of its own, which promises no bits of the whole.)
+// and a step of them gives the bits of many rows. (On a GPU a library multiplies rows in bf16: a
+// slice is another product of its own, which promises no bits of the whole.)
 TEST_F(LinearTest, SlicesHaveTheBitsOfTheWhole) {
-  constexpr int64_t kCols = 150;
+  constexpr int64_t kCols = 150, kDepth = 521;
   Random random(16);
-  const Strided x(random, 40, 300);
+  const Strided x(random, 40, kDepth);
   for (const DType dtype : kDTypes) {
     for (const Precision precision : {Precision::kF32, Precision::kBF16}) {
       Exec exec = Tested(2);
       exec.precision = precision;
-      const Weights w(random, dtype, kCols, 300);
+      const Weights w(random, dtype, kCols, kDepth);
       for (const WeightUse use : {WeightUse::kProduct, WeightUse::kBoth}) {
         const Weight prepared = w.On(exec, use);
         if (precision == Precision::kBF16 && prepared.view().format == WeightFormat::kRows) {

@@ -18,14 +18,15 @@ namespace pith::cpu::HWY_NAMESPACE {
 
 // Rows whose sums wait for their exponentials.
 constexpr int64_t kRowsTogether = 256;
+// Sums below it are taken for it: their exponentials are 0 in f32, and infinities stay out.
+constexpr double kLeastSum = -200;
 
 // weight[t] = Δ_t.
 void StepSizes(const FarWeightsArgs& args, int64_t h, float* weight) {
   const float bias = args.dt_bias.data[h];
   for (int64_t t = 0; t < args.region.far; ++t) weight[t] = args.dt.Row(t)[h] + bias;
   ForVectors(args.region.far, [&](auto d, int64_t i) HWY_ATTR {
-    const auto dt = hn::Max(Softplus(d, hn::LoadU(d, weight + i)), hn::Set(d, args.dt_min));
-    hn::StoreU(hn::Min(dt, hn::Set(d, args.dt_max)), d, weight + i);
+    hn::StoreU(StepSize(d, hn::LoadU(d, weight + i), args.dt_min, args.dt_max), d, weight + i);
   });
 }
 
@@ -35,8 +36,9 @@ void Decay(float a, int64_t begin, int64_t end, float* weight, double& sum) {
   HWY_ALIGN float high[kRowsTogether];
   HWY_ALIGN float low[kRowsTogether];
   for (int64_t t = end - 1; t >= begin; --t) {
-    high[t - begin] = static_cast<float>(sum);
-    low[t - begin] = static_cast<float>(sum - high[t - begin]);
+    const double bounded = std::max(sum, kLeastSum);  // NaN stays NaN
+    high[t - begin] = static_cast<float>(bounded);
+    low[t - begin] = static_cast<float>(bounded - high[t - begin]);
     sum += static_cast<double>(weight[t]) * a;
   }
   ForVectors(end - begin, [&](auto d, int64_t i) HWY_ATTR {

@@ -188,7 +188,6 @@ void RunBlock(const Task& task, int64_t row_begin, int64_t row_end, int64_t col_
 // whose left sides are then copied once, and by columns where there are too few of them.
 void RunLinear(const Exec& exec, MatView<const float> x, const WeightView& w,
                VecView<const float> bias, MatView<float> out) {
-  PITH_CHECK(w.panel == kTileCols);
   const Task task = TaskOf(exec, x, w, bias, out);
   const int64_t work_unit = x.rows <= kTileRows ? 16 : task.pairs ? 64 : 32;
   const int threads = ThreadsFor(exec, x.rows * w.rows * w.cols / work_unit);

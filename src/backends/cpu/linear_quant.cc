@@ -129,7 +129,7 @@ struct QuantTask {
   const float* bias;  // null: none
   MatView<float> out;
 
-  // As of Task in linear.cc: columns of the output are counted from the first panel in view.
+  // As of Task in sides-inl.h: columns of the output are counted from the first panel in view.
   int64_t shift() const { return w.first % kTileCols; }
   int64_t grid() const { return shift() + w.rows; }
 };

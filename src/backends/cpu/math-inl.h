@@ -10,6 +10,7 @@
 #include <hwy/highway.h>
 
 #include <cstdint>
+#include <cstring>
 
 #include "backends/cpu/kernels.h"
 #include "core/dtype.h"
@@ -108,15 +109,23 @@ HWY_INLINE hn::Vec<Tag> Softplus(Tag d, hn::Vec<Tag> x) {
   return hn::Add(hn::Max(hn::Zero(d), x), hn::Log1p(d, FastExp(d, hn::Neg(hn::Abs(x)))));
 }
 
-// Rounds to the nearest bf16, ties to even; NaN stays NaN.
+// softplus(x) within [least, most], the step size Δ of Mamba-2; NaN stays NaN.
+template <class Tag>
+HWY_INLINE hn::Vec<Tag> StepSize(Tag d, hn::Vec<Tag> x, float least, float most) {
+  const auto within = hn::Min(hn::Max(Softplus(d, x), hn::Set(d, least)), hn::Set(d, most));
+  return hn::IfThenElse(hn::IsNaN(x), x, within);
+}
+
+// Rounds to the nearest bf16, ties to even; NaN stays NaN. The low halves are 0.
 template <class Tag>
 HWY_INLINE hn::Vec<Tag> RoundToBF16(Tag d, hn::Vec<Tag> x) {
   const hn::RebindToUnsigned<Tag> du;
   const auto bits = hn::BitCast(du, x);
   const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1));
   const auto up = hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7fff)));
-  const auto rounded = hn::BitCast(d, hn::And(up, hn::Set(du, 0xffff0000u)));
-  return hn::IfThenElse(hn::IsNaN(x), x, rounded);
+  const auto quiet = hn::Or(bits, hn::Set(du, 0x400000));
+  const auto rounded = hn::IfThenElse(hn::IsNaN(x), hn::BitCast(d, quiet), hn::BitCast(d, up));
+  return hn::BitCast(d, hn::And(hn::BitCast(du, rounded), hn::Set(du, 0xffff0000u)));
 }
 
 template <class Tag>
@@ -154,7 +163,7 @@ inline void RoundPairs(const float* from, int64_t n, float* to) {
     const hn::Rebind<hwy::bfloat16_t, decltype(d)> narrow;
     hn::StoreU(hn::DemoteTo(narrow, RoundToBF16(d, hn::LoadU(d, from + i))), narrow, halves + i);
   });
-  if (n % 2 != 0) halves[n] = {};
+  if (n % 2 != 0) std::memset(halves + n, 0, sizeof *halves);
 }
 
 }  // namespace pith::cpu::HWY_NAMESPACE

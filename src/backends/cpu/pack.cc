@@ -48,7 +48,7 @@ void PackRounded(const StoredMatrix& from, int64_t panel, BF16* to) {
     const T* const w = static_cast<const T*>(from.data) + begin * from.cols;
     for (int64_t k = 0; k < from.cols; ++k) {
       for (int64_t j = 0; j < kTileCols; ++j) {
-        to[k * kTileCols + j] = j < rows ? ToBF16(ToFloat(w[j * from.cols + k])) : BF16{};
+        to[k * kTileCols + j] = j < rows ? Rounded(w[j * from.cols + k]) : BF16{};
       }
     }
   });

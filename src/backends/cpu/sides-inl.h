@@ -15,6 +15,7 @@
 
 #include "backends/cpu/gemm-inl.h"
 #include "backends/cpu/kernels.h"
+#include "core/error.h"
 #include "core/weight.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -45,7 +46,12 @@ struct Task {
 inline Task TaskOf(const Exec& exec, MatView<const float> x, const WeightView& w,
                    VecView<const float> bias, MatView<float> out) {
   const bool bf16 = exec.precision == Precision::kBF16;
-  return {x, w, bias.data, out, bf16, kHasPairs && bf16 && HasBF16Products()};
+  const bool pairs = kHasPairs && bf16 && HasBF16Products();
+  // What was prepared for another precision, or at another SIMD level, has no such sides.
+  PITH_CHECK(w.panel == kTileCols);
+  PITH_CHECK(pairs || w.format != WeightFormat::kPairPanels);
+  PITH_CHECK(!pairs || w.format == WeightFormat::kPairPanels || w.dtype != DType::kBF16);
+  return {x, w, bias.data, out, bf16, pairs};
 }
 
 // fn.operator()<T>() for the type of what panels hold a step.

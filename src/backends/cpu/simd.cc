@@ -38,7 +38,8 @@ const std::vector<Level>& Levels() {
     for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
 #if HWY_ARCH_X86
       const bool bytes = __builtin_cpu_supports("avx512vnni");
-      if (target == HWY_AVX3 && bytes) {
+      // Later versions of Highway put targets of their own before AVX-512's first one.
+      if (target <= HWY_AVX3 && bytes && all.empty()) {
         if (__builtin_cpu_supports("avx512bf16")) {
           all.push_back({"avx512_bf16", target, Products::kBF16});
         }

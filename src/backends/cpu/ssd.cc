@@ -87,8 +87,7 @@ HWY_INLINE void ForBlock(int64_t rows, int64_t cols, const Fn& fn) {
 void StepSizes(const SsdArgs& args, int64_t h, int64_t begin, int64_t rows, Scratch& s) {
   for (int64_t t = 0; t < rows; ++t) s.dt[t] = args.dt.Row(begin + t)[h] + args.dt_bias.data[h];
   ForVectors(rows, [&](auto d, int64_t i) HWY_ATTR {
-    const auto dt = hn::Max(Softplus(d, hn::LoadU(d, s.dt + i)), hn::Set(d, args.dt_min));
-    hn::StoreU(hn::Min(dt, hn::Set(d, args.dt_max)), d, s.dt + i);
+    hn::StoreU(StepSize(d, hn::LoadU(d, s.dt + i), args.dt_min, args.dt_max), d, s.dt + i);
   });
   double sum = 0;
   for (int64_t t = 0; t < rows; ++t) {
