@@ -30,8 +30,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", help="output directories; the first is compared with")
-    parser.add_argument("--metric", type=int, default=0)
-    parser.add_argument("--method", default="none")
+    parser.add_argument("--metric", type=int, default=0, help="place in the task's list of metrics")
+    parser.add_argument("--method", default="none", help="reduction, as the journal names it")
     arguments = parser.parse_args()
     runs = [read(run, arguments.method) for run in arguments.runs]
     first = runs[0]

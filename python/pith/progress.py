@@ -36,12 +36,15 @@ class ProgressBar:
         share = min(max(share, 0.0), 1.0)
         full = int(share * WIDTH)
         left = f", {_clock(spent * (1 - share) / share)} left" if share > 0 else ""
-        self._draw(f"{self._label} [{'#' * full}{'.' * (WIDTH - full)}] {int(share * 100)} %{left}")
         self._shown = True
+        self._draw(f"{self._label} [{'#' * full}{'.' * (WIDTH - full)}] {int(share * 100)} %{left}")
 
     def _draw(self, line: str) -> None:
-        self._stream.write(f"\r{line}\033[K")
-        self._stream.flush()
+        try:
+            self._stream.write(f"\r{line}\033[K")
+            self._stream.flush()
+        except (OSError, ValueError):  # the terminal is gone or closed; the work goes on
+            self._enabled = self._shown = False
 
 
 def _clock(seconds: float) -> str:

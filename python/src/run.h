@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <exception>
 #include <future>
 #include <optional>
 
@@ -36,6 +37,9 @@ auto Run(const Work& work, const Callable& progress = std::nullopt) {
       if (progress) (*progress)(share.load());
     } catch (nanobind::python_error& error) {
       error.restore();
+      return false;
+    } catch (const std::exception& error) {  // leaving now would wait for the work with the lock
+      PyErr_SetString(PyExc_RuntimeError, error.what());
       return false;
     }
     return true;

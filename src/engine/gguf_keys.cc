@@ -1,5 +1,6 @@
 #include "engine/gguf_keys.h"
 
+#include <algorithm>
 #include <optional>
 #include <vector>
 
@@ -63,6 +64,20 @@ void AddVocabulary(const GgufVocabulary& vocabulary, GgufHead& head) {
   head.AddBool("tokenizer.ggml.add_bos_token", false);
 }
 
+// What llama.cpp's templates of chats put first: `<s>` of pieces; of the byte-level encoding what
+// ends a text, since without the key llama.cpp takes token 11, whatever that is.
+std::optional<uint32_t> BeginOfText(const GgufVocabulary& vocabulary,
+                                    const std::vector<int32_t>& ends) {
+  if (!vocabulary.pieces) {
+    return ends.empty() ? std::nullopt : std::optional<uint32_t>(ends[0]);
+  }
+  const auto it = std::ranges::find(vocabulary.tokens, "<s>");
+  const auto id = static_cast<size_t>(it - vocabulary.tokens.begin());
+  const bool special =
+      it != vocabulary.tokens.end() && vocabulary.types[id] == GgufTokenType::kControl;
+  return special ? std::optional<uint32_t>(id) : std::nullopt;
+}
+
 }  // namespace
 
 void AddConfigKeys(const ModelConfig& config, const std::string& name, const std::string& source,
@@ -77,12 +92,15 @@ void AddTokenizerKeys(const std::filesystem::path& path, const ModelConfig& conf
   if (path.empty()) {
     head.AddString("tokenizer.ggml.model", "no_vocab");
   } else {
-    AddVocabulary(ReadVocabulary(path, config.vocab_size), head);
+    const GgufVocabulary vocabulary = ReadVocabulary(path, config.vocab_size);
+    AddVocabulary(vocabulary, head);
     const std::optional<int32_t> end = Tokenizer::FromFile(path).end_of_text();
     if (ends.empty() && end) ends.push_back(*end);
+    if (const auto begin = BeginOfText(vocabulary, ends)) {
+      head.AddUint32("tokenizer.ggml.bos_token_id", *begin);
+    }
   }
   if (ends.empty()) return;
-  head.AddUint32("tokenizer.ggml.bos_token_id", ends[0]);
   head.AddUint32("tokenizer.ggml.eos_token_id", ends[0]);
   if (ends.size() > 1) head.AddUint32("tokenizer.ggml.eot_token_id", ends[1]);
 }

@@ -21,6 +21,7 @@ namespace pith {
 namespace {
 
 constexpr size_t kMaxPiece = 512;
+constexpr size_t kMaxMerges = size_t{1} << 22;
 
 bool IsCharacter(std::string_view text) {
   return static_cast<size_t>(DecodeUtf8(text.data()).length) == text.size();
@@ -53,9 +54,10 @@ void AddCuts(std::string_view piece, int32_t id, int32_t rank, std::span<const G
     if (!left.occurs) continue;
     const Half right = Find(piece.substr(cut), types, spec);
     if (!right.occurs) continue;
-    Require(left.id >= 0 && right.id >= 0, ErrorCode::kUnsupported, where, "[", id, "]: got ",
-            Quoted(piece), ", but ", Quoted(left.id < 0 ? piece.substr(0, cut) : piece.substr(cut)),
-            " is no token");
+    if (left.id < 0 || right.id < 0) {  // no Require: its message would be made for each merge
+      Throw(ErrorCode::kUnsupported, where, "[", id, "]: got ", Quoted(piece), ", but ",
+            Quoted(left.id < 0 ? piece.substr(0, cut) : piece.substr(cut)), " is no token");
+    }
     spec.merges.push_back({left.id, right.id, id, rank});
   }
 }
@@ -86,6 +88,8 @@ void MergeByScore(std::span<const GgufTokenType> types, std::span<const float> s
   for (size_t i = 0; i < order.size(); ++i) {
     if (i > 0 && scores[order[i]] != scores[order[i - 1]]) ++rank;
     AddCuts(*names[order[i]], order[i], rank, types, where, spec);
+    Require(spec.merges.size() <= kMaxMerges, ErrorCode::kCorruptData, where,
+            ": got pieces that merge in more than ", kMaxMerges, " ways");
   }
 }
 
@@ -98,13 +102,17 @@ std::vector<float> ScoresOf(const BpeSpec& spec, std::span<const GgufTokenType> 
   int32_t last = -1;
   for (const Merge& merge : spec.merges) {
     for (const int32_t id : {merge.left, merge.right, merge.merged}) {
-      Require(IsPiece(types[id]), ErrorCode::kUnsupported, where, ": merges: ", Quoted(*names[id]),
+      if (!IsPiece(types[id])) {
+        Throw(ErrorCode::kUnsupported, where, ": merges: ", Quoted(*names[id]),
               " is a special token or a byte, which GGUF files do not merge");
+      }
     }
     if (merge.merged == last) continue;
     last = merge.merged;
-    Require(!made[last], ErrorCode::kUnsupported, where, ": merges: those that make ",
-            Quoted(*names[last]), " are apart, where GGUF files have one score for them");
+    if (made[last]) {
+      Throw(ErrorCode::kUnsupported, where, ": merges: those that make ", Quoted(*names[last]),
+            " are apart, where GGUF files have one score for them");
+    }
     made[last] = true;
     scores[last] = next--;
   }
@@ -122,9 +130,11 @@ std::vector<float> ScoresOf(const BpeSpec& spec, std::span<const GgufTokenType> 
     got.clear();
     by_rank.EncodeWord(*names[id], scratch, expected);
     by_score.EncodeWord(*names[id], scratch, got);
-    Require(got == expected, ErrorCode::kUnsupported, where, ": merges: ", Quoted(*names[id]),
+    if (got != expected) {
+      Throw(ErrorCode::kUnsupported, where, ": merges: ", Quoted(*names[id]),
             " becomes other tokens where any two that are one in the vocabulary merge, as they do "
             "in GGUF files");
+    }
   }
   return scores;
 }

@@ -37,7 +37,9 @@ inline bool IsPiece(GgufTokenType type) {
 
 // The merges of `spec`, from its vocabulary and each id's type and score (NaN is none). Throws,
 // beginning with `where`: kCorruptData for a token of more than 512 bytes, since one of n bytes
-// costs n look-ups; kUnsupported for a pair that merges though a character of it is no token.
+// costs n look-ups of up to n bytes, and for more than 2²² merges (Llama 2 has
+// 61,000); kUnsupported for a pair that
+// merges though a character of it is no token.
 void MergeByScore(std::span<const GgufTokenType> types, std::span<const float> scores,
                   const std::string& where, BpeSpec& spec);
 

@@ -115,10 +115,11 @@ TEST_P(ConvertTest, TheTokenizerGoesWithIt) {
 TEST_P(ConvertTest, PiecesGoWithIt) {
   Json vocab = {{"<unk>", 0}, {"</s>", 1}};
   for (int byte = 0; byte < 256; ++byte) vocab[Bpe::FallbackSpelling(byte)] = 2 + byte;
-  for (const char* piece : {"▁", "a", "b", "▁a", "▁ab"}) vocab[piece] = vocab.size();
+  for (const char* piece : {"▁", "a", "b", "▁a", "▁ab", "<s>"}) vocab[piece] = vocab.size();
   const Json unknown = {{"id", 0}, {"content", "<unk>"}, {"special", true}};
   const Json end = {{"id", 1}, {"content", "</s>"}, {"special", true}};
-  const Json json = {{"added_tokens", {unknown, end}},
+  const Json begin = {{"id", 263}, {"content", "<s>"}, {"special", true}};
+  const Json json = {{"added_tokens", {unknown, end, begin}},
                      {"normalizer", ParseJson(kPiecesWithPrefix.normalizer, "normalizer")},
                      {"decoder", ParseJson(kPiecesWithPrefix.decoder, "decoder")},
                      {"model",
@@ -135,6 +136,10 @@ TEST_P(ConvertTest, PiecesGoWithIt) {
     EXPECT_EQ(engine.Tokenize("ab c</s>"), (std::vector<int32_t>{262, 258, 2 + 'c', 1})) << name;
     EXPECT_EQ(engine.tokenizer().Decode(engine.Tokenize("ab c")), "ab c");
     EXPECT_EQ(engine.info().end_of_text, 1);
+    const MappedFile file(out(name));
+    const Gguf gguf(file.bytes(), name);
+    EXPECT_EQ(gguf.Int("tokenizer.ggml.bos_token_id", 0, 1000), 263) << name;
+    EXPECT_EQ(gguf.Int("tokenizer.ggml.eos_token_id", 0, 1000), 1) << name;
   }
 }
 

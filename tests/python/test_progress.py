@@ -93,6 +93,18 @@ def test_where_it_stays_away(clock, monkeypatch, stream, term, enabled):
     assert stream is None or stream.getvalue() == ""
 
 
+def test_a_terminal_that_is_gone_stops_nothing(clock, terminal):
+    def gone(text):
+        raise OSError(5, "Input/output error")
+
+    with progress.ProgressBar("reading") as bar:
+        clock.now += 3
+        bar.show(0.1)
+        terminal.write = gone
+        bar.show(0.5)
+        bar.show(0.6)
+
+
 def arguments(output):
     return dict(tasks=["piqa"], methods=["none", "skim"], data=ROOT / "data", limit=24, bos=True,
                 output=output)

@@ -7,7 +7,7 @@
 golden: trains small byte-pair encodings on data/text, writes each as a GGUF file with the gguf
     package, and stores the files, texts that are hard and their ids in tests/tokenize/pieces*.xz,
     which gguf_pieces_test.cc reads.
-compare: the same, and a vocabulary of 8,192, on --texts generated strings and the lines of
+compare: the same, and a vocabulary of 8,000, on --texts generated strings and the lines of
     data/text, with pith beside them; and the names of pre-tokenizers that mean what llama.cpp does.
     With --pith, tokenizers of tokenizer.json become GGUF files by `pith convert` and are compared
     with the `tokenizers` package. The exit status is 1 where ids differ.
