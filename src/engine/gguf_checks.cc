@@ -60,6 +60,7 @@ class Checker {
     const bool never = architecture_.rope == GgufRope::kNone;
     const bool parts = Is("granitehybrid") || Is("falcon-h1");
     Refuse(heads.window > 0, "attention with a window");
+    Refuse(heads.qk_norm, "norms of queries and keys");
     Refuse(heads.rope_factor != 1, "a rotation that is multiplied (yarn)");
     Refuse(never && !heads.rope.empty(), "attention that rotates");
     Refuse(!never && heads.rope.empty() && !architecture_.multipliers,

@@ -29,8 +29,8 @@ constexpr std::string_view kWithoutEffect[] = {
     "ssm_cfg",
 };
 constexpr const char* kModelTypes =
-    "mamba, mamba2, falcon_mamba, llama, qwen2, granite, granitemoehybrid, bamba, nemotron_h, "
-    "jamba, falcon_h1, zamba2";
+    "mamba, mamba2, falcon_mamba, llama, qwen2, qwen3, granite, granitemoehybrid, bamba, "
+    "nemotron_h, jamba, falcon_h1, zamba2";
 constexpr std::string_view kMamba1WithoutEffect[] = {"expand", "time_step_limit"};
 constexpr std::string_view kMamba2WithoutEffect[] = {"intermediate_size", "time_step_rank"};
 

@@ -1,6 +1,6 @@
-// config.json of transformers' LlamaForCausalLM, Qwen2ForCausalLM and GraniteForCausalLM: blocks of
-// attention and a gated MLP, each of them two layers of pith. Names, defaults and meaning are those
-// of transformers 5.24's Config classes and of their forward.
+// config.json of transformers' LlamaForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM and
+// GraniteForCausalLM: blocks of attention and a gated MLP, each of them two layers of pith. Names,
+// defaults and meaning are those of transformers 5.24's Config classes and of their forward.
 #include <string>
 #include <vector>
 
@@ -44,14 +44,17 @@ std::vector<int64_t> Windows(ConfigFields& top, int64_t blocks) {
 
 bool ReadTransformer(ConfigFields& top, ModelConfig& config) {
   const bool granite = config.format == "granite";
-  const bool qwen = config.format == "qwen2";
+  const bool qwen2 = config.format == "qwen2", qwen3 = config.format == "qwen3";
+  const bool qwen = qwen2 || qwen3;
   if (!granite && !qwen && config.format != "llama") return false;
   ReadTop(top, "rms_norm_eps", 1e-6F, config);
   const int64_t blocks = top.Size("num_hidden_layers", kMaxLayers);
-  AttentionConfig attention = ReadHeads(top, config.d_model, {.kv_heads = qwen ? 32 : 0});
+  AttentionConfig attention =
+      ReadHeads(top, config.d_model, {.kv_heads = qwen ? 32 : 0, .head_dim = qwen3 ? 128 : 0});
   // Qwen2's projections have biases whatever the file says, and no bias behind the heads.
-  attention.qkv_bias = qwen || top.Bool("attention_bias", false);
-  attention.out_bias = !qwen && attention.qkv_bias;
+  attention.qkv_bias = qwen2 || top.Bool("attention_bias", false);
+  attention.out_bias = !qwen2 && attention.qkv_bias;
+  attention.qk_norm = qwen3;
   ReadRope(top, 1, top.Size("max_position_embeddings", qwen ? 32768 : 2048, int64_t{1} << 31),
            attention);
   if (granite) ReadMultipliers(top, config, attention);

@@ -38,6 +38,8 @@ constexpr Family kFamilies[] = {
      "self_attn.", "mlp."},
     {"qwen2", "model.", "embed_tokens", "norm", "input_layernorm", "post_attention_layernorm", "",
      "self_attn.", "mlp."},
+    {"qwen3", "model.", "embed_tokens", "norm", "input_layernorm", "post_attention_layernorm", "",
+     "self_attn.", "mlp."},
     {"granite", "model.", "embed_tokens", "norm", "input_layernorm", "post_attention_layernorm", "",
      "self_attn.", "mlp."},
     {"granitemoehybrid", "model.", "embed_tokens", "norm", "input_layernorm",

@@ -71,6 +71,7 @@ struct AttentionConfig {
   int64_t n_kv_heads = 0;  // of keys, and of values
   int64_t head_dim = 0;
   bool qkv_bias = false;
+  bool qk_norm = false;  // RMSNorm of each head of queries and keys, before they rotate
   bool out_bias = false;
   float scale = 0;     // of q · k before the softmax
   int64_t window = 0;  // the last positions that a row sees, its own included; 0: all

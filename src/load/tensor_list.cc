@@ -67,6 +67,9 @@ void AddAttention(const AttentionConfig& heads, int64_t d_in, int64_t d_out,
   add("k_proj", heads.kv_width(), d_in, heads.qkv_bias);
   add("v_proj", heads.kv_width(), d_in, heads.qkv_bias);
   add("o_proj", d_out, heads.q_width(), heads.out_bias);
+  if (!heads.qk_norm) return;
+  list.Vector(prefix + "q_norm.weight", {heads.head_dim});
+  list.Vector(prefix + "k_norm.weight", {heads.head_dim});
 }
 
 void AddMlp(const MlpConfig& mlp, int64_t d_model, const std::string& prefix, List& list) {

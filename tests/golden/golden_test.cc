@@ -126,7 +126,7 @@ INSTANTIATE_TEST_SUITE_P(
     Cases, Golden,
     ::testing::Values("hf-mamba", "hf-mamba-options", "hf-mamba2-groups1", "hf-mamba2-groups2",
                       "hf-mamba2-limit", "hf-falcon-mamba", "hf-falcon-mamba-options", "hf-llama",
-                      "hf-llama-options", "hf-llama-yarn", "hf-qwen2", "hf-qwen2-tied",
+                      "hf-llama-options", "hf-llama-yarn", "hf-qwen2", "hf-qwen2-tied", "hf-qwen3",
                       "hf-granite", "hf-granitemoehybrid", "hf-granitemoehybrid-experts",
                       "hf-bamba", "hf-nemotron-h", "hf-nemotron-h-experts", "hf-jamba",
                       "hf-jamba-plain", "hf-falcon-h1", "hf-falcon-h1-norm", "hf-zamba2",

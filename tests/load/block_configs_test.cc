@@ -50,6 +50,7 @@ int64_t CountWeights(const ModelConfig& c) {
     if (const auto* a = std::get_if<AttentionConfig>(&layer)) {
       sum += 2 * d * (a->q_width() + a->kv_width());
       sum += a->qkv_bias ? a->q_width() + 2 * a->kv_width() : 0;
+      sum += a->qk_norm ? 2 * a->head_dim : 0;
     } else {
       sum += 3 * d * std::get<MlpConfig>(layer).d_hidden;
     }
@@ -118,6 +119,29 @@ TEST(BlockConfigs, Qwen2) {
   EXPECT_TRUE(attention.qkv_bias);
   EXPECT_FALSE(attention.out_bias);
   EXPECT_EQ(LayerOf<AttentionConfig>(c, 62).window, 0);
+}
+
+TEST(BlockConfigs, Qwen3) {
+  const ModelConfig c = Saved("qwen3");
+  const auto& attention = LayerOf<AttentionConfig>(c, 0);
+  ExpectHeads(attention, 32, 32, 128);
+  EXPECT_TRUE(attention.qk_norm);
+  EXPECT_FALSE(attention.qkv_bias || attention.out_bias);
+}
+
+// Qwen3-0.6B, whose heads are wider than d_model / heads, from memory.
+TEST(BlockConfigs, Qwen3Of600M) {
+  const ModelConfig c = Parse(R"({"architectures": ["Qwen3ForCausalLM"], "attention_bias": false,
+      "attention_dropout": 0.0, "bos_token_id": 151643, "eos_token_id": 151645, "head_dim": 128,
+      "hidden_act": "silu", "hidden_size": 1024, "initializer_range": 0.02,
+      "intermediate_size": 3072, "max_position_embeddings": 40960, "max_window_layers": 28,
+      "model_type": "qwen3", "num_attention_heads": 16, "num_hidden_layers": 28,
+      "num_key_value_heads": 8, "rms_norm_eps": 1e-06, "rope_scaling": null,
+      "rope_theta": 1000000, "sliding_window": null, "tie_word_embeddings": true,
+      "torch_dtype": "bfloat16", "transformers_version": "4.51.0", "use_cache": true,
+      "use_sliding_window": false, "vocab_size": 151936})");
+  ExpectHeads(LayerOf<AttentionConfig>(c, 54), 16, 8, 128);
+  EXPECT_EQ(CountWeights(c), 596049920);
 }
 
 TEST(BlockConfigs, Qwen25Of500M) {

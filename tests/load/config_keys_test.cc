@@ -23,9 +23,8 @@
 namespace pith {
 namespace {
 
-const char* const kTypes[] = {"llama", "qwen2", "granite",   "granitemoehybrid",
-                              "bamba", "jamba", "falcon_h1", "nemotron_h",
-                              "zamba2"};
+const char* const kTypes[] = {"llama", "qwen2", "qwen3",     "granite",    "granitemoehybrid",
+                              "bamba", "jamba", "falcon_h1", "nemotron_h", "zamba2"};
 
 // Of the base class, or of training, generation and other tasks: no forward reads these.
 const std::set<std::string> kNeverRead = {"_name_or_path",
@@ -64,6 +63,7 @@ const std::set<std::string> kNeverRead = {"_name_or_path",
 const std::map<std::string, std::set<std::string>> kNotRead = {
     // Its layer_types say which blocks have a window.
     {"qwen2", {"max_window_layers"}},
+    {"qwen3", {"max_window_layers"}},
     {"nemotron_h",
      {"attention_bias", "expand", "mamba_proj_bias", "mamba_ssm_cache_dtype",
       "moe_shared_expert_overlap", "mtp_layers_block_type", "n_shared_experts",
@@ -73,6 +73,8 @@ const std::map<std::string, std::set<std::string>> kNotRead = {
 // What makes every other option show.
 const std::map<std::string, const char*> kShown = {
     {"qwen2", R"({"use_sliding_window": true, "layer_types/5": "sliding_attention",
+                  "sliding_window": 100})"},
+    {"qwen3", R"({"use_sliding_window": true, "layer_types/5": "sliding_attention",
                   "sliding_window": 100})"},
     {"granitemoehybrid",
      R"({"layer_types/5": "full_attention", "position_embedding_type": "rope"})"},

@@ -42,7 +42,7 @@ struct Shape {
 inline LayerConfig TransformerLayer(int64_t l) {
   if (l % 4 == 3) return MlpConfig{.d_hidden = 80};
   AttentionConfig c{.n_heads = 6, .n_kv_heads = l % 4 == 1 ? 1 : 3, .head_dim = 16, .scale = 0.25F};
-  c.qkv_bias = l % 4 == 0;
+  c.qkv_bias = c.qk_norm = l % 4 == 0;
   if (l % 4 == 1) c.window = 23;
   if (l % 4 == 0) c.rope = {1, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003};
   if (l % 4 == 1) c.rope = {1, 0.1, 0.01, 0.001};

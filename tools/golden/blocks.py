@@ -12,6 +12,7 @@ import cases
 CLASSES = {
     "llama": (transformers.LlamaConfig, transformers.LlamaForCausalLM),
     "qwen2": (transformers.Qwen2Config, transformers.Qwen2ForCausalLM),
+    "qwen3": (transformers.Qwen3Config, transformers.Qwen3ForCausalLM),
     "granite": (transformers.GraniteConfig, transformers.GraniteForCausalLM),
     "granitemoehybrid": (
         transformers.GraniteMoeHybridConfig,
@@ -67,6 +68,11 @@ CASES = {
         "qwen2",
         dict(_SMALL, tie_word_embeddings=True, num_key_value_heads=1, rms_norm_eps=1e-3)
         | {"rope_parameters": dict(rope_type="default", rope_theta=1e6)},
+    ),
+    "hf-qwen3": (
+        "qwen3",
+        dict(_SMALL, head_dim=12, attention_bias=True, rms_norm_eps=1e-3, max_window_layers=1)
+        | dict(use_sliding_window=True, sliding_window=20),
     ),
     "hf-granite": ("granite", dict(_SMALL, tie_word_embeddings=True) | _MULTIPLIERS),
     "hf-granitemoehybrid": (

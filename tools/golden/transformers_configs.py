@@ -27,7 +27,7 @@ CLASSES = {
 }
 # Written as they are, into the folder `blocks` beside --out: the defaults of these classes are a
 # published model's, or near it.
-WHOLE = ["LlamaConfig", "Qwen2Config", "GraniteConfig", "GraniteMoeHybridConfig", "BambaConfig"]
+WHOLE = ["LlamaConfig", "Qwen2Config", "Qwen3Config", "GraniteConfig", "GraniteMoeHybridConfig", "BambaConfig"]
 WHOLE += ["NemotronHConfig", "JambaConfig", "FalconH1Config", "Zamba2Config"]
 
 

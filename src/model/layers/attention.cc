@@ -32,6 +32,7 @@ class AttentionLayer : public Layer {
       : Layer(build),
         config_(config),
         d_model_(build.config().d_model),
+        head_eps_(build.config().norm_eps),
         weights_(std::move(parts.weights)),
         adapters_(std::move(parts.adapters)) {}
 
@@ -59,6 +60,8 @@ class AttentionLayer : public Layer {
     const MatView<float> k = Scratch(context, kKeys, rows.rows, config_.kv_width());
     const MatView<float> v = Scratch(context, kValues, rows.rows, config_.kv_width());
     NormAndProject(context, norm, q, k, v);
+    NormHeads(context.exec, weights_->q_norm, q);
+    NormHeads(context.exec, weights_->k_norm, k);
     if (context.observed != nullptr && context.observed->Reads(Source::kKeys)) {
       CopyRows(context.exec, k, Scratch(context, kContent, rows.rows, config_.kv_width()));
     }
@@ -95,6 +98,7 @@ class AttentionLayer : public Layer {
       const MatView<float> k = Scratch(context, kKeys, n, config_.kv_width());
       const MatView<float> v = Scratch(context, kValues, n, config_.kv_width());
       Project(context, normed.Rows(begin, n), weights_->k.view(), weights_->k_bias.view(), k);
+      NormHeads(context.exec, weights_->k_norm, k);
       Project(context, normed.Rows(begin, n), weights_->v.view(), weights_->v_bias.view(), v);
       Write(context, rows, to.states, k, v);
     }
@@ -120,6 +124,13 @@ class AttentionLayer : public Layer {
       Project(context, norm.out, to[i].w, to[i].bias, to[i].out);
       adapters_[i].Add(context, norm.out, kHeads, kContent, to[i].out);  // not in use yet
     }
+  }
+  // In place, each head by itself; heads of rows without gaps between them are rows of a norm.
+  void NormHeads(const Exec& exec, const DeviceVector& weight, MatView<float> x) const {
+    if (!config_.qk_norm) return;
+    PITH_CHECK(x.stride == x.cols);
+    const MatView<float> heads(x.data, x.rows * x.cols / config_.head_dim, config_.head_dim);
+    AddNorm(exec, {.x = heads, .weight = weight.view(), .eps = head_eps_, .out = heads});
   }
   void Rotate(const Exec& exec, std::span<const int32_t> positions, int64_t heads,
               MatView<float> x) const {
@@ -154,6 +165,7 @@ class AttentionLayer : public Layer {
 
   const AttentionConfig config_;
   const int64_t d_model_;
+  const float head_eps_;
   const std::shared_ptr<const AttentionWeights> weights_;
   const std::vector<Adapter> adapters_;  // of q, k and v, or none
 };
@@ -176,6 +188,10 @@ AttentionWeights::AttentionWeights(LayerBuilder& build, std::string_view prefix,
     v_bias = build.Vector(name("v_proj.bias"), {config.kv_width()});
   }
   if (config.out_bias) out_bias = build.Vector(name("o_proj.bias"), {d_model});
+  if (config.qk_norm) {
+    q_norm = build.Vector(name("q_norm.weight"), {config.head_dim});
+    k_norm = build.Vector(name("k_norm.weight"), {config.head_dim});
+  }
 }
 
 std::unique_ptr<Layer> MakeAttentionLayer(const AttentionConfig& config, LayerBuilder& build) {

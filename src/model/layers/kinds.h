@@ -46,6 +46,8 @@ struct AttentionWeights {
   DeviceVector k_bias;
   DeviceVector v_bias;
   DeviceVector out_bias;
+  DeviceVector q_norm;  // [head_dim] or empty
+  DeviceVector k_norm;
 };
 
 // Those that a layer shares with others, and its own adapters of q, k and v; or none.

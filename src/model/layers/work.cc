@@ -35,9 +35,10 @@ HeadFlops FlopsOf(const AttentionConfig& c, double d_in, double d_out) {
   const double keys =
       static_cast<double>(c.window > 0 ? std::min(c.window, kCountedKeys) : kCountedKeys);
   const double turned = 2 * static_cast<double>(c.rope.size());  // numbers of a head
-  return {.write = 4 * d_in * kv + kTurn * turned * static_cast<double>(c.n_kv_heads),
-          .read = 2 * d_in * q + kTurn * turned * heads + keys * (4 * q + kSoftmax * heads) +
-                  2 * q * d_out};
+  const double norm = c.qk_norm ? NormFlops(1) : 0;              // of a number
+  return {.write = 4 * d_in * kv + norm * kv + kTurn * turned * static_cast<double>(c.n_kv_heads),
+          .read = 2 * d_in * q + norm * q + kTurn * turned * heads +
+                  keys * (4 * q + kSoftmax * heads) + 2 * q * d_out};
 }
 
 // Products of a shared block, its adapters and the map behind it.
