@@ -139,9 +139,10 @@ def svg(result):
            f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>']
     out += Panel(LEFT, "prefill, ms", series, lambda r: r["ms"]).draw()
     out += Panel(LEFT + PANEL + 90, "peak memory, MiB", series, lambda r: r["bytes"] / 2**20).draw()
-    for i, (name, colour) in enumerate(zip(series, COLOURS)):
-        x = LEFT + 160 * i
+    x = LEFT
+    for name, colour in zip(series, COLOURS):
         out.append(f'<text x="{x}" y="{HEIGHT - 8}" fill="{colour}">● {escape(name)}</text>')
+        x += 40 + 7 * len(name)  # letters of 12 are some 7 wide
     out.append(f'<text x="{WIDTH - 20}" y="{HEIGHT - 8}" text-anchor="end">tokens of the prompt</text>')
     return "\n".join(out + ["</svg>"]) + "\n"
 
