@@ -96,7 +96,9 @@ TEST_F(FarWeightsTest, NaNAndHugeSteps) {
     for (int64_t t = 0; t < kFar; ++t) {
       EXPECT_EQ(std::isnan(r.weight.At(0, t)), t <= 10) << t;
       EXPECT_EQ(r.weight.At(1, t) > 0, t >= 10) << t;
-      if (t < 10) EXPECT_EQ(r.weight.At(1, t), 0) << t;
+      if (t < 10) {
+        EXPECT_EQ(r.weight.At(1, t), 0) << t;
+      }
     }
     EXPECT_TRUE(std::isnan(r.decay[0]));
     EXPECT_EQ(r.decay[1], 0);
