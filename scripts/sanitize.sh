@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds one sanitizer preset and runs the tests that gain from it: those that read hostile input
 # under asan and ubsan, those that share a model between threads under tsan (on the reference
-# backend).
+# backend: with the SIMD one there were false reports from OpenMP, and it was not tried again since).
 #
 #   scripts/sanitize.sh asan|ubsan|asan-ubsan|tsan [jobs] [ctest options...]
 #
@@ -15,8 +15,10 @@ shift $(($# < 2 ? $# : 2))
 case $preset in
   asan | ubsan | asan-ubsan)
     tests=${TESTS:-core load tokenize reduce ops model generate engine serve}
-    # Half of the time would go to two laws on bits, which read no input that others do not.
-    export GTEST_FILTER=${GTEST_FILTER:--Threads.NumberOfThreadsChangesNoBitOfShippedModels:*SameBitsForAnyBatchMixAndOrder*}
+    if [[ ! -v GTEST_FILTER ]]; then
+      export GTEST_FILTER=-Threads.NumberOfThreadsChangesNoBitOfShippedModels:*SameBitsForAnyBatchMixAndOrder*
+      echo "$0: without ${GTEST_FILTER#-}: laws on bits that read no input of their own would take half of the time"
+    fi
     ;;
   tsan) tests=${TESTS:-engine}; export GTEST_FILTER=${GTEST_FILTER:-*Thread*:*Scheduling*} ;;
   *) echo "$0: expected asan, ubsan, asan-ubsan or tsan, got $preset" >&2; exit 2 ;;

@@ -169,7 +169,7 @@ const GgufArchitecture& GgufArchitectureOf(const ModelConfig& config) {
   if (name == "granitehybrid" && std::ranges::none_of(config.layers, is_mamba)) name = "granite";
   const GgufArchitecture* const found = FindGgufArchitecture(name);
   Require(found != nullptr, ErrorCode::kUnsupported, "GGUF: got a model of ", config.format,
-          ", for which llama.cpp has no architecture, so that no GGUF file can hold it");
+          ", whose architecture pith does not write into GGUF files");
   return *found;
 }
 
