@@ -110,7 +110,7 @@ void BM_LinearInt8(benchmark::State& state) {
 BENCHMARK(BM_LinearInt8)->Apply(LinearShapes)->UseRealTime();
 
 // Arguments: heads, head_dim, d_state, chunk, rows, threads.
-template <bool kStep>
+template <bool kStep, Precision kPrecision>
 void BM_Ssd(benchmark::State& state) {
   const int64_t heads = state.range(0), head_dim = state.range(1), d_state = state.range(2);
   const int64_t chunk = state.range(3), rows = state.range(4);
@@ -137,7 +137,7 @@ void BM_Ssd(benchmark::State& state) {
                         .segments = std::span(&segment, 1),
                         .states = {stored.data(), 0, std::span(&slot, 1)},
                         .y = {y.data(), rows, d_inner}};
-  for (auto _ : state) (kStep ? SsdStep : Ssd)(Cpu(state.range(5)), args);
+  for (auto _ : state) (kStep ? SsdStep : Ssd)(Cpu(state.range(5), kPrecision), args);
   // Chunked: within the chunk half of chunk × head_dim, state in and out; the group's scores once.
   const double per_row = kStep ? 5.0 * heads * head_dim * d_state
                                : heads * head_dim * (chunk + 4.0 * d_state) + 2.0 * chunk * d_state;
@@ -152,8 +152,9 @@ void SsdShapes(benchmark::internal::Benchmark* b) {
 void SsdStepShapes(benchmark::internal::Benchmark* b) {
   b->Args({12, 64, 128, 64, 1, 1})->Args({24, 64, 128, 64, 1, 1})->Args({80, 64, 128, 64, 1, 2});
 }
-BENCHMARK(BM_Ssd<false>)->Apply(SsdShapes)->UseRealTime();
-BENCHMARK(BM_Ssd<true>)->Apply(SsdStepShapes)->UseRealTime();
+BENCHMARK(BM_Ssd<false, Precision::kF32>)->Apply(SsdShapes)->UseRealTime();
+BENCHMARK(BM_Ssd<false, Precision::kBF16>)->Apply(SsdShapes)->UseRealTime();
+BENCHMARK(BM_Ssd<true, Precision::kF32>)->Apply(SsdStepShapes)->UseRealTime();
 
 // Arguments: d_inner, d_state, rows, threads.
 void BM_SelectiveScan(benchmark::State& state) {

@@ -15,8 +15,8 @@ import tempfile
 # The first pattern that a symbol matches says its part.
 PARTS = [
     ("", r"StepHead|::Tile<|AddPanels|AddTile<pith::(BF16|F16)>|Pack|LinearStep|json|Bpe|Tokenizer"),
-    ("projections", r"AddTile|AddPart|AddBlock|AddFilled|AddInPlace|RunBlock|FillPanel|CopyLeft"),
-    ("state space layer", r"Multiply|Outputs|Write|Scores|HeadChunk|StepSizes|RunTask|ScanBlock"),
+    ("projections", r"AddTile|AddPanel<|AddPart|AddBlock|AddFilled|AddInPlace|RunBlock|FillPanel|CopyLeft"),
+    ("state space layer", r"Multiply|Outputs|Write|Scores|HeadChunk|StepSizes|Run(Pair)?Task|ScanBlock|ReadState|AddRowsOfChunk|PairX"),
     ("convolution", r"Conv"),
     ("norms and gate", r"NormRow|Gate"),
     ("rest", r"pith::"),

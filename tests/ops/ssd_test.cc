@@ -5,6 +5,13 @@
 // roundings to a term by its decay (Δ errs by 6 roundings, the exponential by 4, its argument's
 // error is damped by the decay) and its addition; the products over d_state and over a chunk's rows
 // add N + T more; the rest is a constant. So |error| ≤ (10 T + N + 20) · 2⁻²⁴ · A.
+//
+// With Precision::kBF16 the products may read what is rounded to bf16, with an error of 2⁻⁸. On its
+// way to y a term of the initial state meets two such roundings (the state as it is read, C), one
+// of an earlier chunk four (B, x as it is written, the state, C), one of the same chunk four (B, C,
+// their product with its decay, x); on its way to the state two. The skip meets none, and steps
+// none at all. Where numbers below 2⁻¹²⁶ count as 0, each of T + N terms of a sum errs by that at
+// most times what it is multiplied with, which is no more than 1 here.
 #include "ops/ssd.h"
 
 #include "tests/ops/ops_testing.h"
@@ -39,7 +46,7 @@ struct Case {
         states(random, segments.size(), shape.heads * shape.d_state * shape.head_dim) {}
 
   Strided Run(Operator op, const Exec& exec, int64_t chunk, std::span<const Segment> over,
-              const StateSlots& state) const {
+              const StateSlots& state, std::span<const int64_t> wanted_from = {}) const {
     Strided y(rows, shape.heads * shape.head_dim);
     for (int64_t r = 0; r < rows; ++r) std::fill_n(y.view().Row(r), y.view().cols, 7.0f);
     op(exec, {.n_heads = shape.heads,
@@ -59,7 +66,8 @@ struct Case {
               .d_has_hdim = shape.d_has_hdim,
               .segments = over,
               .states = state,
-              .y = y.view()});
+              .y = y.view(),
+              .wanted_from = wanted_from});
     return y;
   }
   Strided Run(Operator op, const Exec& exec, int64_t chunk, States& state) const {
@@ -86,30 +94,51 @@ struct Case {
   States states;
 };
 
+constexpr Precision kPrecisions[] = {Precision::kF32, Precision::kBF16};
+
+Exec TestedIn(Precision precision, int threads = 1) {
+  return ExecOn(testing::DeviceUnderTest(), threads, precision);
+}
+
+const char* NameOf(Precision precision) { return precision == Precision::kBF16 ? "bf16" : "f32"; }
+
+// What `roundings` of bf16 and then a relative error of `rest` make together.
+double Bound(int roundings, double rest) {
+  return std::pow(1 + 0x1p-8, roundings) * (1 + rest) - 1;
+}
+
+void CompareIn(Precision precision, const Case& c, int64_t chunk) {
+  const Case magnitudes = c.Magnitudes();
+  States expected_states = c.states, bound_states = magnitudes.states;
+  const Strided expected = c.Run(Ssd, kReference, chunk, expected_states);
+  const Strided bound = magnitudes.Run(Ssd, kReference, chunk, bound_states);
+  const double rest = (10.0 * c.rows + c.shape.d_state + 20) * kRounding;
+  for (const Operator op : {Ssd, SsdStep}) {
+    SCOPED_TRACE(StrCat(op == Ssd ? "chunked, " : "by steps, ", NameOf(precision)));
+    const bool rounds = precision == Precision::kBF16 && op == Ssd;
+    const double of_y = Bound(rounds ? 4 : 0, rest), of_state = Bound(rounds ? 2 : 0, rest);
+    const double tiny = rounds ? (c.rows + c.shape.d_state) * 0x1p-126 : 1e-37;
+    States states = c.states;
+    const Strided y = c.Run(op, TestedIn(precision, 2), chunk, states);
+    ExpectNear(y, expected,
+               [&](int64_t r, int64_t i) { return of_y * bound.At(r, i) + (rounds ? tiny : 0); });
+    for (size_t s = 0; s < states.count(); ++s) {
+      for (size_t i = 0; i < states.size(); ++i) {
+        ASSERT_NEAR(states.At(s, i), expected_states.At(s, i),
+                    of_state * bound_states.At(s, i) + tiny)
+            << "state " << s << " at " << i;
+      }
+    }
+  }
+}
+
 void Compare(std::vector<Segment> segments, const Shape& shape, int64_t chunk) {
   const uint32_t seed = shape.head_dim * 31 + shape.d_state * 7 + chunk;
   SCOPED_TRACE(StrCat("seed ", seed, ", heads ", shape.heads, ", head_dim ", shape.head_dim,
                       ", groups ", shape.groups, ", d_state ", shape.d_state, ", chunk ", chunk,
                       ", rows ", RowsOf(segments)));
   const Case c(seed, std::move(segments), shape);
-  const Case magnitudes = c.Magnitudes();
-  States expected_states = c.states, bound_states = magnitudes.states;
-  const Strided expected = c.Run(Ssd, kReference, chunk, expected_states);
-  const Strided bound = magnitudes.Run(Ssd, kReference, chunk, bound_states);
-  const double factor = (10.0 * c.rows + shape.d_state + 20) * kRounding;
-  for (const Operator op : {Ssd, SsdStep}) {
-    SCOPED_TRACE(op == Ssd ? "chunked" : "by steps");
-    States states = c.states;
-    const Strided y = c.Run(op, Tested(2), chunk, states);
-    ExpectNear(y, expected, [&](int64_t r, int64_t i) { return factor * bound.At(r, i); });
-    for (size_t s = 0; s < states.count(); ++s) {
-      for (size_t i = 0; i < states.size(); ++i) {
-        ASSERT_NEAR(states.At(s, i), expected_states.At(s, i),
-                    factor * bound_states.At(s, i) + 1e-37)
-            << "state " << s << " at " << i;
-      }
-    }
-  }
+  for (const Precision precision : kPrecisions) CompareIn(precision, c, chunk);
 }
 
 TEST_F(SsdTest, AgreesWithReferenceOnEveryLengthAndChunk) {
@@ -196,19 +225,40 @@ TEST_F(SsdTest, ErrsNoMoreThanTwiceAPlainLoop) {
 
 TEST_F(SsdTest, CutsAtMultiplesOfTheChunkGiveTheSameBits) {
   const Case c(32, SegmentsOf({77}), {});
-  for (const int64_t chunk : {1, 2, 16, 64}) {
+  const auto compare = [&](Precision precision, int64_t chunk) {
     States end = c.states;
-    const Strided whole = c.Run(Ssd, Tested(), chunk, end);
+    const Strided whole = c.Run(Ssd, TestedIn(precision), chunk, end);
     for (int64_t cut = 0; cut <= 77; cut += chunk) {
-      SCOPED_TRACE(StrCat("chunk ", chunk, ", cut at ", cut));
+      SCOPED_TRACE(StrCat(NameOf(precision), ", chunk ", chunk, ", cut at ", cut));
       States states = c.states;
       for (const Segment part : {Segment{0, cut}, Segment{cut, 77 - cut}}) {
-        const Strided y = c.Run(Ssd, Tested(2), chunk, std::span(&part, 1), states.view());
+        const Strided y =
+            c.Run(Ssd, TestedIn(precision, 2), chunk, std::span(&part, 1), states.view());
         ExpectSameBits(y.view().Rows(part.begin, part.count),
                        whole.view().Rows(part.begin, part.count));
       }
       ExpectSameBits(states.Of(0), end.Of(0));
     }
+  };
+  for (const Precision precision : kPrecisions) {
+    for (const int64_t chunk : {1, 2, 5, 16, 64}) compare(precision, chunk);
+  }
+}
+
+// What is wanted of a segment changes no bit of it, nor of the state.
+TEST_F(SsdTest, RowsThatNobodyWantsChangeNoBit) {
+  const Case c(35, SegmentsOf({77, 40}), {});
+  for (const Precision precision : kPrecisions) {
+    SCOPED_TRACE(NameOf(precision));
+    States end = c.states;
+    const Strided whole = c.Run(Ssd, TestedIn(precision), 16, end);
+    const int64_t wanted_from[] = {70, 40};
+    States states = c.states;
+    const Strided y =
+        c.Run(Ssd, TestedIn(precision, 2), 16, c.segments, states.view(), wanted_from);
+    const Segment& first = c.segments[0];
+    ExpectSameBits(y.view().Rows(first.begin + 70, 7), whole.view().Rows(first.begin + 70, 7));
+    for (size_t i = 0; i < 2; ++i) ExpectSameBits(states.Of(i), end.Of(i));
   }
 }
 
@@ -230,22 +280,29 @@ TEST_F(SsdTest, AnyCutOfStepsGivesTheSameBits) {
   }
 }
 
+void CompareParts(const Case& c, Operator op, Precision precision) {
+  States end = c.states;
+  const Strided whole = c.Run(op, TestedIn(precision, 1), 32, end);
+  for (const int threads : {2, 3}) {
+    States states = c.states;
+    ExpectSameBits(c.Run(op, TestedIn(precision, threads), 32, states).view(), whole.view());
+    for (size_t i = 0; i < 4; ++i) ExpectSameBits(states.Of(i), end.Of(i));
+  }
+  for (size_t i = 0; i < 4; ++i) {
+    const Segment s = c.segments[i];
+    States states = c.states;
+    const Strided y = c.Run(op, TestedIn(precision, 2), 32, std::span(&s, 1), states.view(i));
+    ExpectSameBits(y.view().Rows(s.begin, s.count), whole.view().Rows(s.begin, s.count));
+    ExpectSameBits(states.Of(i), end.Of(i));
+  }
+}
+
 TEST_F(SsdTest, SegmentsAndThreadsDoNotMix) {
   const Case c(34, SegmentsOf({70, 1, 33, 128}), {.heads = 6, .head_dim = 40, .groups = 2});
-  for (const Operator op : {Ssd, SsdStep}) {
-    States end = c.states;
-    const Strided whole = c.Run(op, Tested(1), 32, end);
-    for (const int threads : {2, 3}) {
-      States states = c.states;
-      ExpectSameBits(c.Run(op, Tested(threads), 32, states).view(), whole.view());
-      for (size_t i = 0; i < 4; ++i) ExpectSameBits(states.Of(i), end.Of(i));
-    }
-    for (size_t i = 0; i < 4; ++i) {
-      const Segment s = c.segments[i];
-      States states = c.states;
-      const Strided y = c.Run(op, Tested(2), 32, std::span(&s, 1), states.view(i));
-      ExpectSameBits(y.view().Rows(s.begin, s.count), whole.view().Rows(s.begin, s.count));
-      ExpectSameBits(states.Of(i), end.Of(i));
+  for (const Precision precision : kPrecisions) {
+    for (const Operator op : {Ssd, SsdStep}) {
+      SCOPED_TRACE(StrCat(op == Ssd ? "chunked, " : "by steps, ", NameOf(precision)));
+      CompareParts(c, op, precision);
     }
   }
 }

@@ -85,6 +85,25 @@ HWY_INLINE void AddProducts(const float* HWY_RESTRICT left, const T* HWY_RESTRIC
   }
 }
 
+// The same for a left side that lies transposed: [depth, kRows] with stride left_stride.
+template <int kRows, class T>
+HWY_INLINE void AddTransposedProducts(const float* HWY_RESTRICT left, int64_t left_stride,
+                                      const T* HWY_RESTRICT right, int64_t right_stride,
+                                      int64_t depth, V (&sums)[kRows][2]) {
+  const D d;
+#pragma GCC unroll kUnrolled
+  for (int64_t k = 0; k < depth; ++k) {
+    const V right0 = LoadWide(d, right + k * right_stride);
+    const V right1 = LoadWide(d, right + k * right_stride + kLanes);
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      const V l = hn::Set(d, left[k * left_stride + r]);
+      sums[r][0] = AddProduct<T>(l, right0, sums[r][0]);
+      sums[r][1] = AddProduct<T>(l, right1, sums[r][1]);
+    }
+  }
+}
+
 template <int kRows>
 HWY_INLINE void ClearSums(V (&sums)[kRows][2]) {
 #pragma GCC unroll 16

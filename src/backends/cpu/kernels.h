@@ -46,6 +46,8 @@ void AddNorm(const Exec& exec, const AddNormArgs& args);
 void Gate(const Exec& exec, const GateArgs& args);
 void CausalConv1d(const Exec& exec, const CausalConv1dArgs& args);
 void Ssd(const Exec& exec, const SsdArgs& args);
+// With Precision::kBF16 where HasBF16Products().
+void SsdPairs(const Exec& exec, const SsdArgs& args);
 void SsdStep(const Exec& exec, const SsdArgs& args);
 void SelectiveScan(const Exec& exec, const SelectiveScanArgs& args);
 void Rope(const Exec& exec, const RopeArgs& args);

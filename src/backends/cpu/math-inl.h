@@ -156,6 +156,28 @@ HWY_INLINE V PairOf(V first, V second) {
   return hn::BitCast(D(), hn::Or(low, hn::BitCast(du, second)));
 }
 
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
+// By AVX-512 BF16's own conversion, so only where HasBF16Products(). Numbers below 2⁻¹²⁶ become 0,
+// as they do in products of pairs.
+// Two vectors, one behind the other, as pairs of neighbours.
+HWY_INLINE V RoundNeighbours(V first, V second) {
+  V pairs;
+  asm("vcvtne2ps2bf16 %2, %1, %0" : "=v"(pairs.raw) : "v"(second.raw), "v"(first.raw));
+  return pairs;
+}
+// Lanes of two vectors as pairs.
+HWY_INLINE V RoundPair(V first, V second) {
+  alignas(64) static constexpr uint16_t kInterleaved[32] = {
+      0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+      8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  const hn::RepartitionToNarrow<hn::RebindToUnsigned<D>> narrow;
+  const auto order = hn::Load(narrow, kInterleaved);
+  V pairs = RoundNeighbours(first, second);
+  asm("vpermw %0, %1, %0" : "+v"(pairs.raw) : "v"(order.raw));
+  return pairs;
+}
+#endif
+
 // n floats as pairs of neighbours, an odd last one with 0: to [⌈n / 2⌉].
 inline void RoundPairs(const float* from, int64_t n, float* to) {
   auto* const halves = reinterpret_cast<hwy::bfloat16_t*>(to);

@@ -1,4 +1,5 @@
-// Ssd: the paper's chunked form, by small matrix products that stay in cache.
+// Ssd: the paper's chunked form, by small matrix products that stay in cache. ssd_pairs.cc has it
+// in pairs of bf16.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "backends/cpu/ssd.cc"
 #include <hwy/foreach_target.h>
@@ -6,9 +7,7 @@
 #include <cstring>
 #include <utility>
 
-#include "backends/cpu/gemm-inl.h"
-#include "backends/cpu/kernels.h"
-#include "core/parallel.h"
+#include "backends/cpu/ssd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace pith::cpu::HWY_NAMESPACE {
@@ -32,11 +31,7 @@ class Scratch {
     x_in = take(Q * stride);
     x_out = take(Q * stride);
     states = {take(heads * N * stride), heads * N, head_dim, stride};
-    dt = take(Qp);
-    log_high = take(Qp);
-    log_low = take(Qp);
-    from_start = take(Qp);
-    to_end = take(Qp);
+    steps = {take(Qp), take(Qp), take(Qp), take(Qp), take(Qp)};
     std::fill(memory.data(), memory.data() + memory.size(), 0.0f);
   }
 
@@ -48,13 +43,7 @@ class Scratch {
   float* x_in;            // [Q, P], by stride: Δ x
   float* x_out;           // [Q, P], by stride: Δ x, decayed to the chunk's end
   MatView<float> states;  // [heads · N, P], by stride
-  float* dt;              // [Qp]
-  // Σ_{s ≤ t} Δ_s a in two floats: differences of two such sums then err by their own rounding
-  // only.
-  float* log_high;
-  float* log_low;
-  float* from_start;  // decay from before the chunk to row t
-  float* to_end;      // decay from row t to the chunk's end
+  Steps steps;
 
  private:
   // An odd number of cache lines, so that a panel's rows do not share L1's sets.
@@ -62,17 +51,6 @@ class Scratch {
     constexpr int64_t kLine = 16;
     return (CeilDiv(CeilDiv(head_dim, kTileCols) * kTileCols, kLine) | 1) * kLine;
   }
-};
-
-// The heads [head, head + heads) of one group, over one segment.
-struct Task {
-  const SsdArgs& args;
-  Segment segment;
-  float* states;  // the segment's
-  int64_t group;
-  int64_t head;
-  int64_t heads;
-  int64_t wanted_from;  // the segment's first row whose y is wanted
 };
 
 // Rows and vectors of a [rows, cols] block.
@@ -83,49 +61,20 @@ HWY_INLINE void ForBlock(int64_t rows, int64_t cols, const Fn& fn) {
   }
 }
 
-// Δ of the chunk's rows, and the decays that follow from it.
-void StepSizes(const SsdArgs& args, int64_t h, int64_t begin, int64_t rows, Scratch& s) {
-  for (int64_t t = 0; t < rows; ++t) s.dt[t] = args.dt.Row(begin + t)[h] + args.dt_bias.data[h];
-  ForVectors(rows, [&](auto d, int64_t i) HWY_ATTR {
-    hn::StoreU(StepSize(d, hn::LoadU(d, s.dt + i), args.dt_min, args.dt_max), d, s.dt + i);
-  });
-  double sum = 0;
-  for (int64_t t = 0; t < rows; ++t) {
-    sum += static_cast<double>(s.dt[t]) * args.a.data[h];
-    s.log_high[t] = static_cast<float>(sum);
-    s.log_low[t] = static_cast<float>(sum - s.log_high[t]);
-  }
-  const float high = s.log_high[rows - 1];
-  const float low = s.log_low[rows - 1];
-  ForVectors(rows, [&](auto d, int64_t i) HWY_ATTR {
-    const auto log_high = hn::LoadU(d, s.log_high + i);
-    const auto log_low = hn::LoadU(d, s.log_low + i);
-    hn::StoreU(FastExp(d, log_high), d, s.from_start + i);
-    const auto rest =
-        hn::Add(hn::Sub(hn::Set(d, high), log_high), hn::Sub(hn::Set(d, low), log_low));
-    hn::StoreU(FastExp(d, hn::Min(rest, hn::Zero(d))), d, s.to_end + i);
-  });
-}
-
 // mixed[t, s] = scores[t, s] · exp(log_t − log_s) for s ≤ t, else 0.
 void MaskScores(int64_t rows, Scratch& s) {
   const D d;
   for (int64_t t = 0; t < rows; ++t) {
-    const V high = hn::Set(d, s.log_high[t]);
-    const V low = hn::Set(d, s.log_low[t]);
+    const V high = hn::Set(d, s.steps.log_high[t]);
+    const V low = hn::Set(d, s.steps.log_low[t]);
     for (int64_t i = 0; i < s.Qp; i += kLanes) {
       float* const to = s.mixed.At(t, i);
       if (i > t) {
         hn::Store(hn::Zero(d), d, to);
         continue;
       }
-      const V log = hn::Add(hn::Sub(high, hn::Load(d, s.log_high + i)),
-                            hn::Sub(low, hn::Load(d, s.log_low + i)));
-      const V decay = FastExp(d, hn::Min(log, hn::Zero(d)));
-      const auto past =
-          hn::Le(hn::Iota(d, static_cast<float>(i)), hn::Set(d, static_cast<float>(t)));
-      const V mixed = hn::Mul(hn::Load(d, s.scores + t * s.Qp + i), decay);
-      hn::Store(hn::IfThenElseZero(past, mixed), d, to);
+      const V mixed = hn::Mul(hn::Load(d, s.scores + t * s.Qp + i), Decay(s.steps, high, low, i));
+      hn::Store(hn::IfThenElseZero(IsPast(i, t), mixed), d, to);
     }
   }
 }
@@ -187,7 +136,7 @@ void Outputs(const Task& task, int64_t h, int64_t begin, int64_t rows, const Mat
       });
 #pragma GCC unroll 16
       for (int r = 0; r < count; ++r) {
-        const V decay = hn::Set(d, s.from_start[row + r]);
+        const V decay = hn::Set(d, s.steps.from_start[row + r]);
         sums[r][0] = hn::Mul(sums[r][0], decay);
         sums[r][1] = hn::Mul(sums[r][1], decay);
       }
@@ -231,15 +180,15 @@ void HeadChunk(const Task& task, int64_t h, int64_t begin, int64_t rows, bool wa
   const SsdArgs& args = task.args;
   const int64_t P = args.head_dim;
   const auto state = s.states.Rows((h - task.head) * s.N, s.N);
-  StepSizes(args, h, begin, rows, s);
+  StepSizes(args, h, begin, rows, s.steps);
   ForBlock(rows, P, [&](auto d, int64_t t, int64_t i) HWY_ATTR {
     const auto x = hn::LoadU(d, args.x.Row(begin + t) + h * P + i);
-    const auto in = hn::Mul(x, hn::Set(d, s.dt[t]));
+    const auto in = hn::Mul(x, hn::Set(d, s.steps.dt[t]));
     hn::StoreU(in, d, s.x_in + t * s.stride + i);
-    hn::StoreU(hn::Mul(in, hn::Set(d, s.to_end[t])), d, s.x_out + t * s.stride + i);
+    hn::StoreU(hn::Mul(in, hn::Set(d, s.steps.to_end[t])), d, s.x_out + t * s.stride + i);
   });
   if (wanted) Outputs(task, h, begin, rows, state, s);
-  Write(rows, s.from_start[rows - 1], state, s);
+  Write(rows, s.steps.from_start[rows - 1], state, s);
 }
 
 void RunTask(const Task& task) {
@@ -253,41 +202,18 @@ void RunTask(const Task& task) {
   for (int64_t r = 0; r < stored.rows; ++r) {
     std::memcpy(s.states.Row(r), stored.Row(r), row_bytes);
   }
-  for (int64_t t = 0; t < segment.count; t += args.chunk) {
-    const int64_t rows = std::min(args.chunk, segment.count - t);
-    const bool wanted = t + rows > task.wanted_from;
-    Scores(task, segment.begin + t, rows, wanted, s);
+  ForChunks(task, [&](int64_t begin, int64_t rows, bool wanted) {
+    Scores(task, begin, rows, wanted, s);
     for (int64_t h = task.head; h < task.head + task.heads; ++h) {
-      HeadChunk(task, h, segment.begin + t, rows, wanted, s);
+      HeadChunk(task, h, begin, rows, wanted, s);
     }
-  }
+  });
   for (int64_t r = 0; r < stored.rows; ++r) {
     std::memcpy(stored.Row(r), s.states.Row(r), row_bytes);
   }
 }
 
-// A task computes Bᵀ and C Bᵀ anew for its heads. So a thread gets two tasks, which even out, only
-// where each still has some heads.
-void RunSsd(const Exec& exec, const SsdArgs& args) {
-  const int64_t per_group = args.n_heads / args.n_groups;
-  const int64_t groups = args.n_groups * static_cast<int64_t>(args.segments.size());
-  if (groups == 0) return;
-  const int threads = ThreadsFor(exec, args.x.rows * args.n_heads * args.head_dim * args.d_state);
-  constexpr int64_t kSomeHeads = 6;
-  const int64_t one = CeilDiv(threads, groups), two = CeilDiv(2 * threads, groups);
-  const int64_t splits =
-      std::clamp<int64_t>(per_group >= two * kSomeHeads ? two : one, 1, per_group);
-  const int64_t heads = CeilDiv(per_group, splits);
-  const int64_t blocks = CeilDiv(per_group, heads);
-  ParallelFor(threads, groups * blocks, [&](int64_t i) {
-    const int64_t segment = i / blocks / args.n_groups;
-    const int64_t group = i / blocks % args.n_groups;
-    const int64_t first = i % blocks * heads;
-    RunTask({args, args.segments[segment], args.states[segment], group, group * per_group + first,
-             std::min(heads, per_group - first),
-             args.wanted_from.empty() ? 0 : args.wanted_from[segment]});
-  });
-}
+void RunSsd(const Exec& exec, const SsdArgs& args) { ForTasks(exec, args, RunTask); }
 
 }  // namespace pith::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -297,7 +223,10 @@ namespace pith::cpu {
 
 HWY_EXPORT(RunSsd);
 
-void Ssd(const Exec& exec, const SsdArgs& args) { HWY_DYNAMIC_DISPATCH(RunSsd)(exec, args); }
+void Ssd(const Exec& exec, const SsdArgs& args) {
+  if (exec.precision == Precision::kBF16 && HasBF16Products()) return SsdPairs(exec, args);
+  HWY_DYNAMIC_DISPATCH(RunSsd)(exec, args);
+}
 
 }  // namespace pith::cpu
 #endif
