@@ -66,11 +66,23 @@ HWY_INLINE V AddProduct(V l, V r, V sum) {
   return hn::MulAdd(l, r, sum);
 }
 
-// sums += left · right. left [kRows, depth] with stride kLeftStride; right [depth, kTileCols] with
-// stride right_stride, readable to its full width.
-template <int kRows, class T>
-HWY_INLINE void AddProducts(const float* HWY_RESTRICT left, const T* HWY_RESTRICT right,
-                            int64_t right_stride, int64_t depth, V (&sums)[kRows][2]) {
+// A left side that AddProductsOf reads: as it lies in its own rows, or transposed. Strides that are
+// constants where they can be: with both of them variables the compiler keeps sums in memory.
+struct LeftRows {  // [kRows, depth] with stride kLeftStride
+  const float* HWY_RESTRICT data;
+  HWY_INLINE float At(int r, int64_t k) const { return data[r * kLeftStride + k]; }
+};
+struct LeftColumns {  // [depth, kRows]
+  const float* HWY_RESTRICT data;
+  int64_t stride;
+  HWY_INLINE float At(int r, int64_t k) const { return data[k * stride + r]; }
+};
+
+// sums += left · right. right [depth, kTileCols] with stride right_stride, readable to its full
+// width.
+template <int kRows, class Left, class T>
+HWY_INLINE void AddProductsOf(const Left& left, const T* HWY_RESTRICT right, int64_t right_stride,
+                              int64_t depth, V (&sums)[kRows][2]) {
   const D d;
 #pragma GCC unroll kUnrolled
   for (int64_t k = 0; k < depth; ++k) {
@@ -78,30 +90,16 @@ HWY_INLINE void AddProducts(const float* HWY_RESTRICT left, const T* HWY_RESTRIC
     const V right1 = LoadWide(d, right + k * right_stride + kLanes);
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
-      const V l = hn::Set(d, left[r * kLeftStride + k]);
+      const V l = hn::Set(d, left.At(r, k));
       sums[r][0] = AddProduct<T>(l, right0, sums[r][0]);
       sums[r][1] = AddProduct<T>(l, right1, sums[r][1]);
     }
   }
 }
-
-// The same for a left side that lies transposed: [depth, kRows] with stride left_stride.
 template <int kRows, class T>
-HWY_INLINE void AddTransposedProducts(const float* HWY_RESTRICT left, int64_t left_stride,
-                                      const T* HWY_RESTRICT right, int64_t right_stride,
-                                      int64_t depth, V (&sums)[kRows][2]) {
-  const D d;
-#pragma GCC unroll kUnrolled
-  for (int64_t k = 0; k < depth; ++k) {
-    const V right0 = LoadWide(d, right + k * right_stride);
-    const V right1 = LoadWide(d, right + k * right_stride + kLanes);
-#pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
-      const V l = hn::Set(d, left[k * left_stride + r]);
-      sums[r][0] = AddProduct<T>(l, right0, sums[r][0]);
-      sums[r][1] = AddProduct<T>(l, right1, sums[r][1]);
-    }
-  }
+HWY_INLINE void AddProducts(const float* HWY_RESTRICT left, const T* HWY_RESTRICT right,
+                            int64_t right_stride, int64_t depth, V (&sums)[kRows][2]) {
+  AddProductsOf(LeftRows{left}, right, right_stride, depth, sums);
 }
 
 template <int kRows>

@@ -228,7 +228,8 @@ void PairWrite(int64_t rows, float decay, const MatView<float>& state, PairScrat
     ForTiles(s.N, [&](auto count, int64_t row) HWY_ATTR {
       V sums[count][2];
       ClearSums(sums);
-      AddTransposedProducts(s.b + row, s.b_stride, Pairs(s.x_out + col), s.x_stride, depth, sums);
+      AddProductsOf(LeftColumns{s.b + row, s.b_stride}, Pairs(s.x_out + col), s.x_stride, depth,
+                    sums);
       ForSums(sums, s.P - col, [&](int64_t r, int64_t i, int64_t left, V sum) HWY_ATTR {
         float* const at = state.Row(row + r) + col + i;
         StoreUpTo(hn::MulAdd(LoadUpTo(at, left), hn::Set(d, decay), sum), at, left);
