@@ -164,8 +164,8 @@ class Scheduler::Impl {
     decoder_.Join(*text->continuation, text->sequence, reader.logits());
     text->reader.reset();
     writers_.push_back(text);
+    queue_.StartsWriting(text);
     queue_.Count([&](SchedulerCounts& counts) {
-      --counts.reading;
       counts.prompt_tokens += report.tokens;
       counts.prompt_rows_left += report.rows_left;
       counts.prompt_tokens_reused += report.reused;
@@ -242,7 +242,6 @@ class Scheduler::Impl {
   }
 
   void Finish(const TextPtr& text) {
-    const bool was_reading = text->has_slot && !text->continuation;
     if (text->continuation) {
       decoder_.Leave(*text->continuation);
       if (!text->result.error) {
@@ -257,7 +256,6 @@ class Scheduler::Impl {
     queue_.Remove(text);
     queue_.Count([&](SchedulerCounts& counts) {
       ++counts.texts;
-      counts.reading -= was_reading ? 1 : 0;
       counts.generated_tokens += std::ssize(text->result.generated.ids);
     });
     if (text->request.on_done) text->request.on_done(std::move(text->result));

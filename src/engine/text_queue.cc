@@ -1,5 +1,6 @@
 #include "engine/text_queue.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace pith {
@@ -56,6 +57,7 @@ SchedulerCounts TextQueue::counts() const {
   const std::scoped_lock lock(mutex_);
   SchedulerCounts counts = counts_;
   counts.waiting = std::ssize(waiting_);
+  counts.reading = std::ranges::count_if(begun_, [](const TextPtr& text) { return text->reads; });
   counts.writing = std::ssize(begun_) - counts.reading;
   return counts;
 }
@@ -83,8 +85,13 @@ TextPtr TextQueue::Next() {
   TextPtr text = std::move(waiting_.front());
   waiting_.pop_front();
   begun_.push_back(text);
-  ++counts_.reading;
+  text->reads = true;
   return text;
+}
+
+void TextQueue::StartsWriting(const TextPtr& text) {
+  const std::scoped_lock lock(mutex_);
+  text->reads = false;
 }
 
 void TextQueue::Remove(const TextPtr& text) {

@@ -31,6 +31,7 @@ struct Text {
   int64_t number = 0;
   const std::chrono::steady_clock::time_point submitted = std::chrono::steady_clock::now();
   std::atomic<bool> cancel = false;
+  bool reads = false;  // its prompt; the queue's lock guards it
   // From here on the scheduler's thread alone.
   bool has_slot = false;
   Sequence sequence;
@@ -60,6 +61,8 @@ class TextQueue {
   std::vector<TextPtr> Ended() const;
   // The text that has waited longest, now among those that have begun; null: none waits.
   TextPtr Next();
+  // The prompt of a text that has begun is read.
+  void StartsWriting(const TextPtr& text);
   void Remove(const TextPtr& text);
   template <class Change>
   void Count(Change change) {

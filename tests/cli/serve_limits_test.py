@@ -134,8 +134,7 @@ class Refusals(Case):
     def test_too_many(self):
         clients = [self.server.begin(stream=True) for _ in range(4)]
         try:
-            self.server.wait_for("pith_texts_writing", 2)
-            self.server.wait_for("pith_texts_waiting", 2)
+            self.server.wait_for(pith_texts_writing=2, pith_texts_waiting=2)
             status, headers, answer = self.server.call("POST", "/v1/completions",
                                                        {"prompt": PROMPT})
             self.assertEqual(status, 429, answer)
@@ -144,17 +143,15 @@ class Refusals(Case):
         finally:
             for client in clients:
                 client.close()
-        self.server.wait_for("pith_texts_writing", 0)
+        self.server.wait_until_idle()
 
     def test_who_goes_away_stops_the_work(self):
         for stream in (True, False):
             clients = [self.server.begin(stream=stream) for _ in range(4)]  # two of them wait
-            self.server.wait_for("pith_texts_writing", 2)
-            self.server.wait_for("pith_texts_waiting", 2)
+            self.server.wait_for(pith_texts_writing=2, pith_texts_waiting=2)
             for client in clients:
                 client.close()
-            self.server.wait_for("pith_texts_waiting", 0)
-            self.server.wait_for("pith_texts_writing", 0)
+            self.server.wait_until_idle()
 
     def test_time(self):
         with Server("--max-seconds", "0.5") as server:
@@ -254,7 +251,7 @@ class Doors(Case):
                 running = server.begin(stream=True, max_tokens=300)
                 running.recv(1)
                 waiting = server.begin(stream=True)
-                server.wait_for("pith_texts_waiting", 1)
+                server.wait_for(pith_texts_waiting=1)
                 server.process.send_signal(number)
                 answer = b""
                 while part := running.recv(65536):

@@ -69,19 +69,29 @@ class Server:
         assert events[-2:] == ["data: [DONE]", ""], events[-2:]
         return [json.loads(event.removeprefix("data: ")) for event in events[:-2]]
 
-    def metric(self, name):
+    def metrics(self, *names):
+        """Their values at one moment."""
         _, _, text = self.call("GET", "/metrics")
-        for line in text.decode().splitlines():
-            if line.startswith(name + " "):
-                return float(line.split()[1])
-        raise AssertionError(name)
+        lines = (line.rsplit(" ", 1) for line in text.decode().splitlines())
+        values = {name: float(value) for name, value in lines if name in names}
+        assert len(values) == len(names), (names, values)
+        return values
 
-    def wait_for(self, name, value):
+    def metric(self, name):
+        return self.metrics(name)[name]
+
+    def wait_for(self, **values):
+        """Until all of them hold at one moment."""
         for _ in range(600):
-            if self.metric(name) == value:
+            got = self.metrics(*values)
+            if got == values:
                 return
             time.sleep(0.05)
-        raise AssertionError((name, self.metric(name)))
+        raise AssertionError((got, values))
+
+    def wait_until_idle(self):
+        # A text that waited is read before it is written: no count alone says that none is left.
+        self.wait_for(pith_texts_waiting=0, pith_texts_reading=0, pith_texts_writing=0)
 
     def begin(self, **fields):
         """A socket over which an endless text is asked for."""
