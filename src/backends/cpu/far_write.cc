@@ -2,6 +2,8 @@
 // independent, are shared out. A head's x is projected, convolved and written block by block.
 #include "ops/far_write.h"
 
+#include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "backends/cpu/kernels.h"
@@ -92,6 +94,20 @@ void WriteHead(const Exec& exec, const FarWriteArgs& args, int64_t h) {
             });
 }
 
+// Heads that forget slowly need many more rows than others. Begun first, none is left to one thread
+// at the end.
+std::vector<int64_t> LongestFirst(const FarWriteArgs& args) {
+  const int64_t chunks = CountChunks(args.region);
+  std::vector<std::pair<int64_t, int64_t>> rows;
+  for (int64_t h = 0; h < args.n_heads; ++h) {
+    rows.emplace_back(-CountNeededRows(args.region, args.needed.subspan(h * chunks, chunks)), h);
+  }
+  std::ranges::sort(rows);
+  std::vector<int64_t> heads;
+  for (const auto& [count, h] : rows) heads.push_back(h);
+  return heads;
+}
+
 // The last d_conv − 1 inputs of all channels, from the far rows and, where they are fewer, from the
 // carried state.
 void UpdateConvState(const Exec& exec, const FarWriteArgs& args) {
@@ -110,7 +126,8 @@ void FarWrite(const Exec& exec, const FarWriteArgs& args) {
   for (int64_t g = 0; g < args.n_groups; ++g) ReadB(exec, args, g);
   Exec alone = exec;
   alone.threads = 1;
-  ParallelFor(exec.threads, args.n_heads, [&](int64_t h) { WriteHead(alone, args, h); });
+  const std::vector<int64_t> heads = LongestFirst(args);
+  ParallelFor(exec.threads, args.n_heads, [&](int64_t i) { WriteHead(alone, args, heads[i]); });
   UpdateConvState(exec, args);
 }
 

@@ -1,66 +1,77 @@
-// StateWrite: a sum of outer products, with a tile of the state in registers.
+// StateWrite: a product of B's columns with weighted rows of x, added to the state.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "backends/cpu/state_write.cc"
 #include <hwy/foreach_target.h>
 // Highway wants its headers after foreach_target.h.
-#include "backends/cpu/math-inl.h"
+#include <algorithm>
+
+#include "backends/cpu/gemm-inl.h"
 #include "backends/cpu/state_write.h"
+#include "core/tensor.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace pith::cpu::HWY_NAMESPACE {
 
-// A tile of kTileStates × kTileVectors sums: 24 of AVX-512's 32 registers, 8 of AVX2's 16.
-inline constexpr int kTileStates = kLanes >= 16 ? 6 : 4;
-inline constexpr int kTileVectors = kLanes >= 16 ? 4 : 2;
+// Rows written at a time: their panel of x stays in L1 while the states pass it.
+constexpr int64_t kRowsTogether = 128;
 
-// The cells [n, n + kStates) × [p, p + kVectors lanes).
-template <int kStates, int kVectors, class Tag>
-HWY_INLINE void WriteTile(Tag d, const StateWriteArgs& args, int64_t n, int64_t p) {
-  constexpr int64_t kWidth = hn::MaxLanes(Tag());
-  float* const cells = args.state + n * args.x.cols + p;
-  hn::Vec<Tag> sums[kStates][kVectors];
-#pragma GCC unroll 16
-  for (int i = 0; i < kStates; ++i) {
-    for (int j = 0; j < kVectors; ++j) {
-      sums[i][j] = hn::LoadU(d, cells + i * args.x.cols + j * kWidth);
-    }
-  }
-  for (int64_t t = 0; t < args.x.rows; ++t) {
-    const float* const x = args.x.Row(t) + p;
-    const float* const b = args.b.Row(t) + n;
-    hn::Vec<Tag> in[kVectors];
-    for (int j = 0; j < kVectors; ++j) {
-      in[j] = hn::Mul(hn::Set(d, args.weight[t]), hn::LoadU(d, x + j * kWidth));
-    }
-#pragma GCC unroll 16
-    for (int i = 0; i < kStates; ++i) {
-      const hn::Vec<Tag> factor = hn::Set(d, b[i]);
-      for (int j = 0; j < kVectors; ++j) sums[i][j] = hn::MulAdd(factor, in[j], sums[i][j]);
-    }
-  }
-#pragma GCC unroll 16
-  for (int i = 0; i < kStates; ++i) {
-    for (int j = 0; j < kVectors; ++j) {
-      hn::StoreU(sums[i][j], d, cells + i * args.x.cols + j * kWidth);
+// panels[(p / kTileCols, t, p % kTileCols)] = weight · x of rows [begin, begin + rows), 0 beyond x.
+void WeighRows(const StateWriteArgs& args, int64_t begin, int64_t rows, float* panels) {
+  const int64_t width = args.x.cols;
+  for (int64_t p = 0; p < width; p += kTileCols) {
+    for (int64_t t = 0; t < rows; ++t, panels += kTileCols) {
+      const float weight = args.weight[begin + t];
+      const float* const x = args.x.Row(begin + t) + p;
+      const int64_t cols = std::min(kTileCols, width - p);
+      ForVectors(cols, [&](auto d, int64_t i) HWY_ATTR {
+        hn::StoreU(hn::Mul(hn::Set(d, weight), hn::LoadU(d, x + i)), d, panels + i);
+      });
+      std::fill(panels + cols, panels + kTileCols, 0.0f);
     }
   }
 }
 
-template <int kStates>
-HWY_INLINE void WriteStates(const StateWriteArgs& args, int64_t n) {
+// The states' columns [col, col + kTileCols), as far as there are any, go on through `rows` rows.
+void WritePanel(const StateWriteArgs& args, int64_t begin, int64_t rows, int64_t col,
+                const float* panel) {
   const int64_t width = args.x.cols;
-  int64_t p = 0;
-  for (; p + kTileVectors * kLanes <= width; p += kTileVectors * kLanes) {
-    WriteTile<kStates, kTileVectors>(D(), args, n, p);
-  }
-  for (; p + kLanes <= width; p += kLanes) WriteTile<kStates, 1>(D(), args, n, p);
-  for (; p < width; ++p) WriteTile<kStates, 1>(hn::CappedTag<float, 1>(), args, n, p);
+  const int64_t cols = std::min(kTileCols, width - col);
+  ForTiles(args.b.cols, [&](auto count, int64_t n) HWY_ATTR {
+    const D d;
+    float* const cells = args.state + n * width + col;
+    HWY_ALIGN float part[count * kTileCols];
+    const bool whole = cols == kTileCols;
+    float* const at = whole ? cells : part;
+    const int64_t stride = whole ? width : kTileCols;
+    if (!whole) {
+      std::fill_n(part, count * kTileCols, 0.0f);
+      for (int r = 0; r < count; ++r) std::copy_n(cells + r * width, cols, part + r * kTileCols);
+    }
+    V sums[count][2];
+    for (int r = 0; r < count; ++r) {
+      sums[r][0] = hn::LoadU(d, at + r * stride);
+      sums[r][1] = hn::LoadU(d, at + r * stride + kLanes);
+    }
+    AddProductsOf(LeftColumns{args.b.Row(begin) + n, args.b.stride}, panel, kTileCols, rows, sums);
+    StoreSums(sums, [&](int64_t r, int j, V sum)
+                        HWY_ATTR { hn::StoreU(sum, d, at + r * stride + j * kLanes); });
+    if (!whole) {
+      for (int r = 0; r < count; ++r) std::copy_n(part + r * kTileCols, cols, cells + r * width);
+    }
+  });
 }
 
 void RunStateWrite(const StateWriteArgs& args) {
-  int64_t n = 0;
-  for (; n + kTileStates <= args.b.cols; n += kTileStates) WriteStates<kTileStates>(args, n);
-  for (; n < args.b.cols; ++n) WriteStates<1>(args, n);
+  const int64_t width = args.x.cols;
+  static thread_local BufferOwner<float> panels;
+  panels.Resize(CeilDiv(width, kTileCols) * kTileCols * kRowsTogether);
+  for (int64_t begin = 0; begin < args.x.rows; begin += kRowsTogether) {
+    const int64_t rows = std::min(kRowsTogether, args.x.rows - begin);
+    WeighRows(args, begin, rows, panels.data());
+    for (int64_t col = 0; col < width; col += kTileCols) {
+      WritePanel(args, begin, rows, col, panels.data() + col * rows);
+    }
+  }
 }
 
 }  // namespace pith::cpu::HWY_NAMESPACE
