@@ -1,6 +1,7 @@
 #include "cli/io.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,6 +10,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <utility>
 
 #include "core/error.h"
@@ -21,9 +23,16 @@ constexpr size_t kMaxInputBytes = size_t{1} << 30;
 std::atomic<bool> interrupted{false};
 static_assert(std::atomic<bool>::is_always_lock_free);
 
+// Has something to read once an interrupt came: [0] is read from, [1] written to. A flag alone
+// could be raised just before the program begins to wait for its input.
+int interrupt_pipe[2] = {-1, -1};
+
 void OnInterrupt(int) {
-  interrupted = true;
+  const int error = errno;
   std::signal(SIGTERM, SIG_DFL);  // whichever comes next ends the program
+  interrupted = true;
+  static_cast<void>(::write(interrupt_pipe[1], "", 1));
+  errno = error;
 }
 
 [[noreturn]] void ThrowSystem(const std::string& name, const char* action) {
@@ -48,13 +57,21 @@ bool WriteAll(int fd, std::string_view text) {
   return true;
 }
 
+// Until there is input, or its end, or an interrupt.
+void AwaitInput(int fd) {
+  pollfd polls[] = {{.fd = fd, .events = POLLIN, .revents = 0},
+                    {.fd = interrupt_pipe[0], .events = POLLIN, .revents = 0}};
+  ::poll(polls, std::size(polls), -1);
+}
+
 std::string ReadAll(int fd, const std::string& name, const std::atomic<bool>& cancel) {
   std::string text;
   char buffer[1 << 16];
   while (true) {
-    const ssize_t got = ::read(fd, buffer, sizeof buffer);
+    AwaitInput(fd);
     Require(!cancel, ErrorCode::kCancelled, "cancelled while reading ", name);
-    if (got < 0 && errno == EINTR) continue;
+    const ssize_t got = ::read(fd, buffer, sizeof buffer);
+    if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (got < 0) ThrowSystem(name, "read");
     if (got == 0) return text;
     text.append(buffer, static_cast<size_t>(got));
@@ -70,7 +87,8 @@ std::string ReadInput(const std::string& path, const std::atomic<bool>& cancel) 
     const std::string name = "standard input";
     return WithoutByteOrderMark(ReadAll(STDIN_FILENO, name, cancel), name);
   }
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // A named pipe that nobody writes to yet is waited for like other input.
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) ThrowSystem(path, "open");
   const std::unique_ptr<const int, void (*)(const int*)> closer(&fd,
                                                                 [](const int* f) { ::close(*f); });
@@ -117,9 +135,10 @@ void WriteError(std::string_view text) {
 }
 
 const std::atomic<bool>* CatchInterrupts() {
+  if (::pipe2(interrupt_pipe, O_CLOEXEC | O_NONBLOCK) != 0) ThrowSystem("a pipe", "make");
   struct sigaction action = {};
   action.sa_handler = OnInterrupt;
-  action.sa_flags = static_cast<int>(SA_RESETHAND);  // and no SA_RESTART: a waiting read returns
+  action.sa_flags = static_cast<int>(SA_RESETHAND);
   sigemptyset(&action.sa_mask);
   sigaction(SIGINT, &action, nullptr);
   std::signal(SIGPIPE, SIG_IGN);  // write() says EPIPE instead, and temporary files get removed
@@ -129,8 +148,8 @@ const std::atomic<bool>* CatchInterrupts() {
 void CatchTermination() {
   struct sigaction action = {};
   action.sa_handler = [](int signal) {
-    OnInterrupt(signal);
     std::signal(SIGINT, SIG_DFL);
+    OnInterrupt(signal);
   };
   sigemptyset(&action.sa_mask);
   sigaction(SIGTERM, &action, nullptr);

@@ -41,7 +41,7 @@ std::string KeyOf(const ServeFlags& flags) {
 }
 
 // Serves until the flag is raised, and then until what runs is written.
-void ServeUntil(const std::atomic<bool>& stop, serve::Service& service, serve::Server& server) {
+void ServeUntil(const std::atomic<bool>& stop, serve::Server& server) {
   std::exception_ptr failure;
   std::atomic<bool> ended = false;
   std::thread thread([&] {
@@ -54,7 +54,6 @@ void ServeUntil(const std::atomic<bool>& stop, serve::Service& service, serve::S
   });
   constexpr std::chrono::milliseconds kLook(20);
   while (!stop && !ended) std::this_thread::sleep_for(kLook);
-  service.scheduler().Drain();
   server.Stop();
   thread.join();
   if (failure) std::rethrow_exception(failure);
@@ -78,7 +77,7 @@ int RunServe(const ServeFlags& flags, const Context& context) {
   Output output("");
   output.Write(StrCat("pith serve: ", options.model_name, " at http://", listening.host, ":",
                       server.port(), "\n"));
-  ServeUntil(*context.cancel, service, server);
+  ServeUntil(*context.cancel, server);
   if (!flags.quiet) WriteError("pith serve: stopped\n");
   return kExitOk;
 }

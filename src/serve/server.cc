@@ -80,12 +80,17 @@ class Server::Impl {
   }
 
   int port() const { return port_; }
-  void Run() { http_.listen_after_bind(); }
-  // cpp-httplib ends streams as it stops, so it goes on until there are none.
+  void Run() {
+    http_.listen_after_bind();
+    ran_ = true;
+  }
+  // cpp-httplib ends streams as it stops, so it goes on until there are none; and it forgets to
+  // stop where it has not begun to listen.
   void Stop() {
     stopping_ = true;
+    service_.scheduler().Drain();
     constexpr std::chrono::milliseconds kLook(10);
-    while (answering_ > 0) std::this_thread::sleep_for(kLook);
+    while (answering_ > 0 || !(http_.is_running() || ran_)) std::this_thread::sleep_for(kLook);
     http_.stop();
   }
 
@@ -271,10 +276,10 @@ class Server::Impl {
 
   void Generate(GenerationRequest read, const Request& request, Response& response) {
     const auto turn = std::make_shared<Turn>(answering_);
-    if (stopping_) throw StatusError{503, "the server is shutting down"};
     const Peer peer = Peer::OfThisThread();
-    const auto answer = std::make_shared<Answer>(
-        service_, service_.Prepare(std::move(read), request.get_header_value(kReductionHeader)));
+    PreparedTexts texts =
+        service_.Prepare(std::move(read), request.get_header_value(kReductionHeader));
+    const std::shared_ptr<Answer> answer = Begin(std::move(texts));
     while (answer->streams() ? !answer->begun() : !answer->done()) {
       answer->Wait();
       if (peer.Gone()) return;  // nobody to tell; the texts are cancelled
@@ -300,6 +305,16 @@ class Server::Impl {
         });
   }
 
+  // A scheduler that is drained refuses texts as one that is full does.
+  std::shared_ptr<Answer> Begin(PreparedTexts texts) {
+    try {
+      return std::make_shared<Answer>(service_, std::move(texts));
+    } catch (const StatusError&) {
+      if (stopping_) throw StatusError{503, "the server is shutting down"};
+      throw;
+    }
+  }
+
   void CountFirst(const Answer& answer) {
     if (answer.first_seconds()) metrics_.CountFirst(*answer.first_seconds());
   }
@@ -323,6 +338,7 @@ class Server::Impl {
   int port_ = -1;
   bool at_loopback_ = true;
   std::atomic<bool> stopping_ = false;
+  std::atomic<bool> ran_ = false;  // and has ended
   std::atomic<int> answering_ = 0;
 };
 

@@ -31,7 +31,8 @@ class Server {
   int port() const;
   // Serves until it is stopped.
   void Run();
-  // From another thread: nothing new is begun, and when all is answered the server ends.
+  // From another thread than Run, which was or will be called: nothing new is begun, texts that
+  // wait are cancelled, and when all is answered the server ends.
   void Stop();
 
  private:

@@ -4,10 +4,9 @@ import csv
 import json
 import signal
 import subprocess
-import time
 
 import support
-from support import ROOT, SMALL, Case, run
+from support import ROOT, SMALL, Case, run, wait_until
 
 BASE = ("eval", "--model", SMALL, "--data", ROOT / "data", "--bos")
 CLOCK = ("context_seconds", "tokens_per_second", "peak_memory_bytes")
@@ -26,11 +25,7 @@ class Eval(Case):
         journal = folder / "journal.jsonl"
         process = subprocess.Popen([str(support.program), *map(str, args), "--output",
                                     str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            if journal.exists() and journal.read_bytes().count(b"\n") > 1:
-                break
-            time.sleep(0.01)
+        wait_until(lambda: journal.exists() and journal.read_bytes().count(b"\n") > 1)
         process.send_signal(signal.SIGINT)
         out, errors = process.communicate(timeout=120)
         self.assertEqual(process.returncode, 130, errors)

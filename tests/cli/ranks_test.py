@@ -9,12 +9,11 @@ import pathlib
 import shutil
 import signal
 import subprocess
-import time
 import unittest
 
 import support
 from eval_test import BASE, figures
-from support import Case, run
+from support import Case, run, wait_until
 
 # The flags let it run as root and with more ranks than processors, as test machines may want.
 MPIRUN = ("mpirun", "--allow-run-as-root", "--oversubscribe", "-np", "2")
@@ -88,11 +87,7 @@ class Ranks(Case):
                 "--methods", "none,truncate@20%", "--output")
         process = self.start(*args, folder)
         journals = [folder / "journal.jsonl", folder / "journal.1.jsonl"]
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and process.poll() is None:
-            if all(j.exists() and j.read_bytes().count(b"\n") > 1 for j in journals):
-                break
-            time.sleep(0.01)
+        wait_until(lambda: all(j.exists() and j.read_bytes().count(b"\n") > 1 for j in journals))
         stop(process)
         out, errors = process.communicate(timeout=120)  # no rank waits for one that is gone
         self.assertNotEqual(process.returncode, 0, errors)

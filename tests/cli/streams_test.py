@@ -8,7 +8,7 @@ import subprocess
 import time
 
 import support
-from support import MODELS, ROOT, SMALL, TEXT, Case, run
+from support import MODELS, ROOT, SMALL, TEXT, Case, catches_interrupts, run, wait_until
 
 ENDLESS = ("generate", "--model", SMALL, "--prompt", TEXT, "--ignore-eos", "--max-tokens",
            "100000000")
@@ -60,6 +60,7 @@ class Interrupts(Case):
     def test_json(self):
         state = self.folder / "state"
         process = start(*ENDLESS, "--json", "--quiet", "--save-state", state)
+        wait_until(lambda: catches_interrupts(process))
         time.sleep(1)  # wherever it is by then
         process.send_signal(signal.SIGINT)
         out, errors = process.communicate(timeout=60)
@@ -74,20 +75,34 @@ class Interrupts(Case):
                                                for i in range(2000)]))
         process = start("score", "--model", SMALL, "--items", items, "--output",
                         self.folder / "out")
-        time.sleep(1)
+        # It is made when the items are read. From then on it may be cancelled while it scores.
+        wait_until(lambda: any(name.startswith("out.tmp") for name in os.listdir(self.folder)))
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=300)
         self.assertEqual(process.returncode, 130, errors)
         self.assertIn("of 2000 items", errors.decode())
         self.assertEqual(os.listdir(self.folder), ["items"])
 
     def test_while_waiting_for_input(self):
-        process = start("tokenize", "--model", SMALL, "--file", "-", stdin=subprocess.PIPE)
-        time.sleep(0.5)
+        # At whatever moment it comes, while the program begins to wait or later.
+        for delay in (0, 0.001, 0.01, 0.5):
+            process = start("tokenize", "--model", SMALL, "--file", "-", stdin=subprocess.PIPE)
+            wait_until(lambda: catches_interrupts(process))
+            time.sleep(delay)
+            process.send_signal(signal.SIGINT)
+            process.wait(timeout=60)
+            self.assertEqual(process.returncode, 130)
+            process.communicate()
+
+    def test_while_waiting_for_a_writer(self):
+        pipe = self.folder / "pipe"
+        os.mkfifo(pipe)
+        process = start("tokenize", "--model", SMALL, "--file", pipe)
+        wait_until(lambda: catches_interrupts(process))
         process.send_signal(signal.SIGINT)
-        process.wait(timeout=60)
+        _, errors = process.communicate(timeout=60)
         self.assertEqual(process.returncode, 130)
-        process.communicate()
+        self.assertIn(str(pipe), errors.decode())
 
     def test_closed_pipe(self):
         state = self.folder / "state"

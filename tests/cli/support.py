@@ -2,8 +2,10 @@
 
 import json
 import pathlib
+import signal
 import subprocess
 import tempfile
+import time
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -28,6 +30,21 @@ def run(*args, stdin=None, env=None):
         timeout=300,
         env=env,
     )
+
+
+def wait_until(holds):
+    """However busy the machine is; only what never comes is an error."""
+    deadline = time.monotonic() + 120
+    while not holds():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def catches_interrupts(process):
+    """Whether Ctrl-C would be caught now: before that it ends a program like any other."""
+    status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught.split()[1], 16) >> (signal.SIGINT - 1) & 1)
 
 
 class Case(unittest.TestCase):

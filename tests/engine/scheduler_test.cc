@@ -340,18 +340,22 @@ TEST_P(Scheduling, RefusesWhatMayNotWait) {
 
 TEST_P(Scheduling, DrainingFinishesWhatRuns) {
   Waiter waiter;
-  std::promise<void> begun;
+  std::promise<void> begun, drained;
   {
     Scheduler scheduler(engine_, {.max_running = 1});
     TextRequest request{.prompt = RandomIds(10, 1)};
     request.options.max_tokens = 200;
     request.options.stop_at_end_of_text = false;
     request = waiter.Watch(std::move(request));
-    request.on_prompt = [&](const PrefillReport&) { begun.set_value(); };
+    request.on_prompt = [&](const PrefillReport&) {
+      begun.set_value();
+      drained.get_future().wait();
+    };
     scheduler.Submit({request});
     begun.get_future().wait();
     scheduler.Submit({waiter.Watch(Endless(10, 2))});
     scheduler.Drain();
+    drained.set_value();
     EXPECT_EQ(waiter.Get(0).result.generated.finish, "length");
     EXPECT_EQ(waiter.Get(1).result.generated.finish, "cancelled");
     EXPECT_TRUE(scheduler.Submit({Endless(10, 4)}).empty());

@@ -197,8 +197,8 @@ def test_other_threads_run_meanwhile(model, text):
 INTERRUPTED = """
 import sys, pith
 model = pith.Model(sys.argv[1], threads=1)
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     if sys.argv[2] == "generate":
         model.generate("The", max_tokens=10**7, stop_at_end_of_text=False)
     elif sys.argv[2] == "read":
