@@ -1,4 +1,5 @@
-"""End-to-end tests of the built program: python3 tests/cli/run.py PROGRAM [unittest options].
+"""End-to-end tests of the built program: python3 tests/cli/run.py PROGRAM [unittest options],
+such as -v, or -k NAME for some of them.
 
 What scripts may rely on is tested from the outside: the fixed JSON forms, exit codes, which stream
 a text goes to, what an interrupt leaves behind. Needs the shipped models, unpacked.
@@ -19,6 +20,5 @@ if __name__ == "__main__":
     missing = [str(m) for m in support.MODELS if not (m / "model.safetensors").exists()]
     if missing:
         sys.exit("not unpacked (xz -dk model.safetensors.xz): " + ", ".join(missing))
-    tests = unittest.defaultTestLoader.discover(str(here), pattern="*_test.py")
-    result = unittest.TextTestRunner(verbosity=2 if "-v" in sys.argv else 1).run(tests)
-    sys.exit(not result.wasSuccessful())
+    unittest.main(module=None, argv=[sys.argv[0], "discover", "-s", str(here), "-p", "*_test.py",
+                                     *sys.argv[1:]])
