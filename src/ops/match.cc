@@ -32,13 +32,13 @@ MatchArgs::Candidates CandidatesOf(int32_t source, std::span<const int32_t> targ
 
 std::vector<Match> BestMatches(const Exec& exec, MatView<const float> features,
                                std::span<const int32_t> sources, std::span<const int32_t> targets,
-                               const MatchRange& range) {
+                               const MatchRange& range, int64_t wanted) {
   CheckMatrix(features, features.rows, features.cols);
   CheckRows(sources, features.rows);
   CheckRows(targets, features.rows);
-  PITH_CHECK(range.window >= 0);
+  PITH_CHECK(range.window >= 0 && wanted >= 0);
   std::vector<Match> best(sources.size());
-  if (sources.empty() || targets.empty()) return best;
+  if (sources.empty() || targets.empty() || wanted == 0) return best;
   std::vector<MatchArgs::Candidates> candidates;
   candidates.reserve(sources.size());
   for (const int32_t source : sources) {
@@ -49,6 +49,7 @@ std::vector<Match> BestMatches(const Exec& exec, MatView<const float> features,
                                        .sources = sources,
                                        .targets = targets,
                                        .candidates = candidates,
+                                       .wanted = wanted,
                                        .best = best});
   return best;
 }

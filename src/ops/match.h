@@ -18,6 +18,8 @@ struct Match {
   bool operator==(const Match&) const = default;
 };
 
+inline constexpr int64_t kAllMatches = std::numeric_limits<int64_t>::max();
+
 struct MatchRange {
   bool forward_only = false;  // only targets after the source, so that nothing flows back in time
   int64_t window = 0;         // only targets at most so many rows away; 0: any distance
@@ -27,11 +29,14 @@ struct MatchRange {
 // the first of equals. `sources` and `targets` are on the host, strictly increasing and disjoint
 // rows of `features`. A zero row, or one with a value that is not finite, has cosine 0 with all.
 // Norms are summed in double, products of unit rows in f32 or wider. The matrix of similarities is
-// never held whole: memory is that of the targets' unit rows and a part that the number of rows has
-// no influence on. Depends on nothing but the arguments.
+// never held whole: memory is that of the unit rows and a part that the number of rows has no
+// influence on. Depends on nothing but the arguments.
+//
+// Where only the `wanted` sources with the most similar matches are wanted, of equals the first
+// ones, those of others may be left out, or be others than their best, less similar ones.
 std::vector<Match> BestMatches(const Exec& exec, MatView<const float> features,
                                std::span<const int32_t> sources, std::span<const int32_t> targets,
-                               const MatchRange& range);
+                               const MatchRange& range, int64_t wanted = kAllMatches);
 
 // What a kernel gets: the same, with the candidates of each source as a range of `targets`.
 struct MatchArgs {
@@ -43,6 +48,7 @@ struct MatchArgs {
   std::span<const int32_t> sources;
   std::span<const int32_t> targets;
   std::span<const Candidates> candidates;  // one per source
+  int64_t wanted = kAllMatches;            // at least 1
   std::span<Match> best;                   // one per source, on the host; all Match{} at first
 };
 

@@ -13,8 +13,11 @@ namespace {
 float SimilarityOf(const Edge& edge) { return edge.match.similarity; }
 
 std::vector<Edge> EdgesBetween(const SiteView& site, std::span<const int32_t> sources,
-                               std::span<const int32_t> targets, const MatchRange& range) {
-  const std::vector<Match> matches = BestMatches(site.exec, site.features, sources, targets, range);
+                               std::span<const int32_t> targets, const MatchRange& range,
+                               int64_t wanted) {
+  if (site.edges_seen != nullptr) wanted = kAllMatches;
+  const std::vector<Match> matches =
+      BestMatches(site.exec, site.features, sources, targets, range, wanted);
   std::vector<Edge> edges;
   edges.reserve(sources.size());
   for (size_t i = 0; i < sources.size(); ++i) {
@@ -48,7 +51,7 @@ float RankOf(const SiteView& site, int32_t row) {
   return std::isnan(s) ? -std::numeric_limits<float>::infinity() : s;
 }
 
-std::vector<Edge> ImportanceEdges(const SiteView& site, const MatchRange& range) {
+std::vector<Edge> ImportanceEdges(const SiteView& site, const MatchRange& range, int64_t wanted) {
   const int64_t rows = std::max<int64_t>(0, site.rows - site.protected_tail);
   std::vector<float> ranks(rows);
   for (int64_t row = 0; row < rows; ++row) ranks[row] = RankOf(site, static_cast<int32_t>(row));
@@ -57,15 +60,16 @@ std::vector<Edge> ImportanceEdges(const SiteView& site, const MatchRange& range)
   for (int64_t row = 0; row < rows; ++row) {
     (lower[row] ? sources : targets).push_back(static_cast<int32_t>(row));
   }
-  return EdgesBetween(site, sources, targets, range);
+  return EdgesBetween(site, sources, targets, range, wanted);
 }
 
-std::vector<Edge> AlternateEdges(const SiteView& site, int32_t first, const MatchRange& range) {
+std::vector<Edge> AlternateEdges(const SiteView& site, int32_t first, const MatchRange& range,
+                                 int64_t wanted) {
   std::vector<int32_t> sources, targets;
   for (int32_t row = first; row < site.rows - site.protected_tail; ++row) {
     ((row - first) % 2 == 0 ? sources : targets).push_back(row);
   }
-  return EdgesBetween(site, sources, targets, range);
+  return EdgesBetween(site, sources, targets, range, wanted);
 }
 
 Plan MergePlan(const std::vector<Edge>& edges) {

@@ -23,12 +23,16 @@ struct Edge {
 
 // One edge from each row of the less important half of the unprotected rows to its best match in
 // the other half, in row order. Equally important rows: the lower position is the less important.
-// NaN ranks lowest.
-std::vector<Edge> ImportanceEdges(const SiteView& site, const MatchRange& range);
+// NaN ranks lowest. Only the `wanted` most similar edges need be what they say, as BestMatches has
+// it.
+std::vector<Edge> ImportanceEdges(const SiteView& site, const MatchRange& range,
+                                  int64_t wanted = kAllMatches);
 
 // One edge from every other unprotected row, `first` the first of them, to its best match among the
-// unprotected rows after `first` that lie between (ToMe's bipartition), in row order.
-std::vector<Edge> AlternateEdges(const SiteView& site, int32_t first, const MatchRange& range);
+// unprotected rows after `first` that lie between (ToMe's bipartition), in row order. `wanted` as
+// above.
+std::vector<Edge> AlternateEdges(const SiteView& site, int32_t first, const MatchRange& range,
+                                 int64_t wanted = kAllMatches);
 
 // A plan that removes the edges' rows: both branches merge each into its target, or prune it where
 // it has none. The edges must be in row order.

@@ -6,7 +6,9 @@
 #include "ops/match.h"
 
 #include <algorithm>
+#include <functional>
 #include <limits>
+#include <numeric>
 
 #include "tests/ops/ops_testing.h"
 
@@ -25,8 +27,9 @@ struct Problem {
       (random.Uniform(0, 1) < 0.5f ? sources : targets).push_back(static_cast<int32_t>(r));
     }
   }
-  std::vector<Match> Run(const Exec& exec, const MatchRange& range = {}) const {
-    return BestMatches(exec, features.view(), sources, targets, range);
+  std::vector<Match> Run(const Exec& exec, const MatchRange& range = {},
+                         int64_t wanted = kAllMatches) const {
+    return BestMatches(exec, features.view(), sources, targets, range, wanted);
   }
   double Cosine(int32_t a, int32_t b) const {
     double dot = 0, aa = 0, bb = 0;
@@ -96,6 +99,47 @@ TEST_F(MatchTest, AWindowThatCoversAllChangesNothing) {
     const Problem problem(17, 301, 70);
     EXPECT_EQ(problem.Run(exec, {.window = 300}), problem.Run(exec));
     EXPECT_NE(problem.Run(exec, {.window = 20}), problem.Run(exec));
+  }
+}
+
+// The indices of the `wanted` sources with the most similar matches, of equals the first ones.
+std::vector<size_t> MostSimilar(const std::vector<Match>& best, int64_t wanted) {
+  std::vector<size_t> order(best.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::ranges::stable_sort(order, std::greater<>(), [&](size_t i) { return best[i].similarity; });
+  order.resize(std::min<size_t>(order.size(), wanted));
+  return order;
+}
+
+// To the bit. Rows in groups that resemble each other, some of them equal, so that much can be left
+// out and much ties.
+TEST_F(MatchTest, TheWantedOnesAreWhatTheyAreAmongAll) {
+  for (const int64_t cols : {5, 64, 65, 300}) {
+    Problem problem(static_cast<uint32_t>(cols), 700, cols);
+    Random random(3);
+    for (int64_t r = 20; r < 700; ++r) {
+      const int64_t like = static_cast<int64_t>(random.Uniform(0, 20));
+      const float noise = random.Uniform(0, 4) < 1 ? 0 : random.Uniform(0, 2);
+      for (int64_t c = 0; c < cols; ++c) {
+        const float own = problem.features.At(r, c);
+        problem.features.view().Row(r)[c] = problem.features.At(like, c) + noise * own;
+      }
+    }
+    for (const Exec& exec : ReferenceAndTested({1, 3})) {
+      for (const MatchRange& range : {MatchRange{}, MatchRange{true, 0}, MatchRange{false, 40}}) {
+        const std::vector<Match> all = problem.Run(exec, range);
+        for (const int64_t wanted : {0, 1, 20, 150, 340, 1000}) {
+          SCOPED_TRACE(StrCat(cols, " columns, ", wanted, " wanted, window ", range.window));
+          const std::vector<Match> some = problem.Run(exec, range, wanted);
+          for (size_t i = 0; i < all.size(); ++i) {
+            ASSERT_LE(some[i].similarity, all[i].similarity);
+          }
+          const std::vector<size_t> expected = MostSimilar(all, wanted);
+          ASSERT_EQ(MostSimilar(some, wanted), expected);
+          for (const size_t i : expected) ASSERT_EQ(some[i], all[i]);
+        }
+      }
+    }
   }
 }
 

@@ -1,156 +1,202 @@
 // The best match of each row is the largest entry of its row in a matrix product, sources times
-// targets, that is too large to hold. So the targets are normalised once and laid out as the
-// product's right panels; then each task takes a few sources through all panels and keeps, per
-// source, the best so far. A panel's products stay in registers and L1. Every similarity is one
-// chain of multiply-adds (gemm-inl.h), whatever task and tile it falls into, and candidates are
-// compared in ascending order: equal rows tie exactly, and threads change nothing.
+// targets, that is too large to hold. So unit rows are laid out once as the product's sides, and
+// each task takes a few sources through panels of targets and keeps, per source, the best so far.
+//
+// Most products need no full depth. Where only the most similar sources are wanted, a pair matters
+// that beats what its source has and what so many sources have already. After each kPiece columns,
+// products so far and the lengths of what is left of both rows bound the cosine (Cauchy–Schwarz);
+// a tile none of whose pairs can matter is left. Targets come in rounds, the nearest ones first,
+// since the sooner many sources have similar targets, the more is left out. Text saves half of the
+// multiplications at 10 % reduction.
+//
+// A similarity that is computed to its end is one chain of multiply-adds, whatever task and tile it
+// falls into: equal rows tie exactly, and threads change nothing.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "backends/cpu/match.cc"
 #include <hwy/foreach_target.h>
 // Highway wants its headers after foreach_target.h.
+#include <algorithm>
 #include <array>
-#include <cmath>
-#include <cstring>
+#include <functional>
+#include <limits>
+#include <numeric>
+#include <vector>
 
-#include "backends/cpu/gemm-inl.h"
-#include "backends/cpu/kernels.h"
-#include "core/parallel.h"
+#include "backends/cpu/match-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace pith::cpu::HWY_NAMESPACE {
 
 // Sources that one task holds while a panel of targets passes.
 constexpr int64_t kMaxSources = 4 * kTileRows;
+// Round r takes the nearest 1 / kShares[r] of the panels, without those of the rounds before.
+constexpr std::array<int64_t, 4> kShares = {16, 4, 2, 1};
 
-// Column c is added to sum c % kSums whatever the width of vectors is, so every target gives the
-// same bits.
-constexpr int64_t kSums = 8;
-using Wide = hn::CappedTag<double, kSums>;
-using Narrow = hn::Rebind<float, Wide>;
-
-// Σ row², of products that are exact in double.
-double SumSquares(const float* row, int64_t cols) {
-  const Wide wide;
-  constexpr int64_t kWideLanes = hn::MaxLanes(Wide());
-  constexpr int64_t kVectors = kSums / kWideLanes;
-  std::array<hn::Vec<Wide>, kVectors> lanes;
-  for (auto& lane : lanes) lane = hn::Zero(wide);
-  const int64_t whole = cols / kSums * kSums;
-  for (int64_t c = 0; c < whole; c += kSums) {
-#pragma GCC unroll 8
-    for (int64_t v = 0; v < kVectors; ++v) {
-      const auto x = hn::PromoteTo(wide, hn::LoadU(Narrow(), row + c + v * kWideLanes));
-      lanes[v] = hn::MulAdd(x, x, lanes[v]);
-    }
-  }
-  HWY_ALIGN double sums[kSums];
-  for (int64_t v = 0; v < kVectors; ++v) hn::Store(lanes[v], wide, sums + v * kWideLanes);
-  for (int64_t c = whole; c < cols; ++c) sums[c - whole] += static_cast<double>(row[c]) * row[c];
-  double square = 0;
-  for (const double sum : sums) square += sum;
-  return square;
-}
-
-void NormaliseRow(const float* row, int64_t cols, float* out) {
-  const double square = SumSquares(row, cols);
-  if (!std::isfinite(square)) {
-    std::fill(out, out + cols, 0.0f);
-    return;
-  }
-  const double inverse = 1 / std::max(std::sqrt(square), 1e-12);
-  const Wide wide;
-  constexpr int64_t kWideLanes = hn::MaxLanes(Wide());
-  int64_t c = 0;
-  for (; c + kWideLanes <= cols; c += kWideLanes) {
-    const auto x = hn::PromoteTo(wide, hn::LoadU(Narrow(), row + c));
-    hn::StoreU(hn::DemoteTo(Narrow(), hn::Mul(x, hn::Set(wide, inverse))), Narrow(), out + c);
-  }
-  for (; c < cols; ++c) out[c] = static_cast<float>(row[c] * inverse);
-}
-
-// panels[(j / kTileCols, k, j % kTileCols)] = unit row of target j, 0 beyond the last.
-void PackTargets(const Exec& exec, const MatchArgs& args, float* panels) {
-  const auto count = static_cast<int64_t>(args.targets.size());
-  const int64_t cols = args.features.cols;
-  ParallelFor(ThreadsFor(exec, count * cols), CeilDiv(count, kTileCols), [&](int64_t panel) {
-    thread_local BufferOwner<float> unit;
-    unit.Resize(cols);
-    float* const to = panels + panel * cols * kTileCols;
-    for (int64_t j = 0; j < kTileCols; ++j) {
-      const int64_t target = panel * kTileCols + j;
-      if (target < count) {
-        NormaliseRow(args.features.Row(args.targets[target]), cols, unit.data());
-      } else {
-        std::fill_n(unit.data(), cols, 0.0f);
-      }
-      for (int64_t k = 0; k < cols; ++k) to[k * kTileCols + j] = unit.data()[k];
-    }
-  });
-}
-
-// The unit rows of `rows` sources from `first` on, as left tiles: one [kMaxSources, kLeftStride]
-// for each kDepth columns.
-const float* PackSources(const MatchArgs& args, int64_t first, int64_t rows) {
-  const int64_t cols = args.features.cols;
-  thread_local BufferOwner<float> scratch;
-  scratch.Resize(CeilDiv(cols, kDepth) * kMaxSources * kLeftStride + cols);
-  float* const unit = scratch.data() + scratch.size() - cols;
-  for (int64_t r = 0; r < rows; ++r) {
-    NormaliseRow(args.features.Row(args.sources[first + r]), cols, unit);
-    for (int64_t k = 0; k < cols; k += kDepth) {
-      std::memcpy(scratch.data() + (k / kDepth * kMaxSources + r) * kLeftStride, unit + k,
-                  std::min(kDepth, cols - k) * sizeof(float));
-    }
-  }
-  return scratch.data();
-}
-
-// The argmax over one panel, whose first column is target `first`. A source's best soon beats most
-// panels, which are then done with in one comparison.
+// The argmax over one panel, whose first column is target `first`; of equals the first target,
+// whichever panel comes before. A source's best soon beats most panels, which are then done with in
+// one comparison.
 void TakeBest(const MatchArgs& args, int64_t source, int64_t first, const float* products) {
   const D d;
   const V most = hn::Max(hn::Load(d, products), hn::Load(d, products + kLanes));
-  if (hn::AllFalse(d, hn::Gt(most, hn::Set(d, args.best[source].similarity)))) return;
+  Match& best = args.best[source];
+  if (hn::AllFalse(d, hn::Ge(most, hn::Set(d, best.similarity)))) return;
   const int64_t begin = std::max(args.candidates[source].begin, first);
   const int64_t end = std::min(args.candidates[source].end, first + kTileCols);
-  Match& best = args.best[source];
   for (int64_t j = begin; j < end; ++j) {
-    const float similarity = products[j - first];
-    if (similarity > best.similarity) best = {args.targets[j], similarity};
+    const Match match = {args.targets[j], products[j - first]};
+    const bool before = match.similarity == best.similarity && match.target < best.target;
+    if (match.similarity > best.similarity || before) best = match;
   }
 }
 
-void MatchSources(const MatchArgs& args, const float* panels, int64_t first, int64_t rows) {
+// Some sources, and the panels that they meet now.
+struct Task {
+  const MatchArgs& args;
+  const Sides& sides;
+  int64_t first, rows;  // of the sources; `first` begins a tile
+  float least;          // similarities below it are not wanted
+
+  // Whether tiles are left before their end.
+  bool leaves() const { return least > -std::numeric_limits<float>::infinity(); }
+};
+
+// What a cosine may exceed its bound by: the chain of n products and the lengths round.
+float Slack(int64_t cols) { return static_cast<float>(cols + 8) * 0x1p-22f; }
+
+// Whether any pair of a tile may matter, of whose products `sums` holds the first pieces.
+HWY_INLINE bool MayMatter(const V (&sums)[kTileRows][2], const float* left_tails,
+                          const float* right_tails, const float* thresholds) {
   const D d;
-  const int64_t cols = args.features.cols;
-  const float* const left = PackSources(args, first, rows);
-  const int64_t begin = args.candidates[first].begin / kTileCols * kTileCols;
-  const int64_t end = args.candidates[first + rows - 1].end;
-  HWY_ALIGN float products[kMaxSources * kTileCols];
-  for (int64_t j = begin; j < end; j += kTileCols) {
-    const float* const panel = panels + j * cols;
-    for (int64_t k = 0; k < cols; k += kDepth) {
-      MultiplyRows(rows, left + k * kMaxSources / kDepth * kLeftStride, panel + k * kTileCols,
-                   kTileCols, std::min(kDepth, cols - k), [&](int64_t r, int v, V sum) HWY_ATTR {
-                     float* const at = products + r * kTileCols + v * kLanes;
-                     hn::Store(k > 0 ? hn::Add(hn::Load(d, at), sum) : sum, d, at);
-                   });
-    }
-    for (int64_t r = 0; r < rows; ++r) TakeBest(args, first + r, j, products + r * kTileCols);
+  const V right0 = hn::Load(d, right_tails);
+  const V right1 = hn::Load(d, right_tails + kLanes);
+  V most = hn::Set(d, -std::numeric_limits<float>::infinity());  // beyond a threshold
+#pragma GCC unroll 16
+  for (int r = 0; r < kTileRows; ++r) {
+    const V left = hn::Set(d, left_tails[r]);
+    const V threshold = hn::Set(d, thresholds[r]);
+    most = hn::Max(most, hn::Sub(hn::MulAdd(left, right0, sums[r][0]), threshold));
+    most = hn::Max(most, hn::Sub(hn::MulAdd(left, right1, sums[r][1]), threshold));
   }
+  return !hn::AllFalse(d, hn::Ge(most, hn::Zero(d)));
+}
+
+// Takes the block of columns [k0, k0 + depth) into the products of a tile with a panel. False: none
+// of them matters.
+bool AddBlock(const Task& task, int64_t tile, int64_t panel, int64_t k0, int64_t depth,
+              const float* thresholds, float* products) {
+  const D d;
+  const Sides& sides = task.sides;
+  V sums[kTileRows][2];
+  ClearSums(sums);
+  if (k0 > 0) {
+#pragma GCC unroll 16
+    for (int r = 0; r < kTileRows; ++r) {
+      sums[r][0] = hn::Load(d, products + r * kTileCols);
+      sums[r][1] = hn::Load(d, products + r * kTileCols + kLanes);
+    }
+  }
+  const int64_t step = task.leaves() ? kPiece : kDepth;
+  for (int64_t k = k0; k < k0 + depth; k += step) {
+    AddProducts(sides.Left(tile, k), sides.Right(panel, k), kTileCols,
+                std::min(step, k0 + depth - k), sums);
+    if (!task.leaves() || k + step >= sides.cols) continue;
+    const int64_t piece = k / kPiece;
+    if (!MayMatter(sums, sides.LeftTails(tile, piece), sides.RightTails(panel, piece),
+                   thresholds)) {
+      return false;
+    }
+  }
+  StoreSums(sums, [&](int64_t r, int j, V sum)
+                      HWY_ATTR { hn::Store(sum, d, products + r * kTileCols + j * kLanes); });
+  return true;
+}
+
+void MeetPanels(const Task& task, int64_t begin, int64_t end) {
+  const MatchArgs& args = task.args;
+  const int64_t cols = task.sides.cols;
+  const float slack = Slack(cols);
+  const auto threshold = [&](int64_t r) {
+    return std::max(args.best[task.first + r].similarity, task.least) - slack;
+  };
+  std::array<float, kMaxSources> thresholds;
+  thresholds.fill(std::numeric_limits<float>::infinity());
+  for (int64_t r = 0; r < task.rows; ++r) thresholds[r] = threshold(r);
+  HWY_ALIGN float products[kMaxSources * kTileCols];
+  std::array<int64_t, kMaxSources / kTileRows> tiles;  // to which the panel may matter
+  for (int64_t panel = begin; panel < end; ++panel) {
+    int64_t count = CeilDiv(task.rows, kTileRows);
+    std::iota(tiles.begin(), tiles.begin() + count, 0);
+    for (int64_t k = 0; k < cols && count > 0; k += kDepth) {
+      const auto end_of_rest =
+          std::remove_if(tiles.begin(), tiles.begin() + count, [&](int64_t tile) {
+            const int64_t row = tile * kTileRows;
+            return !AddBlock(task, task.first / kTileRows + tile, panel, k,
+                             std::min(kDepth, cols - k), thresholds.data() + row,
+                             products + row * kTileCols);
+          });
+      count = end_of_rest - tiles.begin();
+    }
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t first = tiles[i] * kTileRows;
+      for (int64_t r = first; r < std::min(first + kTileRows, task.rows); ++r) {
+        TakeBest(args, task.first + r, panel * kTileCols, products + r * kTileCols);
+        thresholds[r] = threshold(r);
+      }
+    }
+  }
+}
+
+struct Range {
+  int64_t begin, end;
+};
+
+// The nearest 1 / share of the panels that hold a task's candidates.
+Range Nearest(const Task& task, int64_t share) {
+  const auto& candidates = task.args.candidates;
+  const int64_t begin = candidates[task.first].begin / kTileCols;
+  const int64_t end = CeilDiv(candidates[task.first + task.rows - 1].end, kTileCols);
+  if (end <= begin) return {begin, begin};
+  const int64_t count = CeilDiv(end - begin, share);
+  const int32_t middle = task.args.sources[task.first + task.rows / 2];
+  const int64_t at =
+      (std::ranges::lower_bound(task.args.targets, middle) - task.args.targets.begin()) / kTileCols;
+  const int64_t from = std::clamp(at - count / 2, begin, end - count);
+  return {from, from + count};
+}
+
+// The least similarity that is among the args.wanted largest so far.
+float LeastWanted(const MatchArgs& args) {
+  std::vector<float> similarities;
+  similarities.reserve(args.best.size());
+  for (const Match& match : args.best) similarities.push_back(match.similarity);
+  const auto last = similarities.begin() + (args.wanted - 1);
+  std::ranges::nth_element(similarities, last, std::greater<>());
+  return *last;
 }
 
 void RunBestMatches(const Exec& exec, const MatchArgs& args) {
-  const auto sources = static_cast<int64_t>(args.sources.size());
-  const auto targets = static_cast<int64_t>(args.targets.size());
-  BufferOwner<float> panels(CeilDiv(targets, kTileCols) * kTileCols * args.features.cols);
-  PackTargets(exec, args, panels.data());
-  const int threads = ThreadsFor(exec, sources * targets * args.features.cols / 32);
+  const auto sources = std::ssize(args.sources);
+  const auto targets = std::ssize(args.targets);
+  const Sides sides(args);
+  Pack(exec, args, sides);
+  const int threads = ThreadsFor(exec, sources * targets * sides.cols / 32);
   const int64_t share = CeilDiv(CeilDiv(sources, 4 * threads), kTileRows) * kTileRows;
   const int64_t rows = std::min(share, kMaxSources);
-  ParallelFor(threads, CeilDiv(sources, rows), [&](int64_t task) {
-    MatchSources(args, panels.data(), task * rows, std::min(rows, sources - task * rows));
-  });
+  const auto run = [&](int64_t before, int64_t now, float least) {
+    ParallelFor(threads, CeilDiv(sources, rows), [&](int64_t i) {
+      const Task task = {args, sides, i * rows, std::min(rows, sources - i * rows), least};
+      const Range all = Nearest(task, now);
+      const Range done = before > 0 ? Nearest(task, before) : Range{all.begin, all.begin};
+      MeetPanels(task, all.begin, done.begin);
+      MeetPanels(task, done.end, all.end);
+    });
+  };
+  constexpr float kNone = -std::numeric_limits<float>::infinity();
+  if (args.wanted >= sources) return run(0, 1, kNone);
+  for (size_t round = 0; round < kShares.size(); ++round) {
+    const float least = round > 0 ? LeastWanted(args) : kNone;
+    run(round > 0 ? kShares[round - 1] : 0, kShares[round], least);
+  }
 }
 
 }  // namespace pith::cpu::HWY_NAMESPACE

@@ -19,7 +19,7 @@ class LtmpFixed : public ReductionPolicy {
   Plan MakePlan(const SiteView& site, int64_t remove) const override {
     PITH_CHECK(remove <= MaxRemovable(Limit::kHalf, site.rows, site.protected_tail));
     if (remove == 0) return {};
-    std::vector<Edge> edges = AlternateEdges(site, 0, options_.range);
+    std::vector<Edge> edges = AlternateEdges(site, 0, options_.range, remove / 2);
     KeepMostSimilar(edges, remove / 2);
     std::erase_if(edges, [](const Edge& edge) { return edge.match.target < 0; });
     return MergeThenPrune(site, edges, RankSurvivors(site, edges),

@@ -36,7 +36,7 @@ class Pumer : public ReductionPolicy {
     if (remove == 0) return {};
     // The original protects token 0: its pairs begin one row later, which leaves as many sources.
     const bool skip = mode_ == Mode::kOriginal && site.positions[0] == 0;
-    std::vector<Edge> edges = AlternateEdges(site, skip ? 1 : 0, range_);
+    std::vector<Edge> edges = AlternateEdges(site, skip ? 1 : 0, range_, remove);
     KeepMostSimilar(edges, remove);
     if (mode_ == Mode::kPublished) ScramblePairs(edges);
     return MergePlan(edges);

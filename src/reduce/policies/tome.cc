@@ -16,7 +16,7 @@ class Tome : public ReductionPolicy {
   Plan MakePlan(const SiteView& site, int64_t remove) const override {
     PITH_CHECK(remove <= MaxRemovable(Limit::kHalf, site.rows, site.protected_tail));
     if (remove == 0) return {};
-    std::vector<Edge> edges = AlternateEdges(site, 0, range_);
+    std::vector<Edge> edges = AlternateEdges(site, 0, range_, remove);
     KeepMostSimilar(edges, remove);
     Plan plan = MergePlan(edges);
     plan.weights.assign(site.sizes.begin(), site.sizes.end());

@@ -28,7 +28,7 @@ class Utrc : public ReductionPolicy {
   Plan MakePlan(const SiteView& site, int64_t remove) const override {
     PITH_CHECK(remove <= MaxRemovable(Limit::kHalf, site.rows, site.protected_tail));
     if (remove == 0) return {};
-    std::vector<Edge> edges = ImportanceEdges(site, options_.range);
+    std::vector<Edge> edges = ImportanceEdges(site, options_.range, remove);
     KeepMostSimilar(edges, remove);
     SortForPruning(options_.prune, DrawKey(options_.seed, site), edges);
     const int64_t pruned_hidden = PrunedEdges(options_.q_hidden, remove);
