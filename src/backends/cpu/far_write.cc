@@ -13,7 +13,7 @@
 namespace pith::cpu {
 namespace {
 
-// Bounds a thread's scratch. Fixed: sums of state writes associate by it.
+// Bounds a thread's scratch.
 constexpr int64_t kBlockRows = 1024;
 
 // Of a vector that may be empty.

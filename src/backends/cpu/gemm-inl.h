@@ -71,6 +71,13 @@ HWY_INLINE V AddProduct(V l, V r, V sum) {
 struct LeftRows {  // [kRows, depth] with stride kLeftStride
   const float* HWY_RESTRICT data;
   HWY_INLINE float At(int r, int64_t k) const { return data[r * kLeftStride + k]; }
+  LeftRows Below(int64_t rows) const { return {data + rows * kLeftStride}; }
+};
+struct LeftMatrix {  // [kRows, depth]
+  const float* HWY_RESTRICT data;
+  int64_t stride;
+  HWY_INLINE float At(int r, int64_t k) const { return data[r * stride + k]; }
+  LeftMatrix Below(int64_t rows) const { return {data + rows * stride, stride}; }
 };
 struct LeftColumns {  // [depth, kRows]
   const float* HWY_RESTRICT data;
@@ -128,13 +135,13 @@ HWY_INLINE void ForTiles(int64_t rows, const Fn& fn, int64_t first = 0) {
 }
 
 // store(r, j, sum) for rows r < `rows` and vectors j < 2 of left · right.
-template <class T, class Store>
-HWY_INLINE void MultiplyRows(int64_t rows, const float* left, const T* right, int64_t right_stride,
+template <class Left, class T, class Store>
+HWY_INLINE void MultiplyRows(int64_t rows, const Left& left, const T* right, int64_t right_stride,
                              int64_t depth, const Store& store) {
   ForTiles(rows, [&](auto count, int64_t first) HWY_ATTR {
     V sums[count][2];
     ClearSums(sums);
-    AddProducts(left + first * kLeftStride, right, right_stride, depth, sums);
+    AddProductsOf(left.Below(first), right, right_stride, depth, sums);
     StoreSums(sums, [&](int64_t r, int j, V sum) HWY_ATTR { store(first + r, j, sum); });
   });
 }

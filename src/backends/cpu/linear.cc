@@ -20,9 +20,9 @@ static_assert(kBlockRows % kTileRows == 0);
 
 // Adds one depth block's sums to the panel's columns of the output; the first block starts from the
 // bias. `col`: the panel's first grid column.
-template <class T>
-void AddTile(const Task& task, int64_t row, int64_t rows, int64_t col, bool first,
-             const float* left, const T* right, int64_t depth) {
+template <class Left, class T>
+void AddTile(const Task& task, int64_t row, int64_t rows, int64_t col, bool first, const Left& left,
+             const T* right, int64_t depth) {
   const D d;
   const int64_t begin = std::max(col, task.shift());
   const int64_t cols = std::min(col + kTileCols, task.grid()) - begin;
@@ -103,7 +103,7 @@ void AddRow(const Task& task, int64_t row, int64_t col_begin, int64_t col_end, i
       col += kTogether;
       continue;
     }
-    AddTile(task, row, 1, col, k0 == 0, left, right, depth);
+    AddTile(task, row, 1, col, k0 == 0, LeftRows{left}, right, depth);
     col += kTileCols;
   }
 }
@@ -114,7 +114,7 @@ struct Block {
   int64_t row_begin, row_end;
   int64_t col_begin, col_end;
   int64_t k0, depth;
-  const float* left;
+  const float* left;  // null: left sides are read where they lie
 };
 
 // What panels hold of the block at grid column `col`, for the tiles before it to ask for; nothing
@@ -129,15 +129,28 @@ Ahead AheadOf(const Task& task, const Block& block, int64_t col) {
   });
 }
 
+// The left sides of the tile at `row`, as far as the block has them: see CopyLeft.
+void AskForTile(const Task& task, const Block& block, int64_t row) {
+  for (int64_t r = row; r < std::min(row + kTileRows, block.row_end); ++r) {
+    AskFor(task.x.Row(r) + block.k0, block.depth);
+  }
+}
+
 // A block's tiles meet the panel at grid column `col`.
 template <class T>
 void AddPanel(const Task& task, const Block& block, int64_t col, const T* right) {
   Ahead ahead = AheadOf(task, block, col + kTileCols);
   for (int64_t row = block.row_begin; row < block.row_end; row += kTileRows) {
     const int64_t rows = std::min<int64_t>(kTileRows, block.row_end - row);
-    const float* const tile = block.left + (row - block.row_begin) * kLeftStride;
     ahead.Ask();
-    AddTile(task, row, rows, col, block.k0 == 0, tile, right, block.depth);
+    if (block.left == nullptr) {
+      if (col == block.col_begin) AskForTile(task, block, row + kTileRows);
+      const LeftMatrix tile = {task.x.Row(row) + block.k0, task.x.stride};
+      AddTile(task, row, rows, col, block.k0 == 0, tile, right, block.depth);
+    } else {
+      const LeftRows tile = {block.left + (row - block.row_begin) * kLeftStride};
+      AddTile(task, row, rows, col, block.k0 == 0, tile, right, block.depth);
+    }
   }
 }
 
@@ -166,6 +179,12 @@ void AddFilled(const Task& task, const Block& block, float* filled) {
   }
 }
 
+// Whether left sides are read where they lie: a copy costs as much as some panels save by it.
+bool LeftLies(const Task& task, int64_t rows, int64_t cols) {
+  constexpr int64_t kFewPanels = 8;
+  return !task.bf16 && rows > 1 && cols <= kFewPanels * kTileCols;
+}
+
 // Output rows [row_begin, row_end), no more than kBlockRows, of grid columns [col_begin, col_end).
 void RunBlock(const Task& task, int64_t row_begin, int64_t row_end, int64_t col_begin,
               int64_t col_end) {
@@ -173,9 +192,10 @@ void RunBlock(const Task& task, int64_t row_begin, int64_t row_end, int64_t col_
   scratch.Resize(kTileCols * kDepth + kBlockRows * kLeftStride);
   float* const filled = scratch.data();
   float* const left = filled + kTileCols * kDepth;
+  const bool lies = LeftLies(task, row_end - row_begin, col_end - col_begin);
   ForDepth(task.steps(), [&](int64_t k0, int64_t depth) {
-    const Block block = {row_begin, row_end, col_begin, col_end, k0, depth, left};
-    CopyLeft(task, row_begin, row_end - row_begin, k0, depth, left);
+    const Block block = {row_begin, row_end, col_begin, col_end, k0, depth, lies ? nullptr : left};
+    if (!lies) CopyLeft(task, row_begin, row_end - row_begin, k0, depth, left);
     if (task.in_place()) {
       VisitPanels(task.w, [&]<class T>() { AddInPlace<T>(task, block); });
     } else {
