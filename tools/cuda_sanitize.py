@@ -5,8 +5,9 @@
     cuda_sanitize.py --tool memcheck --gpus 2 --jobs 5 --seconds 120 --filter 'SkimLaws*' build/cuda/tests/model_test
 
 A test under racecheck takes up to some hundred times as long as without it, so results are kept in
-OUT/results.json as they come. A later call with the same OUT goes on with what is not through, which
-may then get more time. Ctrl-C ends it without loss.
+OUT/TOOL.json as they come. A later call goes on with what is not through, which may then get more
+time; it begins anew where the program, --launches or --kernels is another. Ctrl-C ends it without
+loss.
 
 What becomes of a test:
     clean    it passed, and the tool reported nothing
@@ -78,7 +79,7 @@ class Runs:
 
     def __init__(self, options):
         self.options = options
-        self.file = options.out / "results.json"
+        self.file = options.out / f"{options.tool}.json"
         self.results = json.loads(self.file.read_text()) if self.file.exists() else {}
         self.end = time.monotonic() + options.total_seconds if options.total_seconds else None
         self.places = queue.SimpleQueue()  # a GPU and a number for each process at a time
@@ -87,6 +88,16 @@ class Runs:
         self.lock = threading.Lock()
         self.stopping = False
         self.processes = set()
+
+    def looks_at(self, program):
+        """What a result was made of: another one says nothing of it."""
+        return [program.stat().st_mtime, self.options.launches, self.options.kernels]
+
+    def of(self, program, test):
+        """What is known of a test."""
+        result = self.results.get(f"{program.name}:{test}")
+        known = result is not None and result["looks_at"] == self.looks_at(program)
+        return result if known else {"became": "not begun", "seconds": 0}
 
     def keep(self, key, result, text):
         log = self.options.out / "logs" / (re.sub(r"[^\w.-]", "_", key) + ".txt")
@@ -115,35 +126,45 @@ class Runs:
         place = self.places.get()
         try:
             left = self.end - time.monotonic() if self.end else self.options.seconds
-            if self.stopping or left < 1:
+            if left <= 0:
                 return
             start = time.monotonic()
             with tempfile.TemporaryDirectory() as directory, tempfile.TemporaryFile("w+") as output:
-                process = subprocess.Popen(
-                    self.command(program, test, place), stdin=subprocess.DEVNULL, stdout=output,
-                    stderr=subprocess.STDOUT, start_new_session=True,
-                    env={**os.environ, "CUDA_VISIBLE_DEVICES": str(place % self.options.gpus),
-                         "TEST_TMPDIR": directory, "OMP_NUM_THREADS": "1"})
-                self.processes.add(process)
+                with self.lock:
+                    if self.stopping:
+                        return
+                    process = subprocess.Popen(
+                        self.command(program, test, place), stdin=subprocess.DEVNULL, stdout=output,
+                        stderr=subprocess.STDOUT, start_new_session=True,
+                        env={**os.environ, "CUDA_VISIBLE_DEVICES": self.gpu(place),
+                             "TEST_TMPDIR": directory})
+                    self.processes.add(process)
                 try:
                     code = process.wait(min(self.options.seconds, left))
                 except subprocess.TimeoutExpired:
                     code = None
                     end(process)
-                self.processes.discard(process)
-                if self.stopping:
-                    return
+                with self.lock:
+                    self.processes.discard(process)
+                    if self.stopping or (code is None and left < self.options.seconds):
+                        return  # ended before its time, which says nothing
                 output.seek(0)
                 text = output.read()
-            self.keep(f"{pathlib.Path(program).name}:{test}",
-                      judge(code, text, time.monotonic() - start), text)
+            result = {**judge(code, text, time.monotonic() - start), "looks_at": self.looks_at(program)}
+            self.keep(f"{program.name}:{test}", result, text)
         finally:
             self.places.put(place)
 
+    def gpu(self, place):
+        shown = os.environ.get("CUDA_VISIBLE_DEVICES")
+        number = place % self.options.gpus
+        return shown.split(",")[number] if shown else str(number)
+
     def stop(self):
-        self.stopping = True
-        for process in list(self.processes):
-            end(process)
+        with self.lock:
+            self.stopping = True
+            for process in self.processes:
+                end(process)
 
 
 def end(process):
@@ -159,11 +180,9 @@ def run_all(options):
     runs = Runs(options)
     tests = [(program, test) for program in options.programs
              for test in list_tests(program, options.filter)]
-    keys = [f"{program.name}:{test}" for program, test in tests]
-    left = [test for key, test in zip(keys, tests)
-            if runs.results.get(key, {}).get("became") not in DONE]
+    left = [test for test in tests if runs.of(*test)["became"] not in DONE]
     # Those that took long before come last, so that little time finishes many.
-    left.sort(key=lambda test: runs.results.get(f"{test[0].name}:{test[1]}", {}).get("seconds", 0))
+    left.sort(key=lambda test: runs.of(*test)["seconds"])
     with concurrent.futures.ThreadPoolExecutor(options.gpus * options.jobs) as pool:
         futures = [pool.submit(runs.run, *test) for test in left]
         try:
@@ -172,23 +191,22 @@ def run_all(options):
         except KeyboardInterrupt:
             runs.stop()
             print("Stopped. What was through is kept; the same command goes on.", file=sys.stderr)
-    return summarise(keys, runs.results)
+    return summarise({f"{program.name}:{test}": runs.of(program, test) for program, test in tests})
 
 
-def summarise(keys, results):
+def summarise(results):
     table = collections.defaultdict(collections.Counter)
-    for key in keys:
-        table[key.split(":")[0]][results.get(key, {}).get("became", "not begun")] += 1
+    for key, result in results.items():
+        table[key.split(":")[0]][result["became"]] += 1
     columns = ["clean", "skipped", "report", "failed", "tool", "late", "not begun"]
     print(f"\n{'':16}" + "".join(f"{c:>11}" for c in columns))
     for program, counts in sorted(table.items()):
         print(f"{program:16}" + "".join(f"{counts[c]:>11}" for c in columns))
-    for key in keys:
-        result = results.get(key, {"became": "not begun"})
+    for key, result in results.items():
         if result["became"] not in (*DONE, "not begun"):
             so_far = "" if result["became"] != "late" else f", {result['reports']} reports so far"
             print(f"{key}: {result['became']} after {result['seconds']} s{so_far}")
-    return 0 if all(results.get(key, {}).get("became") in DONE for key in keys) else 1
+    return 0 if all(result["became"] in DONE for result in results.values()) else 1
 
 
 FAKE_PROGRAM = """#!/bin/sh
@@ -220,12 +238,16 @@ def self_test():
                      str(directory / "fake_test")]
         for late in ("late", "clean"):  # the second call goes on
             assert run_all(parse(arguments)) == 1
-            results = json.loads((directory / "out/results.json").read_text())
+            results = json.loads((directory / "out/racecheck.json").read_text())
             got = {key.rsplit(".")[-1].lower(): result["became"] for key, result in results.items()}
             assert got == {**{name: name for name in got}, "late": late}, got
             assert len(got) == 6, got
             logs = {path.stem.rsplit(".")[-1].lower() for path in (directory / "out/logs").iterdir()}
             assert logs == {name for name, became in got.items() if became not in DONE}, logs
+        # Another tool, or another look, begins anew.
+        for other in (["--tool", "memcheck"], ["--launches", "9"]):
+            first = parse([*arguments, *other])
+            assert Runs(first).of(directory / "fake_test", "Suite.Clean")["became"] == "not begun"
     print("cuda_sanitize.py: the self-test passed")
 
 

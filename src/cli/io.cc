@@ -31,7 +31,7 @@ void OnInterrupt(int) {
   const int error = errno;
   std::signal(SIGTERM, SIG_DFL);  // whichever comes next ends the program
   interrupted = true;
-  static_cast<void>(::write(interrupt_pipe[1], "", 1));
+  [[maybe_unused]] const ssize_t written = ::write(interrupt_pipe[1], "", 1);
   errno = error;
 }
 
@@ -61,7 +61,8 @@ bool WriteAll(int fd, std::string_view text) {
 void AwaitInput(int fd) {
   pollfd polls[] = {{.fd = fd, .events = POLLIN, .revents = 0},
                     {.fd = interrupt_pipe[0], .events = POLLIN, .revents = 0}};
-  ::poll(polls, std::size(polls), -1);
+  while (::poll(polls, std::size(polls), -1) < 0 && errno == EINTR) {
+  }
 }
 
 std::string ReadAll(int fd, const std::string& name, const std::atomic<bool>& cancel) {

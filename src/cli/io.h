@@ -47,7 +47,8 @@ bool StdoutShowsColours();
 // together, it cannot drive the terminal. A standard error that cannot be written is not an error.
 void WriteError(std::string_view text);
 
-// The first Ctrl-C raises the flag, the second ends the program.
+// The first Ctrl-C raises the flag, the second ends the program. Throws kIo where a pipe cannot be
+// made.
 const std::atomic<bool>* CatchInterrupts();
 
 // From here on SIGTERM is as Ctrl-C.

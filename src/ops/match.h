@@ -33,7 +33,8 @@ struct MatchRange {
 // influence on. Depends on nothing but the arguments.
 //
 // Where only the `wanted` sources with the most similar matches are wanted, of equals the first
-// ones, those of others may be left out, or be others than their best, less similar ones.
+// ones, the match of any other may be missing or a less similar one than its best. Which one it is
+// depends on the device and on its threads, too.
 std::vector<Match> BestMatches(const Exec& exec, MatView<const float> features,
                                std::span<const int32_t> sources, std::span<const int32_t> targets,
                                const MatchRange& range, int64_t wanted = kAllMatches);

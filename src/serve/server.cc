@@ -9,6 +9,7 @@
 #include <chrono>
 #include <exception>
 #include <functional>
+#include <memory>
 #include <string_view>
 #include <thread>
 #include <utility>
@@ -81,8 +82,9 @@ class Server::Impl {
 
   int port() const { return port_; }
   void Run() {
+    const std::unique_ptr<std::atomic<bool>, void (*)(std::atomic<bool>*)> at_the_end(
+        &ran_, [](std::atomic<bool>* ran) { *ran = true; });
     http_.listen_after_bind();
-    ran_ = true;
   }
   // cpp-httplib ends streams as it stops, so it goes on until there are none; and it forgets to
   // stop where it has not begun to listen.

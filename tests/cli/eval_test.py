@@ -25,7 +25,8 @@ class Eval(Case):
         journal = folder / "journal.jsonl"
         process = subprocess.Popen([str(support.program), *map(str, args), "--output",
                                     str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        wait_until(lambda: journal.exists() and journal.read_bytes().count(b"\n") > 1)
+        wait_until(lambda: journal.exists() and journal.read_bytes().count(b"\n") > 1,
+                   process)
         process.send_signal(signal.SIGINT)
         out, errors = process.communicate(timeout=120)
         self.assertEqual(process.returncode, 130, errors)

@@ -87,7 +87,8 @@ class Ranks(Case):
                 "--methods", "none,truncate@20%", "--output")
         process = self.start(*args, folder)
         journals = [folder / "journal.jsonl", folder / "journal.1.jsonl"]
-        wait_until(lambda: all(j.exists() and j.read_bytes().count(b"\n") > 1 for j in journals))
+        wait_until(lambda: all(j.exists() and j.read_bytes().count(b"\n") > 1 for j in journals),
+                   process)
         stop(process)
         out, errors = process.communicate(timeout=120)  # no rank waits for one that is gone
         self.assertNotEqual(process.returncode, 0, errors)

@@ -60,7 +60,7 @@ class Interrupts(Case):
     def test_json(self):
         state = self.folder / "state"
         process = start(*ENDLESS, "--json", "--quiet", "--save-state", state)
-        wait_until(lambda: catches_interrupts(process))
+        wait_until(lambda: catches_interrupts(process), process)
         time.sleep(1)  # wherever it is by then
         process.send_signal(signal.SIGINT)
         out, errors = process.communicate(timeout=60)
@@ -76,7 +76,8 @@ class Interrupts(Case):
         process = start("score", "--model", SMALL, "--items", items, "--output",
                         self.folder / "out")
         # It is made when the items are read. From then on it may be cancelled while it scores.
-        wait_until(lambda: any(name.startswith("out.tmp") for name in os.listdir(self.folder)))
+        wait_until(lambda: any(name.startswith("out.tmp") for name in os.listdir(self.folder)),
+                   process)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=300)
         self.assertEqual(process.returncode, 130, errors)
@@ -87,7 +88,7 @@ class Interrupts(Case):
         # At whatever moment it comes, while the program begins to wait or later.
         for delay in (0, 0.001, 0.01, 0.5):
             process = start("tokenize", "--model", SMALL, "--file", "-", stdin=subprocess.PIPE)
-            wait_until(lambda: catches_interrupts(process))
+            wait_until(lambda: catches_interrupts(process), process)
             time.sleep(delay)
             process.send_signal(signal.SIGINT)
             process.wait(timeout=60)
@@ -98,7 +99,7 @@ class Interrupts(Case):
         pipe = self.folder / "pipe"
         os.mkfifo(pipe)
         process = start("tokenize", "--model", SMALL, "--file", pipe)
-        wait_until(lambda: catches_interrupts(process))
+        wait_until(lambda: catches_interrupts(process), process)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
         self.assertEqual(process.returncode, 130)
@@ -114,6 +115,23 @@ class Interrupts(Case):
         process.stderr.close()
         self.assertEqual((process.returncode, errors), (141, b""))
         self.assertTrue(state.exists())  # nothing is lost
+
+
+class Pipes(Case):
+    def test_what_comes_late_and_in_parts(self):
+        pipe = self.folder / "pipe"
+        os.mkfifo(pipe)
+        process = start("tokenize", "--model", SMALL, "--file", pipe, "--json")
+        wait_until(lambda: catches_interrupts(process), process)
+        time.sleep(0.1)  # it waits for somebody who writes
+        with open(pipe, "wb", buffering=0) as end:
+            end.write(TEXT[:10].encode())
+            time.sleep(0.1)
+            end.write(TEXT[10:].encode())
+        out, errors = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 0, errors)
+        self.assertEqual(json.loads(out), self.json("tokenize", "--model", SMALL, "--file",
+                                                    self.write("file", TEXT), "--json"))
 
 
 class States(Case):

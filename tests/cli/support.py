@@ -32,16 +32,21 @@ def run(*args, stdin=None, env=None):
     )
 
 
-def wait_until(holds):
-    """However busy the machine is; only what never comes is an error."""
+def wait_until(holds, process=None):
+    """However busy the machine is; only what never comes is an error. Kills the process then."""
     deadline = time.monotonic() + 120
     while not holds():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
+        if time.monotonic() < deadline and (process is None or process.poll() is None):
+            time.sleep(0.01)
+            continue
+        if process is not None:
+            process.kill()
+            raise AssertionError(("waited in vain", process.communicate()))
+        raise AssertionError("waited in vain")
 
 
 def catches_interrupts(process):
-    """Whether Ctrl-C would be caught now: before that it ends a program like any other."""
+    """Whether Ctrl-C would be caught now: before that it ends a program as ever."""
     status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
     caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
     return bool(int(caught.split()[1], 16) >> (signal.SIGINT - 1) & 1)

@@ -1,3 +1,5 @@
+// What the scheduler says of its texts at any moment: each stands in one place. A text that was
+// cancelled while its prompt was read once made the number of those being written −1 for a moment.
 #include "engine/text_queue.h"
 
 #include <gtest/gtest.h>

@@ -11,7 +11,6 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
-#include <cstring>
 #include <span>
 
 #include "backends/cpu/gemm-inl.h"
@@ -83,18 +82,18 @@ void ForTails(const float* unit, int64_t cols, int64_t pieces, const Put& put) {
 
 // What all tasks read.
 struct Sides {
+  static constexpr int64_t kApart = 16;  // keeps a tile's rows off each other's cache sets
+
   explicit Sides(const MatchArgs& args)
       : cols(args.features.cols),
-        blocks(CeilDiv(cols, kDepth)),
+        stride(cols + kApart),
         pieces(args.wanted < std::ssize(args.sources) ? CeilDiv(cols, kPiece) : 0),
-        left(CeilDiv(std::ssize(args.sources), kTileRows) * blocks * kTileRows * kLeftStride),
+        left(CeilDiv(std::ssize(args.sources), kTileRows) * kTileRows * stride),
         left_tails(CeilDiv(std::ssize(args.sources), kTileRows) * pieces * kTileRows),
         right(CeilDiv(std::ssize(args.targets), kTileCols) * cols * kTileCols),
         right_tails(CeilDiv(std::ssize(args.targets), kTileCols) * pieces * kTileCols) {}
 
-  float* Left(int64_t tile, int64_t k) const {
-    return left.data() + (tile * blocks + k / kDepth) * kTileRows * kLeftStride + k % kDepth;
-  }
+  float* Left(int64_t row) const { return left.data() + row * stride; }
   float* LeftTails(int64_t tile, int64_t piece) const {
     return left_tails.data() + (tile * pieces + piece) * kTileRows;
   }
@@ -105,10 +104,11 @@ struct Sides {
     return right_tails.data() + (panel * pieces + piece) * kTileCols;
   }
 
-  int64_t cols, blocks;
+  int64_t cols;
+  int64_t stride;  // of left rows
   int64_t pieces;  // 0: all matches are wanted, and no tile is left before its end
-  // By tiles of sources [depth blocks, kTileRows, kLeftStride] and panels of targets [cols,
-  // kTileCols], zeros beyond the last; and what ForTails gives, [pieces, …] each.
+  // Sources in rows, targets in panels [cols, kTileCols], zeros up to a whole tile or panel; and
+  // what ForTails gives of each tile and panel, [pieces, …].
   BufferOwner<float> left, left_tails, right, right_tails;
 };
 
@@ -137,9 +137,7 @@ inline void Pack(const Exec& exec, const MatchArgs& args, const Sides& sides) {
       ThreadsFor(exec, (std::ssize(args.sources) + std::ssize(args.targets)) * cols);
   ParallelFor(threads, tiles, [&](int64_t tile) {
     ForUnitRows(args, args.sources, tile * kTileRows, kTileRows, [&](int64_t r, const float* unit) {
-      ForDepth(cols, [&](int64_t k0, int64_t depth) {
-        std::memcpy(sides.Left(tile, k0) + r * kLeftStride, unit + k0, depth * sizeof(float));
-      });
+      std::copy_n(unit, cols, sides.Left(tile * kTileRows + r));
       ForTails(unit, cols, sides.pieces,
                [&](int64_t piece, float tail) { sides.LeftTails(tile, piece)[r] = tail; });
     });

@@ -10,7 +10,7 @@
 // multiplications at 10 % reduction.
 //
 // A similarity that is computed to its end is one chain of multiply-adds, whatever task and tile it
-// falls into: equal rows tie exactly, and threads change nothing.
+// falls into: equal rows tie exactly, and threads change nothing that is wanted.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "backends/cpu/match.cc"
 #include <hwy/foreach_target.h>
@@ -50,7 +50,7 @@ void TakeBest(const MatchArgs& args, int64_t source, int64_t first, const float*
 }
 
 // Some sources, and the panels that they meet now.
-struct Task {
+struct Meeting {
   const MatchArgs& args;
   const Sides& sides;
   int64_t first, rows;  // of the sources; `first` begins a tile
@@ -82,10 +82,10 @@ HWY_INLINE bool MayMatter(const V (&sums)[kTileRows][2], const float* left_tails
 
 // Takes the block of columns [k0, k0 + depth) into the products of a tile with a panel. False: none
 // of them matters.
-bool AddBlock(const Task& task, int64_t tile, int64_t panel, int64_t k0, int64_t depth,
+bool AddBlock(const Meeting& meeting, int64_t tile, int64_t panel, int64_t k0, int64_t depth,
               const float* thresholds, float* products) {
   const D d;
-  const Sides& sides = task.sides;
+  const Sides& sides = meeting.sides;
   V sums[kTileRows][2];
   ClearSums(sums);
   if (k0 > 0) {
@@ -95,11 +95,11 @@ bool AddBlock(const Task& task, int64_t tile, int64_t panel, int64_t k0, int64_t
       sums[r][1] = hn::Load(d, products + r * kTileCols + kLanes);
     }
   }
-  const int64_t step = task.leaves() ? kPiece : kDepth;
+  const int64_t step = meeting.leaves() ? kPiece : kDepth;
   for (int64_t k = k0; k < k0 + depth; k += step) {
-    AddProducts(sides.Left(tile, k), sides.Right(panel, k), kTileCols,
-                std::min(step, k0 + depth - k), sums);
-    if (!task.leaves() || k + step >= sides.cols) continue;
+    AddProductsOf(LeftMatrix{sides.Left(tile * kTileRows) + k, sides.stride}, sides.Right(panel, k),
+                  kTileCols, std::min(step, k0 + depth - k), sums);
+    if (!meeting.leaves() || k + step >= sides.cols) continue;
     const int64_t piece = k / kPiece;
     if (!MayMatter(sums, sides.LeftTails(tile, piece), sides.RightTails(panel, piece),
                    thresholds)) {
@@ -111,26 +111,26 @@ bool AddBlock(const Task& task, int64_t tile, int64_t panel, int64_t k0, int64_t
   return true;
 }
 
-void MeetPanels(const Task& task, int64_t begin, int64_t end) {
-  const MatchArgs& args = task.args;
-  const int64_t cols = task.sides.cols;
+void MeetPanels(const Meeting& meeting, int64_t begin, int64_t end) {
+  const MatchArgs& args = meeting.args;
+  const int64_t cols = meeting.sides.cols;
   const float slack = Slack(cols);
   const auto threshold = [&](int64_t r) {
-    return std::max(args.best[task.first + r].similarity, task.least) - slack;
+    return std::max(args.best[meeting.first + r].similarity, meeting.least) - slack;
   };
   std::array<float, kMaxSources> thresholds;
   thresholds.fill(std::numeric_limits<float>::infinity());
-  for (int64_t r = 0; r < task.rows; ++r) thresholds[r] = threshold(r);
+  for (int64_t r = 0; r < meeting.rows; ++r) thresholds[r] = threshold(r);
   HWY_ALIGN float products[kMaxSources * kTileCols];
   std::array<int64_t, kMaxSources / kTileRows> tiles;  // to which the panel may matter
   for (int64_t panel = begin; panel < end; ++panel) {
-    int64_t count = CeilDiv(task.rows, kTileRows);
+    int64_t count = CeilDiv(meeting.rows, kTileRows);
     std::iota(tiles.begin(), tiles.begin() + count, 0);
     for (int64_t k = 0; k < cols && count > 0; k += kDepth) {
       const auto end_of_rest =
           std::remove_if(tiles.begin(), tiles.begin() + count, [&](int64_t tile) {
             const int64_t row = tile * kTileRows;
-            return !AddBlock(task, task.first / kTileRows + tile, panel, k,
+            return !AddBlock(meeting, meeting.first / kTileRows + tile, panel, k,
                              std::min(kDepth, cols - k), thresholds.data() + row,
                              products + row * kTileCols);
           });
@@ -138,8 +138,8 @@ void MeetPanels(const Task& task, int64_t begin, int64_t end) {
     }
     for (int64_t i = 0; i < count; ++i) {
       const int64_t first = tiles[i] * kTileRows;
-      for (int64_t r = first; r < std::min(first + kTileRows, task.rows); ++r) {
-        TakeBest(args, task.first + r, panel * kTileCols, products + r * kTileCols);
+      for (int64_t r = first; r < std::min(first + kTileRows, meeting.rows); ++r) {
+        TakeBest(args, meeting.first + r, panel * kTileCols, products + r * kTileCols);
         thresholds[r] = threshold(r);
       }
     }
@@ -151,15 +151,16 @@ struct Range {
 };
 
 // The nearest 1 / share of the panels that hold a task's candidates.
-Range Nearest(const Task& task, int64_t share) {
-  const auto& candidates = task.args.candidates;
-  const int64_t begin = candidates[task.first].begin / kTileCols;
-  const int64_t end = CeilDiv(candidates[task.first + task.rows - 1].end, kTileCols);
+Range Nearest(const Meeting& meeting, int64_t share) {
+  const auto& candidates = meeting.args.candidates;
+  const int64_t begin = candidates[meeting.first].begin / kTileCols;
+  const int64_t end = CeilDiv(candidates[meeting.first + meeting.rows - 1].end, kTileCols);
   if (end <= begin) return {begin, begin};
   const int64_t count = CeilDiv(end - begin, share);
-  const int32_t middle = task.args.sources[task.first + task.rows / 2];
+  const int32_t middle = meeting.args.sources[meeting.first + meeting.rows / 2];
   const int64_t at =
-      (std::ranges::lower_bound(task.args.targets, middle) - task.args.targets.begin()) / kTileCols;
+      (std::ranges::lower_bound(meeting.args.targets, middle) - meeting.args.targets.begin()) /
+      kTileCols;
   const int64_t from = std::clamp(at - count / 2, begin, end - count);
   return {from, from + count};
 }
@@ -184,11 +185,11 @@ void RunBestMatches(const Exec& exec, const MatchArgs& args) {
   const int64_t rows = std::min(share, kMaxSources);
   const auto run = [&](int64_t before, int64_t now, float least) {
     ParallelFor(threads, CeilDiv(sources, rows), [&](int64_t i) {
-      const Task task = {args, sides, i * rows, std::min(rows, sources - i * rows), least};
-      const Range all = Nearest(task, now);
-      const Range done = before > 0 ? Nearest(task, before) : Range{all.begin, all.begin};
-      MeetPanels(task, all.begin, done.begin);
-      MeetPanels(task, done.end, all.end);
+      const Meeting meeting = {args, sides, i * rows, std::min(rows, sources - i * rows), least};
+      const Range all = Nearest(meeting, now);
+      const Range done = before > 0 ? Nearest(meeting, before) : Range{all.begin, all.begin};
+      MeetPanels(meeting, all.begin, done.begin);
+      MeetPanels(meeting, done.end, all.end);
     });
   };
   constexpr float kNone = -std::numeric_limits<float>::infinity();
