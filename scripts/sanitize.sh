@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Builds one sanitizer preset and runs the tests that gain from it: those that read hostile input
-# under asan and ubsan, those that share a model between threads under tsan (on the reference
-# backend: with the SIMD one there were false reports from OpenMP, and it was not tried again since).
+# under asan and ubsan, those that share a model between threads under tsan.
 #
 #   scripts/sanitize.sh asan|ubsan|asan-ubsan|tsan [jobs] [ctest options...]
 #
