@@ -135,6 +135,14 @@ void WriteError(std::string_view text) {
   static_cast<void>(WriteAll(STDERR_FILENO, Printable(text, true)));
 }
 
+void KeepStandardStreams() {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(fd, F_GETFD) >= 0) continue;
+    // Takes the lowest number that is free, which is fd. Whoever uses it gets an error, as before.
+    static_cast<void>(::open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY));
+  }
+}
+
 const std::atomic<bool>* CatchInterrupts() {
   if (::pipe2(interrupt_pipe, O_CLOEXEC | O_NONBLOCK) != 0) ThrowSystem("a pipe", "make");
   struct sigaction action = {};

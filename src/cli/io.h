@@ -47,6 +47,10 @@ bool StdoutShowsColours();
 // together, it cannot drive the terminal. A standard error that cannot be written is not an error.
 void WriteError(std::string_view text);
 
+// To be called before anything is opened: a file must not take the number of a standard stream that
+// is closed, and be read or written in its place.
+void KeepStandardStreams();
+
 // The first Ctrl-C raises the flag, the second ends the program. Throws kIo where a pipe cannot be
 // made.
 const std::atomic<bool>* CatchInterrupts();

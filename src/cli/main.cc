@@ -121,6 +121,7 @@ int Run(int argc, char** argv) {
   app.require_subcommand(1);
   app.get_formatter()->column_width(34);
   Context context;
+  KeepStandardStreams();
   context.cancel = CatchInterrupts();
   context.command = CommandLine(argc, argv);
   for (const auto add :

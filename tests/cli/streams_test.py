@@ -134,6 +134,15 @@ class Pipes(Case):
                                                     self.write("file", TEXT), "--json"))
 
 
+    def test_closed_streams(self):
+        for closes, name in (("<&-", "standard input"), (">&-", "standard output")):
+            done = subprocess.run(["sh", "-c", f'exec "$0" "$@" {closes}', str(support.program),
+                                   "tokenize", "--model", SMALL, "--file", "-"],
+                                  input=b"a", capture_output=True, timeout=60)
+            self.assertEqual(done.returncode, 3, done.stderr)
+            self.assertIn(name, done.stderr.decode())
+
+
 class States(Case):
     def test_continuing_equals_uninterrupted(self):
         for model in MODELS:
