@@ -1,211 +1,14 @@
 // Whole mixers against the single operators on the reference backend, and the laws that hold for
 // them to the last bit: other sequences, cuts at whole chunks and the rows that are wanted change
 // nothing.
-//
-// Bound: between its operators a whole mixer rounds to 16 bits: the normalised rows, in_proj's
-// outputs, the convolution's, C Bᵀ with its decay and the state as operands, y, the gated rows, and
-// out_proj's operands. Each of these 8 roundings moves a value by at most u of itself (2⁻⁸ for
-// bf16, 2⁻¹¹ for f16), at random, so the relative distance of all values together stays below 8 u.
 #include "ops/mamba2_mixer.h"
 
-#include <limits>
-
 #include "ops/importance.h"
-#include "ops/kernels.h"
-#include "ops/linear.h"
 #include "ops/rows.h"
-#include "tests/ops/ops_testing.h"
+#include "tests/ops/mamba2_mixer_testing.h"
 
 namespace pith::ops_testing {
 namespace {
-
-constexpr int64_t kModel = 128, kHeads = 4, kHead = 64, kState = 128, kInner = kHeads * kHead;
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-
-double Distance(const Shared<float>& a, const Shared<float>& b) {
-  double difference = 0, size = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    difference += (static_cast<double>(a[i]) - b[i]) * (static_cast<double>(a[i]) - b[i]);
-    size += static_cast<double>(b[i]) * b[i];
-  }
-  return std::sqrt(difference / size);
-}
-
-// Weights, and the states of some sequences, with 16-byte alignment as models have it.
-struct Mixer {
-  Mixer(const Exec& exec, int64_t groups, bool norm_before_gate = false, int64_t sequences = 4)
-      : exec(exec), groups(groups), before(norm_before_gate) {
-    Random random(static_cast<uint32_t>(groups));
-    norm = random.Vector(kModel, 0.5f, 1.5f);
-    in = random.Vector(in_rows() * kModel, -0.15f, 0.15f);
-    out = random.Vector(kModel * kInner, -0.1f, 0.1f);
-    conv_weight = random.Vector(channels() * 4, -0.5f, 0.5f);
-    conv_bias = random.Vector(channels(), -0.1f, 0.1f);
-    dt_bias = random.Vector(kHeads, -4, -1);
-    a = random.Vector(kHeads, -4, -0.5f);
-    d = random.Vector(kHeads);
-    gated = random.Vector(kInner, 0.5f, 1.5f);
-    conv_states = random.Vector(sequences * conv_size());
-    states = random.Vector(sequences * state_size());
-    in_proj = Prepare(exec, in, in_rows(), kModel);
-    out_proj = Prepare(exec, out, kModel, kInner);
-  }
-  // The states become of this type, rounded.
-  void RoundStates(DType type) {
-    state_type = type;
-    halves.resize(states.size());
-    for (size_t i = 0; i < states.size(); ++i) {
-      halves[i] = type == DType::kBF16 ? ToBF16(states[i]).bits : ToF16(states[i]).bits;
-    }
-  }
-  Shared<float> WideStates() const {
-    Shared<float> wide;
-    for (const uint16_t bits : halves) {
-      wide.push_back(state_type == DType::kBF16 ? ToFloat(BF16{bits}) : ToFloat(F16{bits}));
-    }
-    return wide;
-  }
-  // Where slot 0 lies, and the floats from one slot to the next.
-  StateSlots SlotsOf(const std::vector<int32_t>& slots) {
-    if (state_type == DType::kF32) return {states.data(), state_size(), slots};
-    return {reinterpret_cast<float*>(halves.data()), state_size() / 2, slots, state_type};
-  }
-  int64_t channels() const { return kInner + 2 * groups * kState; }
-  int64_t in_rows() const { return kInner + channels() + kHeads; }
-  int64_t conv_size() const { return 3 * channels(); }
-  static int64_t state_size() { return kHeads * kState * kHead; }
-
-  Mamba2MixerArgs Args(const std::vector<Segment>& segments, const std::vector<int32_t>& slots) {
-    return {.norm = {.weight = Vec(norm)},
-            .in_proj = in_proj.view(),
-            .conv = {.weight = Vec(conv_weight),
-                     .bias = Vec(conv_bias),
-                     .segments = segments,
-                     .states = {conv_states.data(), conv_size(), slots}},
-            .ssd = {.n_heads = kHeads,
-                    .head_dim = kHead,
-                    .n_groups = groups,
-                    .d_state = kState,
-                    .dt_bias = Vec(dt_bias),
-                    .dt_max = kInfinity,
-                    .a = Vec(a),
-                    .d = Vec(d),
-                    .segments = segments,
-                    .states = SlotsOf(slots)},
-            .gate = {.norm_weight = Vec(gated), .group = kInner, .norm_before_gate = before},
-            .out_proj = out_proj.view()};
-  }
-
-  Exec exec;
-  int64_t groups;
-  bool before;
-  Shared<float> norm, in, out, conv_weight, conv_bias, dt_bias, a, d, gated, conv_states, states;
-  Shared<uint16_t> halves;  // the states, where their type is not f32
-  DType state_type = DType::kF32;
-  Weight in_proj, out_proj;
-};
-
-struct Work {
-  std::vector<Segment> segments;
-  std::vector<int32_t> slots;
-  std::vector<int64_t> wanted = {};  // empty: all
-  bool step = false;
-};
-
-MatView<float> View(Shared<float>& v, int64_t cols) {
-  return {v.data(), static_cast<int64_t>(v.size()) / cols, cols};
-}
-
-// What importance is wanted of the rows, and where.
-struct Ranking {
-  ImportanceKind kind = ImportanceKind::kClip;
-  VecView<float> importance = {};
-};
-
-// h of the wanted rows of x.
-Shared<float> Whole(Mixer& mixer, const Work& run, Shared<float> x, Shared<float>* y = nullptr,
-                    const Ranking& ranking = {}) {
-  const int64_t rows = static_cast<int64_t>(x.size()) / kModel;
-  Mamba2MixerArgs args = mixer.Args(run.segments, run.slots);
-  Shared<float> normed(x.size()), squares(rows * kHeads), proj(rows * mixer.in_rows()),
-      gated(rows * kInner), conv(rows * mixer.channels()), dt(rows * kHeads), scan(rows * kInner);
-  const int64_t wanted = run.wanted.empty() ? rows : static_cast<int64_t>(run.wanted.size());
-  Shared<float> h(wanted * kModel);
-  args.norm.x = View(x, kModel);
-  args.norm.out = View(normed, kModel);
-  args.step = run.step;
-  args.importance = ranking.importance;
-  args.importance_kind = ranking.kind;
-  args.wanted = run.wanted;
-  args.h = View(h, kModel);
-  args.squares = View(squares, kHeads);
-  if (run.step) {
-    args.step_proj = View(proj, mixer.in_rows());
-    args.kept_gated = View(gated, kInner);
-  } else if (y != nullptr) {
-    args.kept_conv = View(conv, mixer.channels());
-    args.kept_dt = View(dt, kHeads);
-    args.kept_y = View(scan, kInner);
-    args.kept_gated = View(gated, kInner);
-  }
-  Mamba2Mixer(mixer.exec, args);
-  mixer.exec.backend->Synchronize(mixer.exec.queue);
-  if (y != nullptr) *y = scan;
-  return h;
-}
-
-// The same by single operators.
-Shared<float> Parts(Mixer& mixer, const Work& run, Shared<float> x,
-                    Shared<float>* y_out = nullptr) {
-  const Exec& exec = mixer.exec;
-  const int64_t rows = static_cast<int64_t>(x.size()) / kModel;
-  const Mamba2MixerArgs args = mixer.Args(run.segments, run.slots);
-  Shared<float> normed(x.size()), proj(rows * mixer.in_rows()), conv(rows * mixer.channels()),
-      y(rows * kInner), h(x.size());
-  AddNormArgs norm = args.norm;
-  norm.x = View(x, kModel);
-  norm.out = View(normed, kModel);
-  AddNorm(exec, norm);
-  const MatView<float> p = View(proj, mixer.in_rows());
-  Linear(exec, norm.out, args.in_proj, {}, p);
-  CausalConv1dArgs convolution = args.conv;
-  convolution.x = p.Cols(kInner, mixer.channels());
-  convolution.out = View(conv, mixer.channels());
-  CausalConv1d(exec, convolution);
-  SsdArgs ssd = args.ssd;
-  const int64_t bc = mixer.groups * kState;
-  ssd.x = convolution.out.Cols(0, kInner);
-  ssd.b = convolution.out.Cols(kInner, bc);
-  ssd.c = convolution.out.Cols(kInner + bc, bc);
-  ssd.dt = p.Cols(kInner + mixer.channels(), kHeads);
-  ssd.y = View(y, kInner);
-  Ssd(exec, ssd);
-  if (y_out != nullptr) *y_out = y;
-  GateArgs gate = args.gate;
-  gate.y = ssd.y;
-  gate.z = p.Cols(0, kInner);
-  gate.out = ssd.y;
-  Gate(exec, gate);
-  Linear(exec, gate.out, args.out_proj, {}, View(h, kModel));
-  return h;
-}
-
-class Mamba2MixerTest : public ::testing::TestWithParam<Precision> {
- protected:
-  void SetUp() override {
-    exec_ = Tested();
-    exec_.precision = GetParam();
-    if (KernelsFor(exec_).mamba2_mixer == nullptr) {
-      GTEST_SKIP() << testing::DeviceName() << " has no kernel for whole mixers";
-    }
-  }
-  double bound() const { return GetParam() == Precision::kBF16 ? 8 * 0x1p-8 : 8 * 0x1p-11; }
-  static Shared<float> Rows(int64_t rows) {
-    return Random(static_cast<uint32_t>(rows)).Vector(rows * kModel);
-  }
-
-  Exec exec_;
-};
 
 TEST_P(Mamba2MixerTest, EqualsItsParts) {
   for (const int64_t groups : {1, 2}) {
@@ -349,47 +152,6 @@ TEST_P(Mamba2MixerTest, CompactRowsAreAddedByTheNextMixer) {
   EXPECT_LE(Distance(added, plain), GetParam() == Precision::kBF16 ? 0x1p-8 : 0x1p-11);
 }
 
-// A step that adds its hidden branch itself adds what it would hand out. The sums round to f32:
-// three roundings of numbers below |x| + |h|.
-TEST_P(Mamba2MixerTest, AStepMayAddItsBranchItself) {
-  for (const int64_t rows : {1, 3, 4}) {
-    std::vector<Segment> segments;
-    std::vector<int32_t> slots;
-    for (int64_t i = 0; i < rows; ++i) {
-      segments.push_back({i, 1});
-      slots.push_back(static_cast<int32_t>(3 - i));
-    }
-    Mixer mixer(exec_, 1), other(exec_, 1);
-    Shared<float> x = Rows(rows);
-    const Shared<float> before = x;
-    const Shared<float> plain = Whole(other, {segments, slots, {}, true}, x);
-    Mamba2MixerArgs args = mixer.Args(segments, slots);
-    Shared<float> normed(x.size()), squares(rows * kHeads), h(x.size()),
-        proj(rows * mixer.in_rows()), gated(rows * kInner);
-    bool added = false;
-    args.norm.x = View(x, kModel);
-    args.norm.out = View(normed, kModel);
-    args.step = true;
-    args.step_proj = View(proj, mixer.in_rows());
-    args.kept_gated = View(gated, kInner);
-    args.h = View(h, kModel);
-    args.squares = View(squares, kHeads);
-    args.residual = View(x, kModel);
-    args.added = &added;
-    Mamba2Mixer(exec_, args);
-    exec_.backend->Synchronize(exec_.queue);
-    if (!added) {
-      ExpectSameBits(h, plain);
-      ExpectSameBits(x, before);
-      continue;
-    }
-    for (size_t i = 0; i < x.size(); ++i) {
-      EXPECT_NEAR(x[i], before[i] + plain[i],
-                  3 * kRounding * (std::abs(before[i]) + std::abs(plain[i])));
-    }
-  }
-}
-
 // States of 16 bits are rounded where they are stored, and nowhere else: what is stored is the f32
 // state's rounding to the nearest number (half a unit: of bf16 2⁻⁸ of it, of f16 2⁻¹¹, or below its
 // normal numbers 2⁻²⁵), and rows are those of an f32 state with the same numbers. Steps may sum
@@ -450,47 +212,8 @@ TEST_P(Mamba2MixerTest, ImportanceIsThatOfY) {
   }
 }
 
-TEST_P(Mamba2MixerTest, StepsGoOnAsTheChunksWould) {
-  const Shared<float> x = Rows(131);
-  const auto rows = [&](int64_t begin, int64_t count) {
-    return Shared<float>(x.begin() + begin * kModel, x.begin() + (begin + count) * kModel);
-  };
-  for (const int64_t groups : {1, 2}) {
-    Mixer mixer(exec_, groups), reference(kReference, groups);
-    Whole(mixer, {{{0, 128}}, {2}}, rows(0, 128));
-    Shared<float> stepped;
-    for (const int64_t at : {128, 129, 130}) {
-      const Shared<float> h = Whole(mixer, {{{0, 1}}, {2}, {}, true}, rows(at, 1));
-      stepped.insert(stepped.end(), h.begin(), h.end());
-    }
-    const Shared<float> expected = Parts(reference, {{{0, 131}}, {2}}, x);
-    const Shared<float> last(expected.begin() + 128 * kModel, expected.end());
-    EXPECT_LE(Distance(stepped, last), bound());
-    EXPECT_LE(Distance(mixer.states, reference.states), bound());
-    EXPECT_LE(Distance(mixer.conv_states, reference.conv_states), bound());
-  }
-}
-
-TEST_P(Mamba2MixerTest, StepsDoNotSeeEachOther) {
-  const Shared<float> x = Rows(4);
-  Mixer together(exec_, 2), apart(exec_, 2);
-  const Shared<float> h =
-      Whole(together, {{{0, 1}, {1, 1}, {2, 1}, {3, 1}}, {3, 1, 0, 2}, {}, true}, x);
-  const int32_t slots[] = {3, 1, 0, 2};
-  for (const int64_t i : {2, 0, 3, 1}) {
-    const Shared<float> row(x.begin() + i * kModel, x.begin() + (i + 1) * kModel);
-    const Shared<float> alone = Whole(apart, {{{0, 1}}, {slots[i]}, {}, true}, row);
-    EXPECT_TRUE(SameBits(alone.data(), &h[i * kModel], kModel)) << i;
-  }
-  ExpectSameBits(together.states, apart.states);
-  ExpectSameBits(together.conv_states, apart.conv_states);
-}
-
 INSTANTIATE_TEST_SUITE_P(Precisions, Mamba2MixerTest,
-                         ::testing::Values(Precision::kBF16, Precision::kF16),
-                         [](const auto& info) {
-                           return std::string(info.param == Precision::kBF16 ? "bf16" : "f16");
-                         });
+                         ::testing::Values(Precision::kBF16, Precision::kF16), PrecisionName);
 
 }  // namespace
 }  // namespace pith::ops_testing
