@@ -122,6 +122,13 @@ __global__ void __launch_bounds__(kThreads) StepScan(StepTask<T> task) {
     high = reinterpret_cast<const float4*>(bcdt)[2 * lane + 1];
   }
   const float x = static_cast<float>(task.conv[at * task.inner + channel]);
+  const float z = task.z[at * task.z_stride + channel];
+  float b[kCells], c[kCells];
+#pragma unroll
+  for (int n = 0; n < kCells; ++n) {
+    b[n] = bcdt[task.rank + warp * kCells + n];
+    c[n] = bcdt[task.rank + kMamba1State + warp * kCells + n];
+  }
 #pragma unroll
   for (int i = 0; i < kDots; ++i) {
     const float sum = WarpSum(Dot<T>(weight[i], low, high));
@@ -133,10 +140,8 @@ __global__ void __launch_bounds__(kThreads) StepScan(StepTask<T> task) {
   float part = 0;
 #pragma unroll
   for (int n = 0; n < kCells; ++n) {
-    const float b = bcdt[task.rank + warp * kCells + n];
-    const float c = bcdt[task.rank + kMamba1State + warp * kCells + n];
-    cells[n] = fmaf(expf(dt * a[n]), cells[n], b * in);
-    part = fmaf(c, cells[n], part);
+    cells[n] = fmaf(expf(dt * a[n]), cells[n], b[n] * in);
+    part = fmaf(c[n], cells[n], part);
     state[int64_t{n} * task.inner] = cells[n];
   }
   parts[warp][lane] = part;
@@ -144,7 +149,7 @@ __global__ void __launch_bounds__(kThreads) StepScan(StepTask<T> task) {
   if (warp != 0) return;
   float y = skip * x;
   for (int w = 0; w < kWarps; ++w) y += parts[w][lane];
-  task.gated[at * task.inner + channel] = T(y * Silu(task.z[at * task.z_stride + channel]));
+  task.gated[at * task.inner + channel] = T(y * Silu(z));
 }
 
 }  // namespace

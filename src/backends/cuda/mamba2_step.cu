@@ -79,6 +79,7 @@ struct Task {
 // What the convolution of a channel takes beside its new input, which may be read before that is
 // there: no launch that may still run writes this layer's states.
 struct Channel {
+  float past[kPast];
   float sum;     // of the past inputs, with the bias
   float weight;  // of the new one
   int c;
@@ -87,45 +88,56 @@ struct Channel {
   __device__ Channel(const Task& task, const float* states, int c) : c(c) {
     sum = task.conv_bias != nullptr ? task.conv_bias[c] : 0;
     const float* const weights = task.conv_weight + int64_t{c} * kScanTaps;
+#pragma unroll
     for (int k = 0; k < kPast; ++k) {
-      sum = fmaf(weights[k], states[int64_t{k} * task.channels() + c], sum);
+      past[k] = states[int64_t{k} * task.channels() + c];
+      sum = fmaf(weights[k], past[k], sum);
     }
     weight = weights[kPast];
   }
-  __device__ float Convolve(const float* inputs) const {
-    const float v = fmaf(weight, inputs[c], sum);
+  __device__ float Convolve(float input) const {
+    const float v = fmaf(weight, input, sum);
     return v * Sigmoid(v);
   }
-};
-
-// The inputs before the next row.
-template <class Task>
-__device__ void Shift(const Task& task, float* states, const float* row, int c) {
-  for (int k = 0; k + 1 < kPast; ++k) {
-    states[int64_t{k} * task.channels() + c] = states[int64_t{k + 1} * task.channels() + c];
+  // The inputs before the next row.
+  __device__ void Shift(float input, float* to, int64_t stride) const {
+#pragma unroll
+    for (int k = 0; k < kPast; ++k) to[k * stride] = k + 1 < kPast ? past[k + 1] : input;
   }
-  states[int64_t{kPast - 1} * task.channels() + c] = row[task.inner() + c];
-}
+};
 
 // B and C are read by all heads of a group: the last one to have read them moves them on. By one
 // warp, whose ticket comes while the block works on its state.
 template <class Task>
 __device__ unsigned TakeTicket(const Task& task, int group) {
-  if (threadIdx.x % 32 != 0) return 0;
-  __threadfence();
-  return atomicAdd(task.tickets + blockIdx.y * task.groups + group, 1u);
+  unsigned ticket = 0;
+  if (threadIdx.x % 32 == 0) {
+    asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], 1;"
+                 : "=r"(ticket)
+                 : "l"(task.tickets + blockIdx.y * task.groups + group)
+                 : "memory");
+  }
+  return ticket;
 }
+// From shared memory: to read what is there again would be a chain of loads between stores, at the
+// end of the launch.
 template <class Task>
-__device__ void ShiftShared(const Task& task, float* states, const float* row, int group,
-                            unsigned ticket) {
+__device__ void ShiftShared(const Task& task, const float (&shifted)[2][kPast][kScanState],
+                            float* states, int group, unsigned ticket) {
   if (__shfl_sync(~0u, ticket, 0) != task.heads / task.groups - 1u) return;
-  __threadfence();
+  __syncwarp();
   if (threadIdx.x % 32 == 0) task.tickets[blockIdx.y * task.groups + group] = 0;
+  float* const to = states + task.inner() + group * kScanState;
 #pragma unroll
-  for (int i = threadIdx.x % 32; i < kScanState; i += 32) {
-    const int b = task.inner() + group * kScanState + i;
-    Shift(task, states, row, b);
-    Shift(task, states, row, b + task.groups * kScanState);
+  for (int side = 0; side < 2; ++side) {
+#pragma unroll
+    for (int k = 0; k < kPast; ++k) {
+#pragma unroll
+      for (int i = threadIdx.x % 32; i < kScanState; i += 32) {
+        to[int64_t{k} * task.channels() + side * task.groups * kScanState + i] =
+            shifted[side][k][i];
+      }
+    }
   }
 }
 
@@ -159,6 +171,7 @@ template <class T, class S>
 __global__ void __launch_bounds__(kThreads, 4) StepHeads(Task<T, S> task) {
   using P = Piece<S>;
   __shared__ float b[kScanState], c[kScanState];
+  __shared__ float shifted[2][kPast][kScanState];  // B's and C's inputs before the next row
   __shared__ __align__(16) float x[kScanHead];
   __shared__ __align__(16) float sums[kThreads / 32][kScanHead];
   const int head = blockIdx.x;
@@ -189,12 +202,16 @@ __global__ void __launch_bounds__(kThreads, 4) StepHeads(Task<T, S> task) {
   const float* const inputs = row + task.inner();
   const float z = row[x_channel];
   const float raw = row[task.inner() + task.channels() + head] + dt_bias;
+  const float input = inputs[first_in.c];
   if (of_bc) {
-    b[threadIdx.x] = first_in.Convolve(inputs);
-    c[threadIdx.x] = in_c.Convolve(inputs);
+    const float input_c = inputs[in_c.c];
+    b[threadIdx.x] = first_in.Convolve(input);
+    c[threadIdx.x] = in_c.Convolve(input_c);
+    first_in.Shift(input, &shifted[0][0][threadIdx.x], kScanState);
+    in_c.Shift(input_c, &shifted[1][0][threadIdx.x], kScanState);
   } else if (of_x) {
-    x[p] = first_in.Convolve(inputs);
-    Shift(task, past, row, x_channel);
+    x[p] = first_in.Convolve(input);
+    first_in.Shift(input, past + x_channel, task.channels());
   }
   const float dt = Clamp(Softplus(raw), task.dt_min, task.dt_max);
   const float decay = expf(dt * a);
@@ -223,7 +240,7 @@ __global__ void __launch_bounds__(kThreads, 4) StepHeads(Task<T, S> task) {
     if (threadIdx.x % 32 < P::kLanes) sums[threadIdx.x / 32][piece * P::kCount + j] = sum[j];
   }
   __syncthreads();
-  if (threadIdx.x / 32 == kMover) ShiftShared(task, past, row, group, ticket);
+  if (threadIdx.x / 32 == kMover) ShiftShared(task, shifted, past, group, ticket);
   if (threadIdx.x >= kScanHead) return;
   float y = output.d * x[p];
   for (int w = 0; w < kThreads / 32; ++w) y += sums[w][p];
