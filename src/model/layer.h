@@ -37,8 +37,9 @@ struct LayerContext {
   int64_t ssd_chunk = 64;
   int64_t chunk_rows = 1024;  // rows in flight where a layer's work is cut: bounds the scratch
   const SiteNeeds* observed =
-      nullptr;              // what a policy Reads of the layer afterwards; null: nothing
-  bool compact = false;     // who reads the hidden branch next takes it compact
+      nullptr;           // what a policy Reads of the layer afterwards; null: nothing
+  bool compact = false;  // who reads the hidden branch next takes it compact
+  bool whole = true;     // the mixer's output is the layer's: it may add it to x itself, in steps
   MatView<float> sum = {};  // where x + h of the layer before goes; empty: where x is
   // [rows] where a layer that can leaves the importance of y that `observed` names, in place of y
   // itself; or empty.

@@ -71,5 +71,40 @@ TEST(Step, KnowsAModelFromAnotherInItsPlace) {
   }
 }
 
+// Mamba-2 beside attention, of sizes that backends take as whole mixers, without Falcon-H1's
+// factors: what the mixer makes is a part of the layer's branch, and the layer adds it. Bound: each
+// of 2 mixers and of 2 other parts rounds to bf16 at most 8 times, each time by 2⁻⁸ of the values.
+TEST(Step, AMixerBesideAttentionAddsNothingItself) {
+  Mamba2Config mamba;
+  mamba.d_inner = 256;
+  mamba.d_state = 128;
+  mamba.n_heads = 4;
+  mamba.head_dim = 64;
+  mamba.n_groups = 1;
+  mamba.chunk_size = 256;
+  mamba.gated_norm = true;
+  mamba.gated_norm_group = mamba.d_inner;
+  ModelConfig config = testing::MakeConfig({.n_layer = 0});
+  config.d_model = 128;
+  config.layers = {
+      mamba,
+      ParallelConfig{.mamba = mamba,
+                     .attention = std::get<AttentionConfig>(testing::TransformerLayer(2)),
+                     .attention_scale = 3},
+      mamba};
+  const auto steps = [&](const Exec& exec, DType dtype) {
+    testing::RandomTensors tensors(1, dtype);
+    return StepThrough(Model(exec, config, tensors), exec, 1)[0];
+  };
+  const auto expected = steps(ExecOn(Device::kReference), DType::kBF16);
+  const auto got = steps(ExecOn(testing::DeviceUnderTest(), 1, Precision::kBF16), DType::kBF16);
+  double difference = 0, size = 0;
+  for (size_t i = 0; i < got.size(); ++i) {
+    difference += std::pow(got[i] - expected[i], 2);
+    size += std::pow(expected[i], 2);
+  }
+  EXPECT_LT(std::sqrt(difference / size), 4 * 8 * 0x1p-8);
+}
+
 }  // namespace
 }  // namespace pith

@@ -253,7 +253,8 @@ class Mamba2Layer : public Layer {
     args.h = ws.h.Rows(0, rows.wanted_rows());
     if (rows.wanted != nullptr) args.wanted = *rows.wanted;
     if (context.mode == LayerMode::kStep) {
-      if (args.norm.x.data == ws.x.view().data) {  // else the norm reads more than the residual
+      const bool of_x = args.norm.x.data == ws.x.view().data;  // else it reads more than that
+      if (of_x && context.whole) {
         args.residual = ws.x.Rows(0, rows.rows);
         args.added = &ws.added;
       }

@@ -54,7 +54,9 @@ class ParallelLayer : public Layer {
     if (!norm.sum.empty()) again.x = norm.sum;  // made by now
     again.add = {};
     again.sum = {};
-    mamba_->Mix(context, rows, states, again);
+    LayerContext part = context;
+    part.whole = part.compact = false;
+    mamba_->Mix(part, rows, states, again);
     ScaleRows(context.exec, h, config_.mamba_scale, h);
     AddRows(context.exec, h, attended, h);
   }
