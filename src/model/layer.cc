@@ -79,6 +79,7 @@ AddNormArgs RowNorm::Args(MatView<const float> x, MatView<const float> add, MatV
   return {.x = x,
           .add = add,
           .sum = sum,
+          .squares = {},
           .weight = weight_.view(),
           .bias = bias_.view(),
           .layer_norm = layer_norm_,
@@ -93,14 +94,15 @@ void Layer::Forward(const LayerContext& context, const LayerRows& rows, const La
   const MatView<float> normed = ws.normed.Rows(0, rows.rows);
   const bool compact = !ws.compact.empty();
   PITH_CHECK(!compact || (add && TakesCompact(context)));
-  const bool added = std::exchange(ws.added, false);
-  const bool apart = add && !compact && !added;
+  const AddedRows added = std::exchange(ws.added, {});
+  const bool apart = add && !compact && !added.added;
   PITH_CHECK(add || context.sum.empty());
   ws.importance_made = false;
   const MatView<float> sum = context.sum.empty() ? x : context.sum;
-  Mix(context, rows, states,
-      apart ? norm_.Args(x, ws.h.Rows(0, rows.rows), sum, normed)
-            : norm_.Args(x, {}, compact ? sum : MatView<float>(), normed));
+  AddNormArgs norm = apart ? norm_.Args(x, ws.h.Rows(0, rows.rows), sum, normed)
+                           : norm_.Args(x, {}, compact ? sum : MatView<float>(), normed);
+  norm.squares = added.squares;
+  Mix(context, rows, states, norm);
 }
 
 ScanFeaturesArgs Layer::ReadScan(const Workspace& /*ws*/) const {

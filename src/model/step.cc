@@ -24,7 +24,7 @@ void MakeKey(const Model& model, const StatePool& pool, const LayerRows& rows,
     key.push_back(address(m.view().data));
     key.push_back(m.bytes());
   };
-  for (const auto* m : {&ws.x, &ws.h, &ws.normed, &ws.squares}) add(*m);
+  for (const auto* m : {&ws.x, &ws.h, &ws.normed, &ws.squares, &ws.row_squares}) add(*m);
   for (const DeviceMat<float>& m : ws.mixer) add(m);
   key.insert(key.end(), rows.slots.begin(), rows.slots.end());
 }
@@ -50,12 +50,12 @@ void Step(const Model& model, const Exec& exec, StatePool& pool, std::span<const
   const MatView<float> x = ws.x.view();
   model.Embed(exec, ids, x);
   const auto work = [&] {
-    ws.added = false;
+    ws.added = {};
     const LayerContext context{.exec = exec, .mode = LayerMode::kStep, .ws = ws};
     for (int64_t l = 0; l < model.n_layer(); ++l) {
       model.layer(l).Forward(context, rows, pool.layer(l), /*add=*/l > 0);
     }
-    if (!ws.added) AddRows(exec, x, ws.h.view(), x);
+    if (!ws.added.added) AddRows(exec, x, ws.h.view(), x);
     model.FinalNorm(exec, x);
     model.StepLogits(exec, x, logits);
   };

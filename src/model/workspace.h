@@ -21,6 +21,7 @@
 #include "ops/backend.h"
 #include "ops/compact_rows.h"
 #include "ops/experts.h"
+#include "ops/mamba2_mixer.h"
 
 namespace pith {
 
@@ -34,7 +35,8 @@ struct Workspace {
   CompactRows compact;           // the same where the next layer takes it so; then h holds nothing
   DeviceMat<float> squares;      // what compact points into
   bool importance_made = false;  // by the last layer: LayerContext::importance is filled
-  bool added = false;            // in steps: the last layer has added its hidden branch to x itself
+  AddedRows added;               // in steps: whether the last layer has added h to x itself
+  DeviceMat<float> row_squares;  // what added points into
   DeviceMat<float> normed;       // [rows, d_model]
   DeviceMat<float> out;          // [rows, d_model] rows that a caller asked for
   DeviceMat<float> gather;       // [rows, any width] copies of rows that lie apart
@@ -54,7 +56,7 @@ struct Workspace {
   // Room for a chunk of `rows`: x, h, normed and out. What was there is forgotten.
   void Reserve(const Exec& exec, int64_t d_model, int64_t rows) {
     compact = {};
-    added = false;
+    added = {};
     for (DeviceMat<float>* m : {&x, &h, &normed, &out}) m->Resize(exec, rows, d_model);
   }
 };

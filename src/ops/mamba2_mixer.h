@@ -18,6 +18,15 @@
 
 namespace pith {
 
+// What a step's mixer tells of rows to which it has added its hidden branch itself.
+struct AddedRows {
+  bool added = false;
+  MatView<const float> squares;  // AddNormArgs::squares of these rows, or empty
+};
+
+// Parts of a row's squares that a mixer may leave, at most: one for each eight columns, rounded up.
+constexpr int64_t MostSquares(int64_t d_model) { return (d_model + 127) / 128 * 16; }
+
 struct Mamba2MixerArgs {
   AddNormArgs norm;    // out is scratch
   CompactRows add;     // in place of norm.add
@@ -36,8 +45,9 @@ struct Mamba2MixerArgs {
                                     // in steps
   // Steps only. With `added`, the hidden branch may be added to `residual`, which are norm.x's
   // rows, in place of written to h; `added` receives whether it was.
-  MatView<float> residual;  // [rows, d_model]
-  bool* added = nullptr;
+  MatView<float> residual;          // [rows, d_model]
+  MatView<float> residual_squares;  // [rows, MostSquares(d_model)]: room for those of `added`
+  AddedRows* added = nullptr;
   MatView<float> step_proj;  // [rows, in_proj.rows]: scratch of steps
   // What policies read afterwards, or empty. Steps take kept_gated as scratch.
   MatView<float> kept_conv;   // [rows, conv_channels]

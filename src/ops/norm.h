@@ -8,9 +8,12 @@
 namespace pith {
 
 struct AddNormArgs {
-  MatView<const float> x;       // [rows, d]
-  MatView<const float> add;     // [rows, d] or empty: added to x first
-  MatView<float> sum;           // [rows, d] or empty: receives x + add; may be x itself
+  MatView<const float> x;    // [rows, d]
+  MatView<const float> add;  // [rows, d] or empty: added to x first
+  MatView<float> sum;        // [rows, d] or empty: receives x + add; may be x itself
+  // [rows, parts] or empty: Σ x² of each row in parts, where whoever made x left them. Backends may
+  // take them in place of adding up squares, where `add` is empty.
+  MatView<const float> squares;
   VecView<const float> weight;  // [d] or empty: ones
   VecView<const float> bias;    // [d] or empty: zeros; LayerNorm only
   bool layer_norm = false;      // LayerNorm instead of RMSNorm

@@ -43,43 +43,106 @@ TEST_P(Mamba2StepTest, StepsDoNotSeeEachOther) {
   ExpectSameBits(together.conv_states, apart.conv_states);
 }
 
-// A step that adds its hidden branch itself adds what it would hand out. The sums round to f32:
-// three roundings of numbers below |x| + |h|.
-TEST_P(Mamba2StepTest, AStepMayAddItsBranchItself) {
-  for (const int64_t rows : {1, 3, 4}) {
-    std::vector<Segment> segments;
-    std::vector<int32_t> slots;
-    for (int64_t i = 0; i < rows; ++i) {
+// Steps of rows that have slots 0, 1, … Each adds its hidden branch to x itself, where the backend
+// does so.
+struct Stepping {
+  Stepping(const Exec& exec, const Shared<float>& rows, int64_t first_slot = 0)
+      : mixer(exec, 1, false, 20), x(rows) {
+    const int64_t count = static_cast<int64_t>(x.size()) / kModel;
+    for (int64_t i = 0; i < count; ++i) {
       segments.push_back({i, 1});
-      slots.push_back(static_cast<int32_t>(3 - i));
+      slots.push_back(static_cast<int32_t>(first_slot + i));
     }
-    Mixer mixer(exec_, 1), other(exec_, 1);
-    Shared<float> x = Rows(rows);
-    const Shared<float> before = x;
-    const Shared<float> plain = Whole(other, {segments, slots, {}, true}, x);
+    room.resize(count * MostSquares(kModel));
+  }
+  // Whether the branch, which is h otherwise, has been added. The norm reads `squares`.
+  bool Step(MatView<const float> squares) {
     Mamba2MixerArgs args = mixer.Args(segments, slots);
-    Shared<float> normed(x.size()), squares(rows * kHeads), h(x.size()),
-        proj(rows * mixer.in_rows()), gated(rows * kInner);
-    bool added = false;
+    const auto count = std::ssize(segments);
+    Shared<float> normed(x.size()), gate(count * kHeads), proj(count * mixer.in_rows()),
+        gated(count * kInner);
+    h.resize(x.size());
     args.norm.x = View(x, kModel);
+    args.norm.squares = squares;
     args.norm.out = View(normed, kModel);
     args.step = true;
     args.step_proj = View(proj, mixer.in_rows());
     args.kept_gated = View(gated, kInner);
     args.h = View(h, kModel);
-    args.squares = View(squares, kHeads);
+    args.squares = View(gate, kHeads);
     args.residual = View(x, kModel);
+    args.residual_squares = View(room, MostSquares(kModel));
+    added = {};
     args.added = &added;
-    Mamba2Mixer(exec_, args);
-    exec_.backend->Synchronize(exec_.queue);
-    if (!added) {
-      ExpectSameBits(h, plain);
-      ExpectSameBits(x, before);
+    Mamba2Mixer(mixer.exec, args);
+    mixer.exec.backend->Synchronize(mixer.exec.queue);
+    return added.added;
+  }
+
+  Mixer mixer;
+  Shared<float> x, h, room;
+  std::vector<Segment> segments;
+  std::vector<int32_t> slots;
+  AddedRows added;
+};
+
+// A step that adds its hidden branch itself adds what it would hand out. The sums round to f32:
+// three roundings of numbers below |x| + |h|.
+TEST_P(Mamba2StepTest, AStepMayAddItsBranchItself) {
+  for (const int64_t rows : {1, 3, 9, 20}) {
+    const Shared<float> before = Rows(rows);
+    Stepping stepping(exec_, before);
+    Mixer other(exec_, 1, false, 20);
+    const Shared<float> plain = Whole(other, {stepping.segments, stepping.slots, {}, true}, before);
+    if (!stepping.Step({})) {
+      ExpectSameBits(stepping.h, plain);
+      ExpectSameBits(stepping.x, before);
       continue;
     }
-    for (size_t i = 0; i < x.size(); ++i) {
-      EXPECT_NEAR(x[i], before[i] + plain[i],
+    for (size_t i = 0; i < before.size(); ++i) {
+      EXPECT_NEAR(stepping.x[i], before[i] + plain[i],
                   3 * kRounding * (std::abs(before[i]) + std::abs(plain[i])));
+    }
+  }
+}
+
+// The squares that it leaves beside the rows are theirs (each sum rounds at most once a term), and
+// the next step reads them: its rows are those of a norm that adds the squares up itself, but for a
+// last bit of the factor, which moves some of the rounded rows by u; and another row changes no
+// bit.
+TEST_P(Mamba2StepTest, AStepLeavesSquaresForTheNext) {
+  for (const int64_t rows : {1, 3, 9, 20}) {
+    const Shared<float> x = Rows(rows);
+    Stepping all(exec_, x), plain(exec_, x);
+    const bool added = all.Step({});
+    ASSERT_EQ(plain.Step({}), added);
+    if (!added || all.added.squares.empty()) GTEST_SKIP() << "this GPU's steps leave no squares";
+    const MatView<const float> squares = all.added.squares;
+    for (int64_t row = 0; row < rows; ++row) {
+      double got = 0, expected = 0;
+      for (int64_t i = 0; i < squares.cols; ++i) got += squares.Row(row)[i];
+      for (int64_t i = 0; i < kModel; ++i) {
+        const double v = all.x[static_cast<size_t>(row * kModel + i)];
+        expected += v * v;
+      }
+      EXPECT_NEAR(got, expected, kModel * kRounding * expected) << row;
+    }
+    const Shared<float> between = all.x;
+    all.Step(squares);
+    plain.Step({});
+    Shared<float> by_squares, by_norm;
+    for (size_t i = 0; i < between.size(); ++i) {
+      by_squares.push_back(all.x[i] - between[i]);
+      by_norm.push_back(plain.x[i] - between[i]);
+    }
+    EXPECT_LE(Distance(by_squares, by_norm), GetParam() == Precision::kBF16 ? 0x1p-8 : 0x1p-11);
+    for (int64_t row = 0; row < rows; ++row) {
+      const auto begin = x.begin() + row * kModel;
+      Stepping alone(exec_, Shared<float>(begin, begin + kModel), row);
+      alone.Step({});
+      alone.Step(alone.added.squares);
+      EXPECT_TRUE(SameBits(alone.x.data(), &all.x[static_cast<size_t>(row * kModel)], kModel))
+          << row;
     }
   }
 }

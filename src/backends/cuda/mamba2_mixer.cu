@@ -81,7 +81,8 @@ void ProjectOut(const Exec& exec, const Mamba2MixerArgs& args, const Between<T>&
   args.compact->data = args.h.data;
 }
 
-// out_proj, and where a product can do so the residual addition behind it.
+// out_proj, and where a product can do so the residual addition behind it, with the sums of squares
+// that the next norm is made of.
 void StepOut(const Exec& exec, const Mamba2MixerArgs& args) {
   const CompactRows factors = GatedRows(args, args.h.data);
   ProductArgs product{.x = args.kept_gated.data,
@@ -99,24 +100,40 @@ void StepOut(const Exec& exec, const Mamba2MixerArgs& args) {
   }
   product.out = args.residual.data;
   product.out_stride = args.residual.stride;
-  StreamedProduct(exec, {.product = product, .add = true, .factors = factors});
-  *args.added = true;
+  const int64_t parts = StreamedSquares(exec, args.out_proj);
+  PITH_CHECK(parts <= args.residual_squares.cols);
+  const MatView<float> squares = args.residual_squares.Cols(0, parts);
+  StreamedProduct(
+      exec,
+      {.product = product, .add = true, .factors = factors, .squares = squares, .norm = nullptr});
+  *args.added = {.added = true, .squares = squares};
+}
+
+// The norm in front and in_proj: one launch where whoever made the rows left their squares.
+template <class T>
+void StepIn(const Exec& exec, const Mamba2MixerArgs& args) {
+  ProductArgs product{.rows = args.norm.x.rows,
+                      .w = args.in_proj,
+                      .bias = {},
+                      .out = args.step_proj.data,
+                      .out_stride = args.step_proj.stride,
+                      .out_type = DType::kF32};
+  if (TakesStreamedNorm(exec, args.norm, args.in_proj) && args.add.empty()) {
+    return StreamedProduct(
+        exec, {.product = product, .add = false, .factors = {}, .squares = {}, .norm = &args.norm});
+  }
+  T* const normed = reinterpret_cast<T*>(args.norm.out.data);
+  AddNormRounded(exec, args.norm, args.add, normed);
+  product.x = normed;
+  product.x_stride = args.norm.x.cols;
+  StepProduct(exec, product);
 }
 
 // One row a sequence. What passes between the launches lies in the caller's scratch, whose place
 // does not change from step to step.
 template <class T>
 void RunStep(const Exec& exec, const Mamba2MixerArgs& args) {
-  T* const normed = reinterpret_cast<T*>(args.norm.out.data);
-  AddNormRounded(exec, args.norm, args.add, normed);
-  StepProduct(exec, {.x = normed,
-                     .x_stride = args.norm.x.cols,
-                     .rows = args.norm.x.rows,
-                     .w = args.in_proj,
-                     .bias = {},
-                     .out = args.step_proj.data,
-                     .out_stride = args.step_proj.stride,
-                     .out_type = DType::kF32});
+  StepIn<T>(exec, args);
   Mamba2Step(exec, args, args.step_proj.data, args.step_proj.stride,
              reinterpret_cast<T*>(args.kept_gated.data));
   StepOut(exec, args);

@@ -16,7 +16,8 @@ namespace {
 
 using namespace stream;
 
-template <int kTiles, class T, class X>
+// kNorm: x is normed as it is read.
+template <int kTiles, bool kNorm, class T, class X>
 __global__ void __launch_bounds__(kThreads, kTiles == 1 ? 2 : 1) StreamKernel(StreamTask task) {
 #if PITH_HAS_BULK_COPY
   extern __shared__ __align__(128) unsigned char dynamic[];
@@ -27,12 +28,18 @@ __global__ void __launch_bounds__(kThreads, kTiles == 1 ? 2 : 1) StreamKernel(St
   const Stream<T> stream(task, share, dynamic + kBefore<kTiles>, shared.arrived);
   if (warp == kFiller) stream.Begin();
   Held<kTiles, T, X> held(share);
+  float* const weight = NormWeight(dynamic + kBefore<kTiles>, share.columns);
+  if constexpr (kNorm) held.LoadNormWeight(task, share, weight);
   if (task.split > 1) ArriveAtCluster();
   AwaitPrevious();
   const bool late = task.split > 1 || task.add;
   Late<kTiles> rest;
   rest.Load(task, share, 0);
-  held.Load(task, share);
+  if constexpr (kNorm) {
+    held.LoadNormed(task, share, weight);
+  } else {
+    held.Load(task, share);
+  }
   LoadFactors(task, share, shared.factors);
   __syncthreads();
   if (task.split > 1) AwaitCluster();  // the other block has begun, and has room for sums
@@ -55,6 +62,7 @@ __global__ void __launch_bounds__(kThreads, kTiles == 1 ? 2 : 1) StreamKernel(St
     }
     rest.Finish(task, share, shared, first);
   }
+  rest.StoreSquares(task, share);
 #endif
 }
 
@@ -67,15 +75,17 @@ int64_t GroupsOf(const Exec& exec, const WeightView& w) {
   return std::min(blocks, (w.rows + kRows - 1) / kRows);
 }
 
-template <class T, class X, int kTiles>
+template <class T, class X, bool kNorm, int kTiles>
 void RunTiles(const Exec& exec, const StreamTask& task, int64_t groups) {
   const int columns = task.cols / task.split;
-  const size_t shared = kBefore<kTiles> + static_cast<size_t>(kStages) * kRows * PitchOf(columns);
-  LaunchClusters(exec, StreamKernel<kTiles, T, X>, static_cast<unsigned>(groups * task.split),
-                 kThreads, shared, static_cast<unsigned>(task.split), task);
+  const size_t shared =
+      kBefore<kTiles> + RingBytes(columns) + (kNorm ? columns * sizeof(float) : 0);
+  LaunchClusters(exec, StreamKernel<kTiles, kNorm, T, X>,
+                 static_cast<unsigned>(groups * task.split), kThreads, shared,
+                 static_cast<unsigned>(task.split), task);
 }
 
-template <class T, class X>
+template <class T, class X, bool kNorm = false>
 void Run(const Exec& exec, const StreamedProductArgs& args) {
   const ProductArgs& product = args.product;
   const int64_t groups = GroupsOf(exec, product.w);
@@ -92,14 +102,29 @@ void Run(const Exec& exec, const StreamedProductArgs& args) {
                     .out = static_cast<float*>(product.out) + first * product.out_stride,
                     .out_stride = product.out_stride,
                     .add = args.add,
-                    .factors = args.factors};
+                    .factors = args.factors,
+                    .made_squares = nullptr,
+                    .made_stride = args.squares.stride,
+                    .made_parts = static_cast<int>(args.squares.cols),
+                    .norm = {}};
+    if (!args.squares.empty()) task.made_squares = args.squares.Row(first);
+    if constexpr (kNorm) {
+      const AddNormArgs& norm = *args.norm;
+      task.x = norm.x.Row(first);
+      task.x_stride = norm.x.stride;
+      task.norm = {.squares = norm.squares.Row(first),
+                   .stride = norm.squares.stride,
+                   .parts = static_cast<int>(norm.squares.cols),
+                   .weight = norm.weight.data,
+                   .eps = norm.eps};
+    }
     if (args.factors.squares != nullptr) task.factors.squares += first * args.factors.parts;
     if (rows <= 8) {
-      RunTiles<T, X, 1>(exec, task, groups);
+      RunTiles<T, X, kNorm, 1>(exec, task, groups);
     } else if (rows <= 16) {
-      RunTiles<T, X, 2>(exec, task, groups);
+      RunTiles<T, X, kNorm, 2>(exec, task, groups);
     } else {
-      RunTiles<T, X, kMostTiles>(exec, task, groups);
+      RunTiles<T, X, kNorm, kMostTiles>(exec, task, groups);
     }
   }
 }
@@ -112,12 +137,24 @@ bool TakesStreamedProduct(const Exec& exec, const WeightView& w) {
          w.cols % (split * kColumns) == 0 && w.cols <= split * kMostColumns;
 }
 
+bool TakesStreamedNorm(const Exec& exec, const AddNormArgs& norm, const WeightView& w) {
+  return !norm.squares.empty() && norm.squares.cols % 4 == 0 && norm.squares.stride % 4 == 0 &&
+         norm.add.empty() && !norm.layer_norm && norm.x.stride % 4 == 0 &&
+         TakesStreamedProduct(exec, w);
+}
+
+int64_t StreamedSquares(const Exec& exec, const WeightView& w) {
+  return (GroupsOf(exec, w) + 3) / 4 * 4;
+}
+
 void StreamedProduct(const Exec& exec, const StreamedProductArgs& args) {
   const ProductArgs& product = args.product;
   PITH_CHECK(TakesStreamedProduct(exec, product.w) && product.out_type == DType::kF32);
   if (product.rows == 0 || product.w.rows == 0) return;
   const bool bf16 = product.w.dtype == DType::kBF16;
-  if (product.x_f32) {
+  if (args.norm != nullptr) {
+    (bf16 ? Run<__nv_bfloat16, float, true> : Run<__half, float, true>)(exec, args);
+  } else if (product.x_f32) {
     (bf16 ? Run<__nv_bfloat16, float> : Run<__half, float>)(exec, args);
   } else {
     (bf16 ? Run<__nv_bfloat16, __nv_bfloat16> : Run<__half, __half>)(exec, args);

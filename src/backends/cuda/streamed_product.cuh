@@ -22,6 +22,15 @@ constexpr int kGroup = 8;      // tiles whose sums are finished together, where 
 constexpr int kLate = kGroup * kRows;
 constexpr int kFiller = kWarps - 1;  // the warp that asks for copies; the first ones add parts
 
+// Of rows of x in f32.
+struct NormInFront {
+  const float* squares;  // [rows, parts] or null: there is none
+  int64_t stride;
+  int parts;            // a multiple of 4
+  const float* weight;  // or null
+  float eps;
+};
+
 struct StreamTask {
   const void* x;
   int64_t x_stride;
@@ -35,6 +44,10 @@ struct StreamTask {
   int64_t out_stride;
   bool add;
   CompactRows factors;
+  float* made_squares;  // or null
+  int64_t made_stride;
+  int made_parts;
+  NormInFront norm;
 };
 
 template <int kTiles>
@@ -56,6 +69,14 @@ __host__ __device__ constexpr int PitchOf(int columns) {
   return 2 * columns + (columns % 64 == 0 ? 64 : 0);
 }
 
+// Bytes of the tiles' places; behind them lies the weight of a norm in front.
+__host__ __device__ constexpr size_t RingBytes(int columns) {
+  return size_t{kStages} * kRows * PitchOf(columns);
+}
+__device__ inline float* NormWeight(unsigned char* ring, int columns) {
+  return reinterpret_cast<float*>(ring + RingBytes(columns));
+}
+
 // Which of two places the sums of a group have.
 __device__ inline int TurnOf(int first) { return first / kLate % 2; }
 
@@ -72,6 +93,10 @@ __device__ inline uint4 LoadX(const T* x) {
 template <class T>
 __device__ inline uint4 LoadX(const float* x) {
   return Round8<T>(reinterpret_cast<const float4*>(x)[0], reinterpret_cast<const float4*>(x)[1]);
+}
+__device__ inline float4 Scaled(const float4& x, float scale, const float4& weight) {
+  return {x.x * scale * weight.x, x.y * scale * weight.y, x.z * scale * weight.z,
+          x.w * scale * weight.w};
 }
 
 // A block's share of the product: `count` rows of the weight from `begin` on, and its columns.
@@ -103,6 +128,28 @@ __device__ inline float FactorOf(const CompactRows& rows, int64_t row) {
     sum += rows.squares[row * rows.parts + i];
   }
   return rsqrtf(WarpSum(sum) / static_cast<float>(rows.width) + rows.eps);
+}
+
+// The factor of the norm in front of the lane's row of a tile of x, whose four lanes share the
+// parts.
+__device__ inline float NormFactor(const StreamTask& task, int row) {
+  const auto* const parts = reinterpret_cast<const float4*>(
+      task.norm.squares + min(row, task.rows - 1) * task.norm.stride);
+  constexpr int kQuads = 5;  // on their way together: all, where two blocks share a sum
+  float sum = 0;
+  for (int first = 0; first < task.norm.parts / 4; first += 4 * kQuads) {
+    float4 v[kQuads];
+#pragma unroll
+    for (int q = 0; q < kQuads; ++q) {
+      const int i = first + static_cast<int>(threadIdx.x) % 4 + 4 * q;
+      v[q] = i < task.norm.parts / 4 ? parts[i] : float4{0, 0, 0, 0};
+    }
+#pragma unroll
+    for (int q = 0; q < kQuads; ++q) sum += v[q].x + v[q].y + v[q].z + v[q].w;
+  }
+  sum += __shfl_xor_sync(~0u, sum, 1);
+  sum += __shfl_xor_sync(~0u, sum, 2);
+  return rsqrtf(sum / static_cast<float>(task.cols) + task.norm.eps);
 }
 
 // By all warps of the block that adds to `out`.
@@ -180,6 +227,40 @@ struct Held {
     steps = (warp + 1) * all / kWarps - first;
   }
   __device__ int column() const { return first * kColumns + threadIdx.x % 4 * 8; }
+  // The warp's columns of the norm's weight, before the launch that makes x has ended.
+  __device__ void LoadNormWeight(const StreamTask& task, const Share& share, float* weight) const {
+    for (int i = threadIdx.x % 32; i < steps * kColumns; i += 32) {
+      const int c = first * kColumns + i;
+      weight[c] = task.norm.weight != nullptr ? task.norm.weight[share.column() + c] : 1.0f;
+    }
+    __syncwarp();
+  }
+  __device__ void LoadNormed(const StreamTask& task, const Share& share, const float* weight) {
+#pragma unroll
+    for (int tile = 0; tile < kTiles; ++tile) {
+      const int row = 8 * tile + threadIdx.x % 32 / 4;
+      const bool there = row < task.rows;
+      const float* const from =
+          static_cast<const float*>(task.x) + row * task.x_stride + share.column();
+      float4 raw[kSteps][2];
+#pragma unroll
+      for (int s = 0; s < kSteps; ++s) {
+        raw[s][0] = raw[s][1] = {0, 0, 0, 0};
+        if (!there || s >= steps) continue;
+        const auto* const at = reinterpret_cast<const float4*>(from + column() + s * kColumns);
+        raw[s][0] = at[0];
+        raw[s][1] = at[1];
+      }
+      const float factor = NormFactor(task, row);
+#pragma unroll
+      for (int s = 0; s < kSteps; ++s) {
+        x[tile][s] = make_uint4(0, 0, 0, 0);
+        if (s >= steps) continue;
+        const auto* const w = reinterpret_cast<const float4*>(weight + column() + s * kColumns);
+        x[tile][s] = Round8<T>(Scaled(raw[s][0], factor, w[0]), Scaled(raw[s][1], factor, w[1]));
+      }
+    }
+  }
   __device__ void Load(const StreamTask& task, const Share& share) {
 #pragma unroll
     for (int tile = 0; tile < kTiles; ++tile) {
@@ -234,6 +315,7 @@ struct Late {
   static constexpr int kRowsAWarp = 8 * kTiles / kWarps;
   static constexpr int kPieces = kLate / 32;
   float before[kRowsAWarp][kPieces];
+  float squares[kRowsAWarp] = {};  // the lane's part of each row's
 
   // Calls f(i, j, row, at) for the lane's elements of a group with `count` rows of the weight.
   template <class F>
@@ -264,8 +346,24 @@ struct Late {
       if (task.split > 1) v += shared.theirs[TurnOf(first)][row][at];
       if (task.bias != nullptr) v += task.bias[share.begin + first + at];
       if (task.add) v = fmaf(shared.factors[row], v, before[i][j]);
+      squares[i] = fmaf(v, v, squares[i]);
       task.out[row * task.out_stride + share.begin + first + at] = v;
     });
+  }
+  // Behind all groups: the block's parts of its rows' squares, and zeros past those of the last.
+  __device__ void StoreSquares(const StreamTask& task, const Share& share) const {
+    if (task.made_squares == nullptr || share.rank != 0) return;
+    const int blocks = static_cast<int>(gridDim.x) / task.split;
+#pragma unroll
+    for (int i = 0; i < kRowsAWarp; ++i) {
+      const int row = threadIdx.x / 32 + i * kWarps;
+      if (row >= task.rows) continue;
+      float* const to = task.made_squares + row * task.made_stride;
+      const float sum = WarpSum(squares[i]);
+      if (threadIdx.x % 32 == 0) to[share.block] = sum;
+      const int past = blocks + static_cast<int>(threadIdx.x) % 32;
+      if (share.block == 0 && past < task.made_parts) to[past] = 0;
+    }
   }
 };
 

@@ -256,6 +256,8 @@ class Mamba2Layer : public Layer {
       const bool of_x = args.norm.x.data == ws.x.view().data;  // else it reads more than that
       if (of_x && context.whole) {
         args.residual = ws.x.Rows(0, rows.rows);
+        ws.row_squares.Resize(context.exec, rows.rows, MostSquares(args.residual.cols));
+        args.residual_squares = ws.row_squares.view();
         args.added = &ws.added;
       }
       args.step_proj = Scratch(context, kProj, rows.rows, config_.in_proj_rows());

@@ -149,6 +149,7 @@ class SharedBlockLayer : public Layer {
     again.x = sum;
     again.add = {};
     again.sum = {};
+    again.squares = {};
     mamba_->Mix(context, rows, states, again);
   }
   // normed: of x + t.
@@ -182,6 +183,7 @@ class SharedBlockLayer : public Layer {
                     {.x = both,
                      .add = {},
                      .sum = {},
+                     .squares = {},
                      .weight = block_->norm.view(),
                      .bias = {},
                      .eps = eps_,
