@@ -23,6 +23,7 @@ void Mamba2Mixer(const Exec& exec, const Mamba2MixerArgs& args) {
   if (args.added != nullptr) {
     CheckMatrix(args.residual, rows, args.norm.x.cols);
     PITH_CHECK(args.residual.data == args.norm.x.data);
+    CheckMatrix(args.residual_squares, rows, MostSquares(args.norm.x.cols));
   }
   PITH_CHECK(args.add.empty() || args.norm.add.empty());
   if (!args.importance.empty()) CheckVector(args.importance, rows);

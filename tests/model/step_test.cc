@@ -1,14 +1,16 @@
 // Steps that come again: a backend may record a step and launch the recording (Backend::Repeat), so
 // what it says must not depend on whether it ran before, nor on models that stood in the same
-// place.
+// place. And mixers that are a part of a layer, in steps and in prefill.
 #include "model/step.h"
 
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <optional>
+#include <string>
 #include <vector>
 
+#include "model/prefill.h"
 #include "ops/backend.h"
 #include "tests/model/random_model.h"
 
@@ -71,39 +73,78 @@ TEST(Step, KnowsAModelFromAnotherInItsPlace) {
   }
 }
 
-// Mamba-2 beside attention, of sizes that backends take as whole mixers, without Falcon-H1's
-// factors: what the mixer makes is a part of the layer's branch, and the layer adds it. Bound: each
-// of 2 mixers and of 2 other parts rounds to bf16 at most 8 times, each time by 2⁻⁸ of the values.
-TEST(Step, AMixerBesideAttentionAddsNothingItself) {
-  Mamba2Config mamba;
-  mamba.d_inner = 256;
-  mamba.d_state = 128;
-  mamba.n_heads = 4;
-  mamba.head_dim = 64;
-  mamba.n_groups = 1;
-  mamba.chunk_size = 256;
-  mamba.gated_norm = true;
-  mamba.gated_norm_group = mamba.d_inner;
-  ModelConfig config = testing::MakeConfig({.n_layer = 0});
-  config.d_model = 128;
-  config.layers = {
-      mamba,
-      ParallelConfig{.mamba = mamba,
-                     .attention = std::get<AttentionConfig>(testing::TransformerLayer(2)),
-                     .attention_scale = 3},
-      mamba};
-  const auto steps = [&](const Exec& exec, DType dtype) {
-    testing::RandomTensors tensors(1, dtype);
-    return StepThrough(Model(exec, config, tensors), exec, 1)[0];
-  };
-  const auto expected = steps(ExecOn(Device::kReference), DType::kBF16);
-  const auto got = steps(ExecOn(testing::DeviceUnderTest(), 1, Precision::kBF16), DType::kBF16);
-  double difference = 0, size = 0;
-  for (size_t i = 0; i < got.size(); ++i) {
-    difference += std::pow(got[i] - expected[i], 2);
-    size += std::pow(expected[i], 2);
+// Of layers of which a Mamba-2 mixer is a part, of sizes that backends take as whole mixers.
+struct MixerInside {
+  std::string name;
+  LayerConfig layer;
+};
+
+Mamba2Config WholeMixer() {
+  Mamba2Config c;
+  c.d_inner = 256;
+  c.d_conv = 4;
+  c.d_state = 128;
+  c.n_heads = 4;
+  c.head_dim = 64;
+  c.n_groups = 1;
+  c.chunk_size = 256;
+  c.gated_norm = true;
+  c.gated_norm_group = c.d_inner;
+  return c;
+}
+
+// Beside attention, without Falcon-H1's factors; and behind a shared block, as in Zamba2.
+std::vector<MixerInside> MixersInside() {
+  const AttentionConfig attention{.n_heads = 4, .n_kv_heads = 4, .head_dim = 64, .scale = 0.125F};
+  return {{"beside attention",
+           ParallelConfig{.mamba = WholeMixer(), .attention = attention, .attention_scale = 3}},
+          {"behind a shared block", SharedBlockConfig{.mamba = WholeMixer(),
+                                                      .attention = attention,
+                                                      .mlp = {.d_hidden = 56},
+                                                      .adapter_rank = 7}}};
+}
+
+std::vector<float> ReadThrough(const Model& model, const Exec& exec) {
+  StatePool pool(model, exec, 1);
+  Sequence sequence{.slot = pool.Take()};
+  Workspace ws;
+  std::vector<float> all;
+  const SequenceInput batch[] = {{kIds, &sequence, WantRows::kAll}};
+  Prefill(model, exec, pool, batch, {}, ws,
+          [&](std::span<const OutputRow> /*rows*/, MatView<const float> normed) {
+            std::vector<float> rows(static_cast<size_t>(normed.rows * normed.cols));
+            DownloadRows(exec, normed, {rows.data(), normed.rows, normed.cols});
+            all.insert(all.end(), rows.begin(), rows.end());
+          });
+  return all;
+}
+
+// What the mixer makes is a part of what the layer adds to its rows, in steps and in prefill, and
+// the norm in front of it may read other rows than those. Bound: each of 3 mixers and of up to 3
+// other parts rounds to bf16 at most 8 times, each time by 2⁻⁸ of the values.
+TEST(Step, AMixerInsideALayerLeavesTheRestToIt) {
+  for (const MixerInside& inside : MixersInside()) {
+    ModelConfig config = testing::MakeConfig({.n_layer = 0});
+    config.d_model = 128;
+    config.layers = {WholeMixer(), inside.layer, WholeMixer()};
+    const Exec exec = ExecOn(testing::DeviceUnderTest(), 1, Precision::kBF16);
+    const Exec reference = ExecOn(Device::kReference);
+    testing::RandomTensors tensors(1, DType::kBF16), same(1, DType::kBF16);
+    const Model model(exec, config, tensors), expected(reference, config, same);
+    const auto distance = [](const std::vector<float>& a, const std::vector<float>& b) {
+      double difference = 0, size = 0;
+      for (size_t i = 0; i < a.size(); ++i) {
+        difference += std::pow(a[i] - b[i], 2);
+        size += std::pow(b[i], 2);
+      }
+      return std::sqrt(difference / size);
+    };
+    EXPECT_LT(distance(StepThrough(model, exec, 1)[0], StepThrough(expected, reference, 1)[0]),
+              6 * 8 * 0x1p-8)
+        << inside.name;
+    EXPECT_LT(distance(ReadThrough(model, exec), ReadThrough(expected, reference)), 6 * 8 * 0x1p-8)
+        << inside.name;
   }
-  EXPECT_LT(std::sqrt(difference / size), 4 * 8 * 0x1p-8);
 }
 
 }  // namespace

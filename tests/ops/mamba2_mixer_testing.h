@@ -8,6 +8,7 @@
 #ifndef PITH_TESTS_OPS_MAMBA2_MIXER_TESTING_H_
 #define PITH_TESTS_OPS_MAMBA2_MIXER_TESTING_H_
 
+#include <cmath>
 #include <limits>
 #include <string>
 #include <vector>
@@ -32,24 +33,31 @@ inline double Distance(const Shared<float>& a, const Shared<float>& b) {
   return std::sqrt(difference / size);
 }
 
+struct Sizes {
+  int64_t model = kModel, heads = kHeads;
+};
+
 // Weights, and the states of some sequences, with 16-byte alignment as models have it.
 struct Mixer {
-  Mixer(const Exec& exec, int64_t groups, bool norm_before_gate = false, int64_t sequences = 4)
-      : exec(exec), groups(groups), before(norm_before_gate) {
+  Mixer(const Exec& exec, int64_t groups, bool norm_before_gate = false, int64_t sequences = 4,
+        Sizes sizes = {})
+      : exec(exec), groups(groups), before(norm_before_gate), sizes(sizes) {
     Random random(static_cast<uint32_t>(groups));
-    norm = random.Vector(kModel, 0.5f, 1.5f);
-    in = random.Vector(in_rows() * kModel, -0.15f, 0.15f);
-    out = random.Vector(kModel * kInner, -0.1f, 0.1f);
+    const float within = 0.15f * std::sqrt(static_cast<float>(kModel) / sizes.model);
+    const float without = 0.1f * std::sqrt(static_cast<float>(kInner) / inner());
+    norm = random.Vector(sizes.model, 0.5f, 1.5f);
+    in = random.Vector(in_rows() * sizes.model, -within, within);
+    out = random.Vector(sizes.model * inner(), -without, without);
     conv_weight = random.Vector(channels() * 4, -0.5f, 0.5f);
     conv_bias = random.Vector(channels(), -0.1f, 0.1f);
-    dt_bias = random.Vector(kHeads, -4, -1);
-    a = random.Vector(kHeads, -4, -0.5f);
-    d = random.Vector(kHeads);
-    gated = random.Vector(kInner, 0.5f, 1.5f);
+    dt_bias = random.Vector(sizes.heads, -4, -1);
+    a = random.Vector(sizes.heads, -4, -0.5f);
+    d = random.Vector(sizes.heads);
+    gated = random.Vector(inner(), 0.5f, 1.5f);
     conv_states = random.Vector(sequences * conv_size());
     states = random.Vector(sequences * state_size());
-    in_proj = Prepare(exec, in, in_rows(), kModel);
-    out_proj = Prepare(exec, out, kModel, kInner);
+    in_proj = Prepare(exec, in, in_rows(), sizes.model);
+    out_proj = Prepare(exec, out, sizes.model, inner());
   }
   // The states become of this type, rounded.
   void RoundStates(DType type) {
@@ -71,10 +79,11 @@ struct Mixer {
     if (state_type == DType::kF32) return {states.data(), state_size(), slots};
     return {reinterpret_cast<float*>(halves.data()), state_size() / 2, slots, state_type};
   }
-  int64_t channels() const { return kInner + 2 * groups * kState; }
-  int64_t in_rows() const { return kInner + channels() + kHeads; }
+  int64_t inner() const { return sizes.heads * kHead; }
+  int64_t channels() const { return inner() + 2 * groups * kState; }
+  int64_t in_rows() const { return inner() + channels() + sizes.heads; }
   int64_t conv_size() const { return 3 * channels(); }
-  static int64_t state_size() { return kHeads * kState * kHead; }
+  int64_t state_size() const { return sizes.heads * kState * kHead; }
 
   Mamba2MixerArgs Args(const std::vector<Segment>& segments, const std::vector<int32_t>& slots) {
     return {.norm = {.weight = Vec(norm)},
@@ -83,7 +92,7 @@ struct Mixer {
                      .bias = Vec(conv_bias),
                      .segments = segments,
                      .states = {conv_states.data(), conv_size(), slots}},
-            .ssd = {.n_heads = kHeads,
+            .ssd = {.n_heads = sizes.heads,
                     .head_dim = kHead,
                     .n_groups = groups,
                     .d_state = kState,
@@ -93,13 +102,14 @@ struct Mixer {
                     .d = Vec(d),
                     .segments = segments,
                     .states = SlotsOf(slots)},
-            .gate = {.norm_weight = Vec(gated), .group = kInner, .norm_before_gate = before},
+            .gate = {.norm_weight = Vec(gated), .group = inner(), .norm_before_gate = before},
             .out_proj = out_proj.view()};
   }
 
   Exec exec;
   int64_t groups;
   bool before;
+  Sizes sizes;
   Shared<float> norm, in, out, conv_weight, conv_bias, dt_bias, a, d, gated, conv_states, states;
   Shared<uint16_t> halves;  // the states, where their type is not f32
   DType state_type = DType::kF32;
@@ -126,28 +136,29 @@ struct Ranking {
 // h of the wanted rows of x.
 inline Shared<float> Whole(Mixer& mixer, const Work& run, Shared<float> x,
                            Shared<float>* y = nullptr, const Ranking& ranking = {}) {
-  const int64_t rows = static_cast<int64_t>(x.size()) / kModel;
+  const int64_t rows = static_cast<int64_t>(x.size()) / mixer.sizes.model;
   Mamba2MixerArgs args = mixer.Args(run.segments, run.slots);
-  Shared<float> normed(x.size()), squares(rows * kHeads), proj(rows * mixer.in_rows()),
-      gated(rows * kInner), conv(rows * mixer.channels()), dt(rows * kHeads), scan(rows * kInner);
+  Shared<float> normed(x.size()), squares(rows * mixer.sizes.heads), proj(rows * mixer.in_rows()),
+      gated(rows * mixer.inner()), conv(rows * mixer.channels()), dt(rows * mixer.sizes.heads),
+      scan(rows * mixer.inner());
   const int64_t wanted = run.wanted.empty() ? rows : static_cast<int64_t>(run.wanted.size());
-  Shared<float> h(wanted * kModel);
-  args.norm.x = View(x, kModel);
-  args.norm.out = View(normed, kModel);
+  Shared<float> h(wanted * mixer.sizes.model);
+  args.norm.x = View(x, mixer.sizes.model);
+  args.norm.out = View(normed, mixer.sizes.model);
   args.step = run.step;
   args.importance = ranking.importance;
   args.importance_kind = ranking.kind;
   args.wanted = run.wanted;
-  args.h = View(h, kModel);
-  args.squares = View(squares, kHeads);
+  args.h = View(h, mixer.sizes.model);
+  args.squares = View(squares, mixer.sizes.heads);
   if (run.step) {
     args.step_proj = View(proj, mixer.in_rows());
-    args.kept_gated = View(gated, kInner);
+    args.kept_gated = View(gated, mixer.inner());
   } else if (y != nullptr) {
     args.kept_conv = View(conv, mixer.channels());
-    args.kept_dt = View(dt, kHeads);
-    args.kept_y = View(scan, kInner);
-    args.kept_gated = View(gated, kInner);
+    args.kept_dt = View(dt, mixer.sizes.heads);
+    args.kept_y = View(scan, mixer.inner());
+    args.kept_gated = View(gated, mixer.inner());
   }
   Mamba2Mixer(mixer.exec, args);
   mixer.exec.backend->Synchronize(mixer.exec.queue);
@@ -159,35 +170,35 @@ inline Shared<float> Whole(Mixer& mixer, const Work& run, Shared<float> x,
 inline Shared<float> Parts(Mixer& mixer, const Work& run, Shared<float> x,
                            Shared<float>* y_out = nullptr) {
   const Exec& exec = mixer.exec;
-  const int64_t rows = static_cast<int64_t>(x.size()) / kModel;
+  const int64_t rows = static_cast<int64_t>(x.size()) / mixer.sizes.model;
   const Mamba2MixerArgs args = mixer.Args(run.segments, run.slots);
   Shared<float> normed(x.size()), proj(rows * mixer.in_rows()), conv(rows * mixer.channels()),
-      y(rows * kInner), h(x.size());
+      y(rows * mixer.inner()), h(x.size());
   AddNormArgs norm = args.norm;
-  norm.x = View(x, kModel);
-  norm.out = View(normed, kModel);
+  norm.x = View(x, mixer.sizes.model);
+  norm.out = View(normed, mixer.sizes.model);
   AddNorm(exec, norm);
   const MatView<float> p = View(proj, mixer.in_rows());
   Linear(exec, norm.out, args.in_proj, {}, p);
   CausalConv1dArgs convolution = args.conv;
-  convolution.x = p.Cols(kInner, mixer.channels());
+  convolution.x = p.Cols(mixer.inner(), mixer.channels());
   convolution.out = View(conv, mixer.channels());
   CausalConv1d(exec, convolution);
   SsdArgs ssd = args.ssd;
   const int64_t bc = mixer.groups * kState;
-  ssd.x = convolution.out.Cols(0, kInner);
-  ssd.b = convolution.out.Cols(kInner, bc);
-  ssd.c = convolution.out.Cols(kInner + bc, bc);
-  ssd.dt = p.Cols(kInner + mixer.channels(), kHeads);
-  ssd.y = View(y, kInner);
+  ssd.x = convolution.out.Cols(0, mixer.inner());
+  ssd.b = convolution.out.Cols(mixer.inner(), bc);
+  ssd.c = convolution.out.Cols(mixer.inner() + bc, bc);
+  ssd.dt = p.Cols(mixer.inner() + mixer.channels(), mixer.sizes.heads);
+  ssd.y = View(y, mixer.inner());
   Ssd(exec, ssd);
   if (y_out != nullptr) *y_out = y;
   GateArgs gate = args.gate;
   gate.y = ssd.y;
-  gate.z = p.Cols(0, kInner);
+  gate.z = p.Cols(0, mixer.inner());
   gate.out = ssd.y;
   Gate(exec, gate);
-  Linear(exec, gate.out, args.out_proj, {}, View(h, kModel));
+  Linear(exec, gate.out, args.out_proj, {}, View(h, mixer.sizes.model));
   return h;
 }
 

@@ -1,5 +1,7 @@
 // Steps of whole mixers, one row a sequence: against the single operators on the reference backend,
 // and what a step may do beyond them. No sequence changes a bit of another.
+#include <limits>
+
 #include "tests/ops/mamba2_mixer_testing.h"
 
 namespace pith::ops_testing {
@@ -46,32 +48,32 @@ TEST_P(Mamba2StepTest, StepsDoNotSeeEachOther) {
 // Steps of rows that have slots 0, 1, … Each adds its hidden branch to x itself, where the backend
 // does so.
 struct Stepping {
-  Stepping(const Exec& exec, const Shared<float>& rows, int64_t first_slot = 0)
-      : mixer(exec, 1, false, 20), x(rows) {
-    const int64_t count = static_cast<int64_t>(x.size()) / kModel;
+  Stepping(const Exec& exec, const Shared<float>& rows, int64_t first_slot = 0, Sizes sizes = {})
+      : mixer(exec, 1, false, 40, sizes), x(rows) {
+    const int64_t count = static_cast<int64_t>(x.size()) / sizes.model;
     for (int64_t i = 0; i < count; ++i) {
       segments.push_back({i, 1});
       slots.push_back(static_cast<int32_t>(first_slot + i));
     }
-    room.resize(count * MostSquares(kModel));
+    room.assign(count * MostSquares(sizes.model), std::numeric_limits<float>::quiet_NaN());
   }
   // Whether the branch, which is h otherwise, has been added. The norm reads `squares`.
   bool Step(MatView<const float> squares) {
     Mamba2MixerArgs args = mixer.Args(segments, slots);
     const auto count = std::ssize(segments);
-    Shared<float> normed(x.size()), gate(count * kHeads), proj(count * mixer.in_rows()),
-        gated(count * kInner);
+    Shared<float> normed(x.size()), gate(count * mixer.sizes.heads), proj(count * mixer.in_rows()),
+        gated(count * mixer.inner());
     h.resize(x.size());
-    args.norm.x = View(x, kModel);
+    args.norm.x = View(x, mixer.sizes.model);
     args.norm.squares = squares;
-    args.norm.out = View(normed, kModel);
+    args.norm.out = View(normed, mixer.sizes.model);
     args.step = true;
     args.step_proj = View(proj, mixer.in_rows());
-    args.kept_gated = View(gated, kInner);
-    args.h = View(h, kModel);
-    args.squares = View(gate, kHeads);
-    args.residual = View(x, kModel);
-    args.residual_squares = View(room, MostSquares(kModel));
+    args.kept_gated = View(gated, mixer.inner());
+    args.h = View(h, mixer.sizes.model);
+    args.squares = View(gate, mixer.sizes.heads);
+    args.residual = View(x, mixer.sizes.model);
+    args.residual_squares = View(room, MostSquares(mixer.sizes.model));
     added = {};
     args.added = &added;
     Mamba2Mixer(mixer.exec, args);
@@ -92,7 +94,7 @@ TEST_P(Mamba2StepTest, AStepMayAddItsBranchItself) {
   for (const int64_t rows : {1, 3, 9, 20}) {
     const Shared<float> before = Rows(rows);
     Stepping stepping(exec_, before);
-    Mixer other(exec_, 1, false, 20);
+    Mixer other(exec_, 1, false, 40);
     const Shared<float> plain = Whole(other, {stepping.segments, stepping.slots, {}, true}, before);
     if (!stepping.Step({})) {
       ExpectSameBits(stepping.h, plain);
@@ -143,6 +145,35 @@ TEST_P(Mamba2StepTest, AStepLeavesSquaresForTheNext) {
       alone.Step(alone.added.squares);
       EXPECT_TRUE(SameBits(alone.x.data(), &all.x[static_cast<size_t>(row * kModel)], kModel))
           << row;
+    }
+  }
+}
+
+// Sizes of which a row's squares come in more parts than are read at once; of which two blocks
+// share out_proj's sums, so that some parts are padding; of which two share in_proj's. Two steps,
+// of which the second reads the squares that the first left: twice the bound of one.
+TEST_P(Mamba2StepTest, RowsOfAnyWidth) {
+  for (const Sizes sizes : {Sizes{704, 4}, Sizes{544, 44}, Sizes{2624, 4}}) {
+    for (const int64_t rows : {1, 40}) {
+      SCOPED_TRACE(StrCat("d_model ", sizes.model, ", ", sizes.heads, " heads, ", rows, " rows"));
+      const Shared<float> x = Random(static_cast<uint32_t>(rows)).Vector(rows * sizes.model);
+      Stepping stepping(exec_, x, 0, sizes);
+      Mixer reference(kReference, 1, false, 40, sizes);
+      Shared<float> expected = x, got_change, expected_change;
+      for (int step = 0; step < 2; ++step) {
+        const bool added = stepping.Step(stepping.added.squares);
+        const Shared<float> h = Parts(reference, {stepping.segments, stepping.slots}, expected);
+        for (size_t i = 0; i < x.size(); ++i) {
+          expected[i] += h[i];
+          if (!added) stepping.x[i] += stepping.h[i];
+        }
+      }
+      for (size_t i = 0; i < x.size(); ++i) {
+        got_change.push_back(stepping.x[i] - x[i]);
+        expected_change.push_back(expected[i] - x[i]);
+      }
+      EXPECT_LE(Distance(got_change, expected_change), 2 * bound());
+      EXPECT_LE(Distance(stepping.mixer.states, reference.states), 2 * bound());
     }
   }
 }

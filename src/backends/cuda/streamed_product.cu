@@ -78,11 +78,9 @@ int64_t GroupsOf(const Exec& exec, const WeightView& w) {
 template <class T, class X, bool kNorm, int kTiles>
 void RunTiles(const Exec& exec, const StreamTask& task, int64_t groups) {
   const int columns = task.cols / task.split;
-  const size_t shared =
-      kBefore<kTiles> + RingBytes(columns) + (kNorm ? columns * sizeof(float) : 0);
   LaunchClusters(exec, StreamKernel<kTiles, kNorm, T, X>,
-                 static_cast<unsigned>(groups * task.split), kThreads, shared,
-                 static_cast<unsigned>(task.split), task);
+                 static_cast<unsigned>(groups * task.split), kThreads,
+                 SharedBytes<kTiles, kNorm>(columns), static_cast<unsigned>(task.split), task);
 }
 
 template <class T, class X, bool kNorm = false>
@@ -133,13 +131,17 @@ void Run(const Exec& exec, const StreamedProductArgs& args) {
 
 bool TakesStreamedProduct(const Exec& exec, const WeightView& w) {
   const int64_t split = SplitOf(w);
-  return GpuOf(exec).properties().major >= 9 && w.dtype != DType::kF32 && w.cols > 0 &&
-         w.cols % (split * kColumns) == 0 && w.cols <= split * kMostColumns;
+  const cudaDeviceProp& gpu = GpuOf(exec).properties();
+  return gpu.major >= 9 && w.dtype != DType::kF32 && w.cols > 0 &&
+         w.cols % (split * kColumns) == 0 && w.cols <= split * kMostColumns &&
+         // for any number of rows, and with a norm or without, so that bits depend on neither
+         SharedBytes<kMostTiles, true>(static_cast<int>(w.cols / split)) <=
+             gpu.sharedMemPerBlockOptin;
 }
 
 bool TakesStreamedNorm(const Exec& exec, const AddNormArgs& norm, const WeightView& w) {
   return !norm.squares.empty() && norm.squares.cols % 4 == 0 && norm.squares.stride % 4 == 0 &&
-         norm.add.empty() && !norm.layer_norm && norm.x.stride % 4 == 0 &&
+         norm.add.empty() && norm.sum.empty() && !norm.layer_norm && norm.x.stride % 4 == 0 &&
          TakesStreamedProduct(exec, w);
 }
 
@@ -151,6 +153,9 @@ void StreamedProduct(const Exec& exec, const StreamedProductArgs& args) {
   const ProductArgs& product = args.product;
   PITH_CHECK(TakesStreamedProduct(exec, product.w) && product.out_type == DType::kF32);
   if (product.rows == 0 || product.w.rows == 0) return;
+  PITH_CHECK(args.squares.empty() || (args.add && args.squares.rows >= product.rows &&
+                                      args.squares.cols == StreamedSquares(exec, product.w)));
+  PITH_CHECK(args.norm == nullptr || args.norm->squares.rows >= product.rows);
   const bool bf16 = product.w.dtype == DType::kBF16;
   if (args.norm != nullptr) {
     (bf16 ? Run<__nv_bfloat16, float, true> : Run<__half, float, true>)(exec, args);

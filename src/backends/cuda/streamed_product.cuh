@@ -24,7 +24,7 @@ constexpr int kFiller = kWarps - 1;  // the warp that asks for copies; the first
 
 // Of rows of x in f32.
 struct NormInFront {
-  const float* squares;  // [rows, parts] or null: there is none
+  const float* squares;  // [rows, parts]
   int64_t stride;
   int parts;            // a multiple of 4
   const float* weight;  // or null
@@ -72,6 +72,10 @@ __host__ __device__ constexpr int PitchOf(int columns) {
 // Bytes of the tiles' places; behind them lies the weight of a norm in front.
 __host__ __device__ constexpr size_t RingBytes(int columns) {
   return size_t{kStages} * kRows * PitchOf(columns);
+}
+template <int kTiles, bool kNorm>
+constexpr size_t SharedBytes(int columns) {
+  return kBefore<kTiles> + RingBytes(columns) + (kNorm ? columns * sizeof(float) : 0);
 }
 __device__ inline float* NormWeight(unsigned char* ring, int columns) {
   return reinterpret_cast<float*>(ring + RingBytes(columns));

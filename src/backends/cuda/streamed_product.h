@@ -28,10 +28,11 @@ bool TakesStreamedProduct(const Exec& exec, const WeightView& w);
 bool TakesStreamedNorm(const Exec& exec, const AddNormArgs& norm, const WeightView& w);
 
 // Parts of a row's squares that a product with this weight leaves, a multiple of 4. They depend on
-// the GPU, too: each multiprocessor makes one.
+// the GPU, too: each multiprocessor makes one, or each two that share a sum.
 int64_t StreamedSquares(const Exec& exec, const WeightView& w);
 
-// f32 sums in an order that depends on the weight's shape alone.
+// f32 sums in an order that depends on the weight's shape alone, but for the norm's, which has the
+// order of its squares' parts.
 void StreamedProduct(const Exec& exec, const StreamedProductArgs& args);
 
 }  // namespace pith::cuda
