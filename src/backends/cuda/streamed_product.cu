@@ -10,6 +10,8 @@
 #include <algorithm>
 
 #include "backends/cuda/streamed_product.cuh"
+#include "backends/cuda/streamed_rows.cuh"
+#include "backends/cuda/streamed_sums.cuh"
 
 namespace pith::cuda {
 namespace {
