@@ -19,21 +19,10 @@ namespace {
 using testing::Kind;
 using testing::RandomIds;
 
-// Small, with the state, heads and taps of published Mamba-2 models, as whole mixers want them.
 ModelConfig WholeMixers() {
   ModelConfig config = testing::MakeConfig({});
   config.d_model = 64;
-  Mamba2Config layer;
-  layer.d_inner = 128;
-  layer.d_state = 128;
-  layer.n_heads = 2;
-  layer.head_dim = 64;
-  layer.n_groups = 1;
-  layer.d_conv = 4;
-  layer.chunk_size = 256;
-  layer.gated_norm = true;
-  layer.gated_norm_group = layer.d_inner;
-  config.layers.assign(3, layer);
+  config.layers.assign(3, testing::WholeMixer(2));
   return config;
 }
 

@@ -30,6 +30,7 @@ using testing::Kind;
 using testing::MakeModel;
 using testing::OnHost;
 using testing::RandomIds;
+using testing::RelativeError;
 using testing::Slots;
 
 // Every row that reached the end, and the final state.
@@ -81,18 +82,6 @@ std::vector<Output> Forward(const Model& model, const std::vector<std::vector<in
           });
   for (size_t i = 0; i < texts.size(); ++i) outputs[i].state = slots.State(i);
   return outputs;
-}
-
-// ‖a − b‖ / ‖b‖.
-double RelativeError(const std::vector<float>& a, const std::vector<float>& b) {
-  EXPECT_EQ(a.size(), b.size());
-  double error = 0;
-  double norm = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    error += (double{a[i]} - b[i]) * (double{a[i]} - b[i]);
-    norm += double{b[i]} * b[i];
-  }
-  return std::sqrt(error / norm);
 }
 
 // Every method, and what reads other activations of the kind's layers; at rates that remove rows

@@ -2,6 +2,9 @@
 #ifndef TESTS_MODEL_RANDOM_MODEL_H_
 #define TESTS_MODEL_RANDOM_MODEL_H_
 
+#include <gtest/gtest.h>
+
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <memory>
@@ -76,6 +79,21 @@ inline LayerConfig MakeMambaLayer(const Shape& shape) {
   c.chunk_size = 256;
   c.gated_norm = true;
   c.gated_norm_group = c.d_inner / shape.n_groups;
+  return c;
+}
+
+// A layer with the state, heads and taps of published Mamba-2 models, as whole mixers want them.
+inline Mamba2Config WholeMixer(int64_t n_heads) {
+  Mamba2Config c;
+  c.n_heads = n_heads;
+  c.head_dim = 64;
+  c.d_inner = n_heads * c.head_dim;
+  c.d_state = 128;
+  c.d_conv = 4;
+  c.n_groups = 1;
+  c.chunk_size = 256;
+  c.gated_norm = true;
+  c.gated_norm_group = c.d_inner;
   return c;
 }
 
@@ -194,6 +212,18 @@ inline std::vector<float> OnHost(const Exec& exec, MatView<const float> rows) {
   std::vector<float> values(rows.rows * rows.cols);
   DownloadRows(exec, rows, {values.data(), rows.rows, rows.cols});
   return values;
+}
+
+// ‖a − b‖ / ‖b‖.
+inline double RelativeError(const std::vector<float>& a, const std::vector<float>& b) {
+  EXPECT_EQ(a.size(), b.size());
+  double error = 0;
+  double norm = 0;
+  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
+    error += (double{a[i]} - b[i]) * (double{a[i]} - b[i]);
+    norm += double{b[i]} * b[i];
+  }
+  return std::sqrt(error / norm);
 }
 
 // All that a slot holds: the numbers of fixed count, then for each layer that grows its positions,

@@ -24,6 +24,7 @@ using testing::Kind;
 using testing::MakeModel;
 using testing::OnHost;
 using testing::RandomIds;
+using testing::RelativeError;
 using testing::Slots;
 
 struct Output {
@@ -107,17 +108,6 @@ Output MaskedForward(const Model& model, const std::vector<int32_t>& text, const
     out.rows.insert(out.rows.end(), ws.x.view().Row(r), ws.x.view().Row(r) + config.d_model);
   }
   return out;
-}
-
-double RelativeError(const std::vector<float>& a, const std::vector<float>& b) {
-  EXPECT_EQ(a.size(), b.size());
-  double error = 0;
-  double norm = 0;
-  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
-    error += (double{a[i]} - b[i]) * (double{a[i]} - b[i]);
-    norm += double{b[i]} * b[i];
-  }
-  return std::sqrt(error / norm);
 }
 
 // f32 against double sums through 4 layers of about 10 rounded operations each, sums of up to 96

@@ -18,6 +18,10 @@ namespace pith {
 namespace {
 
 using testing::Kind;
+using testing::OnHost;
+using testing::RelativeError;
+using testing::Slots;
+using testing::WholeMixer;
 
 constexpr int32_t kIds[] = {5, 17, 2, 96, 41};
 
@@ -79,41 +83,25 @@ struct MixerInside {
   LayerConfig layer;
 };
 
-Mamba2Config WholeMixer() {
-  Mamba2Config c;
-  c.d_inner = 256;
-  c.d_conv = 4;
-  c.d_state = 128;
-  c.n_heads = 4;
-  c.head_dim = 64;
-  c.n_groups = 1;
-  c.chunk_size = 256;
-  c.gated_norm = true;
-  c.gated_norm_group = c.d_inner;
-  return c;
-}
-
 // Beside attention, without Falcon-H1's factors; and behind a shared block, as in Zamba2.
 std::vector<MixerInside> MixersInside() {
   const AttentionConfig attention{.n_heads = 4, .n_kv_heads = 4, .head_dim = 64, .scale = 0.125F};
   return {{"beside attention",
-           ParallelConfig{.mamba = WholeMixer(), .attention = attention, .attention_scale = 3}},
-          {"behind a shared block", SharedBlockConfig{.mamba = WholeMixer(),
+           ParallelConfig{.mamba = WholeMixer(4), .attention = attention, .attention_scale = 3}},
+          {"behind a shared block", SharedBlockConfig{.mamba = WholeMixer(4),
                                                       .attention = attention,
                                                       .mlp = {.d_hidden = 56},
                                                       .adapter_rank = 7}}};
 }
 
 std::vector<float> ReadThrough(const Model& model, const Exec& exec) {
-  StatePool pool(model, exec, 1);
-  Sequence sequence{.slot = pool.Take()};
+  Slots slots(model, exec, 1);
   Workspace ws;
   std::vector<float> all;
-  const SequenceInput batch[] = {{kIds, &sequence, WantRows::kAll}};
-  Prefill(model, exec, pool, batch, {}, ws,
+  const SequenceInput batch[] = {{kIds, slots.sequences.data(), WantRows::kAll}};
+  Prefill(model, exec, slots.pool, batch, {}, ws,
           [&](std::span<const OutputRow> /*rows*/, MatView<const float> normed) {
-            std::vector<float> rows(static_cast<size_t>(normed.rows * normed.cols));
-            DownloadRows(exec, normed, {rows.data(), normed.rows, normed.cols});
+            const std::vector<float> rows = OnHost(exec, normed);
             all.insert(all.end(), rows.begin(), rows.end());
           });
   return all;
@@ -126,23 +114,16 @@ TEST(Step, AMixerInsideALayerLeavesTheRestToIt) {
   for (const MixerInside& inside : MixersInside()) {
     ModelConfig config = testing::MakeConfig({.n_layer = 0});
     config.d_model = 128;
-    config.layers = {WholeMixer(), inside.layer, WholeMixer()};
+    config.layers = {WholeMixer(4), inside.layer, WholeMixer(4)};
     const Exec exec = ExecOn(testing::DeviceUnderTest(), 1, Precision::kBF16);
     const Exec reference = ExecOn(Device::kReference);
     testing::RandomTensors tensors(1, DType::kBF16), same(1, DType::kBF16);
     const Model model(exec, config, tensors), expected(reference, config, same);
-    const auto distance = [](const std::vector<float>& a, const std::vector<float>& b) {
-      double difference = 0, size = 0;
-      for (size_t i = 0; i < a.size(); ++i) {
-        difference += std::pow(a[i] - b[i], 2);
-        size += std::pow(b[i], 2);
-      }
-      return std::sqrt(difference / size);
-    };
-    EXPECT_LT(distance(StepThrough(model, exec, 1)[0], StepThrough(expected, reference, 1)[0]),
+    EXPECT_LT(RelativeError(StepThrough(model, exec, 1)[0], StepThrough(expected, reference, 1)[0]),
               6 * 8 * 0x1p-8)
         << inside.name;
-    EXPECT_LT(distance(ReadThrough(model, exec), ReadThrough(expected, reference)), 6 * 8 * 0x1p-8)
+    EXPECT_LT(RelativeError(ReadThrough(model, exec), ReadThrough(expected, reference)),
+              6 * 8 * 0x1p-8)
         << inside.name;
   }
 }
