@@ -41,7 +41,8 @@ TEST(HalfStates, TheLayoutRoundsAndWidens) {
   const StateSize sizes[] = {{.fixed = 3, .half = 4}, {.fixed = 2}, {.fixed = 1, .half = 2}};
   const std::vector<float> values = {1.1f, -2,   3e-30f, 0.1f, -1e3f, 7,
                                      0,    5.5f, 6.6f,   0.3f, 1,     -0.7f};
-  const std::vector<bool> half = {0, 0, 0, 1, 1, 1, 1, 0, 0, 0, 1, 1};
+  const std::vector<bool> half = {false, false, false, true,  true, true,
+                                  true,  false, false, false, true, true};
   for (const DType type : {DType::kBF16, DType::kF16}) {
     const StateLayout layout(sizes, type);
     EXPECT_EQ(layout.values(), 12);
