@@ -19,7 +19,8 @@ struct EngineOptions {
   // one that the driver numbers N, from 0. "cuda:all" is several devices: see DevicesOf.
   std::string device = "cpu";
   // "f32": f32 activations on weights as stored, the precision of record. "bf16" and, not on the
-  // CPU, "f16": both rounded to it in matrix products, f32 sums. "fp8", on GPUs of compute
+  // CPU, "f16": both rounded to it in matrix products, f32 sums (where a CPU multiplies f16 faster
+  // than bf16, "bf16" takes f16 with scales, and sums 32 products in it). "fp8", on GPUs of compute
   // capability 9.0 alone: "bf16", but that prefill's products with in_proj and out_proj read 8
   // bits.
   std::string dtype = "f32";

@@ -28,8 +28,8 @@ struct StoredMatrix {
 enum class WeightFormat : uint8_t {
   kRows,    // row after row, [rows, cols]
   kPanels,  // [rows / panel, cols, panel]: `panel` rows side by side, the last panel filled with 0
-  // kPanels of bf16 with two neighbouring columns of each row side by side, [rows / panel,
-  // ⌈cols / 2⌉, panel, 2]; an odd last column stands beside 0.
+  // kPanels of bf16, or of f16 with a scale for each row, with two neighbouring columns of each row
+  // side by side, [rows / panel, ⌈cols / 2⌉, panel, 2]; an odd last column stands beside 0.
   kPairPanels,
   // The same of a quantised dtype: each panel is whole groups of 32 columns, the last one filled
   // with 0, and a group's scales lie behind its numbers (backends/cpu/quant_panels.h).
@@ -45,9 +45,10 @@ struct WeightView {
   DType exact_dtype = DType::kF32;
   // Where products of many rows read 8 bits: the whole matrix in e4m3, and its rows' scales.
   const void* e4m3 = nullptr;
-  const float* scales = nullptr;  // [rows] of the whole matrix, of e4m3 or of kI8
-  int64_t panel = 0;              // rows a panel
-  int64_t first = 0;              // of the whole matrix's rows, the first one in view
+  // [rows] of the whole matrix: of e4m3, of kI8, or of kPairPanels of f16 (to whole panels).
+  const float* scales = nullptr;
+  int64_t panel = 0;  // rows a panel
+  int64_t first = 0;  // of the whole matrix's rows, the first one in view
   int64_t rows = 0;
   int64_t cols = 0;
 

@@ -1,9 +1,7 @@
 // Linear and LinearStep against the reference, in every weight dtype and precision, on odd shapes
 // and strided views; and the law that a row's bits depend on nothing but that row and the weights.
 //
-// Bound: a sum of n products in any order, each rounded once or twice, errs by at most
-// (n + 2) · 2⁻²⁴ · (Σ|x||w| + |bias|) (Higham, "Accuracy and Stability", §3.1), plus the rounding
-// of the reference's own result. In kBF16 both sides round the same inputs, so the bound holds too.
+// Bound: ProductBound of ops_testing.h, plus the rounding of the reference's own result.
 #include "ops/linear.h"
 
 #include "tests/ops/ops_testing.h"
@@ -64,19 +62,19 @@ class LinearTest : public ::testing::Test {
     const Weights w(random, dtype, cols, depth);
     const Shared<float> bias_values = random.Vector(cols);
     const VecView<const float> bias = seed % 2 ? Vec(bias_values) : VecView<const float>();
-    Exec reference = kReference;
-    reference.precision = precision;
+    Exec exec = Tested(2), reference = kReference;
+    exec.precision = precision;
+    const Weight prepared = w.On(exec, use);
+    reference.precision = MultipliesF16(prepared.view()) ? Precision::kF32 : precision;
     Strided expected(rows, cols);
     Linear(reference, x.view(), w.On(reference).view(), bias, expected.view());
     for (const Operator op : kOperators) {
-      Exec exec = Tested(2);
-      exec.precision = precision;
       Strided out(rows, cols);
-      op(exec, x.view(), w.On(exec, use).view(), bias, out.view());
+      op(exec, x.view(), prepared.view(), bias, out.view());
       ExpectNear(out, expected, [&](int64_t r, int64_t c) {
         double sum = bias.empty() ? 0 : std::abs(bias_values[c]);
         for (int64_t k = 0; k < depth; ++k) sum += std::abs(1.01 * x.At(r, k) * w.At(c, k));
-        return (depth + 3) * kRounding * sum;
+        return ProductBound(prepared.view(), depth, sum, 1);
       });
     }
   }
@@ -152,7 +150,7 @@ TEST_F(LinearTest, AgreesWithReferenceOnEveryWidth) {
 TEST_F(LinearTest, StepsOfModelsShapes) {
   constexpr int64_t kMost = 40;
   Exec exec = Tested(2), reference = kReference;
-  exec.precision = reference.precision = Precision::kBF16;
+  exec.precision = Precision::kBF16;
   for (const auto& [depth, cols] : {std::pair{96, 30},
                                     {320, 1500},
                                     {2560, 70},
@@ -166,6 +164,7 @@ TEST_F(LinearTest, StepsOfModelsShapes) {
     const Shared<float> x = random.Vector(kMost * depth), bias = random.Vector(cols);
     const Weights w(random, DType::kBF16, cols, depth);
     const Weight prepared = w.On(exec);
+    reference.precision = MultipliesF16(prepared.view()) ? Precision::kF32 : Precision::kBF16;
     const auto run = [&](int64_t begin, int64_t count) {
       Shared<float> out(count * cols + 1, -7.0f);
       LinearStep(exec, {x.data() + begin * depth, count, depth}, prepared.view(), Vec(bias),
@@ -182,7 +181,8 @@ TEST_F(LinearTest, StepsOfModelsShapes) {
     for (int64_t c = 0; c < cols; ++c) {
       double sum = std::abs(bias[c]);
       for (int64_t k = 0; k < depth; ++k) sum += std::abs(1.01 * x[k] * w.At(c, k));
-      ASSERT_NEAR(alone[c], expected[c], (depth + 3) * kRounding * sum) << "column " << c;
+      ASSERT_NEAR(alone[c], expected[c], ProductBound(prepared.view(), depth, sum, 1))
+          << "column " << c;
     }
     for (const auto& [begin, count] : {std::pair{0, 1}, {1, 1}, {3, 7}, {9, 13}, {20, 17}}) {
       const Shared<float> some = run(begin, count);
@@ -329,6 +329,61 @@ TEST_F(LinearTest, SlicesHaveTheBitsOfTheWhole) {
       }
     }
   }
+}
+
+// Rows and weights of any magnitude are multiplied alike: powers of two change no other bit.
+TEST_F(LinearTest, PowersOfTwoAreExact) {
+  constexpr int64_t kRows = 14, kDepth = 521, kCols = 40;
+  const auto row_power = [](int64_t r) { return std::ldexp(1.0f, static_cast<int>(r * 9 - 60)); };
+  const auto column_power = [](int64_t c) { return std::ldexp(1.0f, static_cast<int>(c - 20)); };
+  Random random(19);
+  const Strided x(random, kRows, kDepth);
+  const Weights w(random, DType::kF32, kCols, kDepth);
+  Strided scaled_x(kRows, kDepth);
+  Weights scaled_w = w;
+  for (int64_t r = 0; r < kRows; ++r) {
+    for (int64_t k = 0; k < kDepth; ++k) scaled_x.view().Row(r)[k] = x.At(r, k) * row_power(r);
+  }
+  for (int64_t c = 0; c < kCols; ++c) {
+    for (int64_t k = 0; k < kDepth; ++k) scaled_w.Set(c * kDepth + k, w.At(c, k) * column_power(c));
+  }
+  for (const Precision precision : {Precision::kF32, Precision::kBF16}) {
+    Exec exec = Tested(2);
+    exec.precision = precision;
+    for (const Operator op : kOperators) {
+      Strided plain(kRows, kCols), out(kRows, kCols);
+      op(exec, x.view(), w.On(exec).view(), {}, plain.view());
+      op(exec, std::as_const(scaled_x).view(), scaled_w.On(exec).view(), {}, out.view());
+      for (int64_t r = 0; r < kRows; ++r) {
+        for (int64_t c = 0; c < kCols; ++c) {
+          EXPECT_EQ(out.At(r, c), plain.At(r, c) * row_power(r) * column_power(c))
+              << r << ", " << c;
+        }
+      }
+    }
+  }
+}
+
+// Whatever kBF16 multiplies, it is as near the product of f32 as if both sides were rounded to bf16
+// and nothing else.
+TEST_F(LinearTest, BF16ErrsAsRoundedInputsDo) {
+  constexpr int64_t kRows = 40, kDepth = 1024, kCols = 64;
+  Random random(20);
+  const Strided x(random, kRows, kDepth);
+  const Weights w(random, DType::kF32, kCols, kDepth);
+  const auto distance = [&](const Exec& exec) {
+    Strided exact(kRows, kCols), out(kRows, kCols);
+    Linear(kReference, x.view(), w.On(kReference).view(), {}, exact.view());
+    Linear(exec, x.view(), w.On(exec).view(), {}, out.view());
+    double error = 0;
+    for (int64_t r = 0; r < kRows; ++r) {
+      for (int64_t c = 0; c < kCols; ++c) error += std::pow(out.At(r, c) - exact.At(r, c), 2);
+    }
+    return std::sqrt(error);
+  };
+  Exec exec = Tested(2), reference = kReference;
+  exec.precision = reference.precision = Precision::kBF16;
+  EXPECT_LE(distance(exec), 1.01 * distance(reference));
 }
 
 // What a prepared matrix takes is counted while it is held, and not much more than its values.

@@ -126,15 +126,15 @@ struct HeadCase {
     Linear(exec, x.view(), Prepare(exec, w, vocab(), depth).view(), {}, logits.view());
     return logits;
   }
-  // The most that a logit of row r errs by.
-  double Error(int64_t r) const {
+  // The most that a logit of row r errs by, where the head is prepared as `head`.
+  double Error(int64_t r, const WeightView& head) const {
     double most = 0;
     for (int64_t c = 0; c < vocab(); ++c) {
       double sum = 0;
       for (int64_t k = 0; k < depth; ++k) sum += std::abs(1.01 * x.At(r, k) * w[c * depth + k]);
       most = std::max(most, sum);
     }
-    return static_cast<double>(depth + 3) * kRounding * most;
+    return ProductBound(head, depth, most, 3);
   }
 
   Random random;
@@ -153,12 +153,14 @@ constexpr Precision kPrecisions[] = {Precision::kF32, Precision::kBF16};
 void CompareHead(const HeadCase& c, Precision precision) {
   SCOPED_TRACE(StrCat("rows ", c.rows(), ", vocab ", c.vocab(), ", d_model ", c.depth,
                       precision == Precision::kBF16 ? ", bf16" : ", f32"));
-  const Exec reference = At(kReference, precision);
+  const Exec tested = At(Tested(2), precision);
+  const Weight head = Prepare(tested, c.w, c.vocab(), c.depth);
+  const Exec reference = At(kReference, MultipliesF16(head.view()) ? Precision::kF32 : precision);
   const std::vector<LabelScore> expected = c.Scores(reference);
-  const std::vector<LabelScore> out = c.Scores(At(Tested(2), precision));
+  const std::vector<LabelScore> out = c.Scores(tested);
   const Strided logits = c.Logits(reference);
   for (int64_t r = 0; r < c.rows(); ++r) {
-    const double e = 2 * c.Error(r);
+    const double e = 2 * c.Error(r, head.view());
     const auto bound = [&](float logprob) { return e + 2e-6 * (1 + std::abs(logprob)); };
     ASSERT_NEAR(out[r].logprob, expected[r].logprob, bound(expected[r].logprob)) << "row " << r;
     ASSERT_NEAR(out[r].top_logprob, expected[r].top_logprob, bound(expected[r].top_logprob));

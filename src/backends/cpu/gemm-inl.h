@@ -1,7 +1,8 @@
 // The one matrix-product kernel of the CPU backend, compiled once per SIMD target.
 //
 // Every element of a product is a single chain of fused multiply-adds in ascending k, whatever the
-// tile it is computed in. So is one of pairs of bf16, with their dot products for multiply-adds.
+// tile it is computed in. So is one of pairs of bf16, with their dot products for multiply-adds. Of
+// pairs of f16 it is such chains of kRunOfF16 steps, added up in f32.
 // Its bits therefore cannot depend on the number of rows, on a row's place or on threads, and short
 // inputs need no padding. That is why this is not a library's product.
 #if defined(PITH_BACKENDS_CPU_GEMM_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -12,6 +13,7 @@
 #endif
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <type_traits>
 
@@ -53,8 +55,9 @@ HWY_INLINE void ForDepth(int64_t depth, const Fn& fn) {
 inline constexpr bool kHasPairs = HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3;
 
 // sum + l · r of floats. Of pairs of bf16, where T says so, two products a lane at once, by AVX-512
-// BF16: neither Highway 1.0 nor the target of its AVX-512 knows the instruction, so it is named
-// here, and whoever multiplies pairs has asked HasBF16Products().
+// BF16; of pairs of f16 a product and a sum in each half of a lane, by AVX-512 FP16. Neither
+// Highway 1.0 nor the target of its AVX-512 knows these instructions, so they are named here, and
+// whoever multiplies pairs has asked HasBF16Products() or HasF16Products().
 template <class T>
 HWY_INLINE V AddProduct(V l, V r, V sum) {
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
@@ -62,8 +65,54 @@ HWY_INLINE V AddProduct(V l, V r, V sum) {
     asm("vdpbf16ps %2, %1, %0" : "+v"(sum.raw) : "v"(l.raw), "v"(r.raw));
     return sum;
   }
+  if constexpr (std::is_same_v<T, F16Pair>) {
+    asm("vfmadd231ph %2, %1, %0" : "+v"(sum.raw) : "v"(l.raw), "v"(r.raw));
+    return sum;
+  }
 #endif
   return hn::MulAdd(l, r, sum);
+}
+
+// Steps of pairs of f16 whose products are summed in f16. A sum of 32 products errs by some 2⁻¹⁰
+// of itself, as it would if one side of each were rounded to bf16; half as many would leave 0.7 of
+// that and take 1.15 times as long. Left sides below 64 and right sides below 8 keep a run and the
+// sum of its halves below 2¹⁵, half of what f16 holds.
+inline constexpr int64_t kRunOfF16 = 32;
+inline constexpr int kMostLeftExponent = 5;   // of the largest value of a row: [32, 64)
+inline constexpr int kMostRightExponent = 2;  // [4, 8)
+
+// Where column j of a panel of pairs of f16 stands, so that WidenF16 gives columns in order.
+HWY_INLINE int64_t F16Place(int64_t j) { return j % 2 * kLanes + j / 2; }
+
+// A panel's two vectors of sums of pairs of f16 → the f32 sums of its columns, in order.
+HWY_INLINE void WidenF16(V (&sums)[2]) {
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
+  const D d;
+  const hn::RepartitionToNarrow<hn::RebindToUnsigned<D>> halves;
+  const hn::Rebind<hwy::float16_t, D> narrow;
+  const hn::RebindToUnsigned<decltype(narrow)> narrow_bits;
+  const auto even = hn::BitCast(halves, sums[0]);
+  const auto odd = hn::BitCast(halves, sums[1]);
+  V total = hn::BitCast(d, hn::OddEven(odd, even));
+  const V other = hn::BitCast(d, hn::Reverse2(halves, hn::OddEven(even, odd)));
+  asm("vaddph %1, %0, %0" : "+v"(total.raw) : "v"(other.raw));
+  const auto bits = hn::BitCast(halves, total);
+  sums[0] = hn::PromoteTo(d, hn::BitCast(narrow, hn::LowerHalf(narrow_bits, bits)));
+  sums[1] = hn::PromoteTo(d, hn::BitCast(narrow, hn::UpperHalf(narrow_bits, bits)));
+#else
+  (void)sums;
+#endif
+}
+
+// 2ⁿ such that the largest of values whose bits, without their sign, are at most `most` gets the
+// exponent `to`; 1 where there is none, and within what can be inverted.
+inline float PowerToExponent(uint32_t most, int to) {
+  const int exponent = static_cast<int>(most >> 23);  // biased
+  if (exponent == 0) return 1.0f;
+  return std::bit_cast<float>(static_cast<uint32_t>(std::clamp(to + 254 - exponent, 1, 253)) << 23);
+}
+inline float InverseOfPower(float power) {
+  return std::bit_cast<float>((254u << 23) - std::bit_cast<uint32_t>(power));
 }
 
 // A left side that AddProductsOf reads: as it lies in its own rows, or transposed. Strides that are
@@ -72,6 +121,7 @@ struct LeftRows {  // [kRows, depth] with stride kLeftStride
   const float* HWY_RESTRICT data;
   HWY_INLINE float At(int r, int64_t k) const { return data[r * kLeftStride + k]; }
   LeftRows Below(int64_t rows) const { return {data + rows * kLeftStride}; }
+  LeftRows From(int64_t k) const { return {data + k}; }
 };
 struct LeftMatrix {  // [kRows, depth]
   const float* HWY_RESTRICT data;
@@ -134,11 +184,56 @@ HWY_INLINE void ForTiles(int64_t rows, const Fn& fn, int64_t first = 0) {
   if constexpr (kRows > 1) ForTiles<SmallerTile(kRows)>(rows, fn, first);
 }
 
+// One run, unwidened. A function of its own: as part of a loop over runs the compiler keeps sums in
+// memory all the while that they are made, which takes twice the time.
+template <int kRows>
+HWY_NOINLINE void RunOfF16(const LeftRows& left, const F16Pair* HWY_RESTRICT right,
+                           int64_t right_stride, int64_t steps, float* HWY_RESTRICT held) {
+  V sums[kRows][2];
+  ClearSums(sums);
+  AddProductsOf(left, right, right_stride, steps, sums);
+  StoreSums(sums, [&](int64_t r, int j, V sum)
+                      HWY_ATTR { hn::Store(sum, D(), held + r * kTileCols + j * kLanes); });
+}
+
+// totals[r][j], aligned: left · right of pairs of f16, run by run.
+template <int kRows>
+HWY_INLINE void MultiplyF16(const LeftRows& left, const F16Pair* HWY_RESTRICT right,
+                            int64_t right_stride, int64_t depth, float* HWY_RESTRICT totals) {
+  const D d;
+  HWY_ALIGN float held[kRows * kTileCols];
+  for (int64_t k = 0; k < depth; k += kRunOfF16) {
+    RunOfF16<kRows>(left.From(k), right + k * right_stride, right_stride,
+                    std::min(kRunOfF16, depth - k), held);
+    for (int64_t i = 0; i < kRows * kTileCols; i += kTileCols) {
+      V run[2] = {hn::Load(d, held + i), hn::Load(d, held + i + kLanes)};
+      WidenF16(run);
+      if (k > 0) {
+        run[0] = hn::Add(hn::Load(d, totals + i), run[0]);
+        run[1] = hn::Add(hn::Load(d, totals + i + kLanes), run[1]);
+      }
+      hn::Store(run[0], d, totals + i);
+      hn::Store(run[1], d, totals + i + kLanes);
+    }
+  }
+}
+
 // store(r, j, sum) for rows r < `rows` and vectors j < 2 of left · right.
 template <class Left, class T, class Store>
 HWY_INLINE void MultiplyRows(int64_t rows, const Left& left, const T* right, int64_t right_stride,
                              int64_t depth, const Store& store) {
   ForTiles(rows, [&](auto count, int64_t first) HWY_ATTR {
+    if constexpr (std::is_same_v<T, F16Pair>) {
+      const D d;
+      HWY_ALIGN float totals[count * kTileCols];
+      MultiplyF16<count>(left.Below(first), right, right_stride, depth, totals);
+      for (int r = 0; r < count; ++r) {
+        for (int j = 0; j < 2; ++j) {
+          store(first + r, j, hn::Load(d, totals + r * kTileCols + j * kLanes));
+        }
+      }
+      return;
+    }
     V sums[count][2];
     ClearSums(sums);
     AddProductsOf(left.Below(first), right, right_stride, depth, sums);

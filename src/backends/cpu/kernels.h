@@ -20,8 +20,10 @@ void ChooseSimd();
 std::vector<std::string> SimdLevels();
 // The same for one of them by name.
 void UseSimd(std::string_view name);
-// Whether the level has products of four bytes (AVX-512 VNNI) and of two bf16 (AVX-512 BF16).
+// Whether the level has products of four bytes (AVX-512 VNNI), of f16 (AVX-512 FP16), and of two
+// bf16 (AVX-512 BF16). A level has one of the last two at the most.
 bool HasByteProducts();
+bool HasF16Products();
 bool HasBF16Products();
 
 void Embed(const Exec& exec, const WeightView& table, std::span<const int32_t> ids,
@@ -32,11 +34,18 @@ void Linear(const Exec& exec, MatView<const float> x, const WeightView& w,
 struct BF16Pair {
   BF16 first, second;
 };
+struct F16Pair {
+  F16 first, second;
+};
 // Matrices for products: how many rows stand side by side in a panel, and [rows, cols] → panels
 // (WeightFormat::kPanels), of the same dtype or rounded to bf16; or rounded to bf16 → kPairPanels.
+// Or to f16, each row times a power of two that brings its largest value to [4, 8), of which
+// `scales` [rows, to whole panels] are the inverse; columns of a panel stand in the order of
+// F16Place.
 int64_t PanelRows();
 void PackPanels(const Exec& exec, const StoredMatrix& from, DType dtype, void* to);
 void PackPairs(const Exec& exec, const StoredMatrix& from, BF16Pair* to);
+void PackF16Pairs(const Exec& exec, const StoredMatrix& from, F16Pair* to, float* scales);
 // Products with quantised panels (quant_panels.h), in any precision.
 void LinearQuant(const Exec& exec, MatView<const float> x, const WeightView& w,
                  VecView<const float> bias, MatView<float> out);

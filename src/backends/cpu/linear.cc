@@ -19,11 +19,12 @@ constexpr int64_t kBlockRows = kLanes >= 16 ? 264 : 132;
 static_assert(kBlockRows % kTileRows == 0);
 
 // Adds one depth block's sums to the panel's columns of the output; the first block starts from the
-// bias. `col`: the panel's first grid column.
+// bias. `col`: the panel's first grid column. `scales`: of the tile's rows.
 template <class Left, class T>
 void AddTile(const Task& task, int64_t row, int64_t rows, int64_t col, bool first, const Left& left,
-             const T* right, int64_t depth) {
+             const float* scales, const T* right, int64_t depth) {
   const D d;
+  const float* const columns = task.ColumnScales(col);
   const int64_t begin = std::max(col, task.shift());
   const int64_t cols = std::min(col + kTileCols, task.grid()) - begin;
   float* const out = task.out.Row(row) + begin - task.shift();
@@ -36,6 +37,7 @@ void AddTile(const Task& task, int64_t row, int64_t rows, int64_t col, bool firs
   if (cols == kTileCols) {
     MultiplyRows(rows, left, right, kTileCols, depth, [&](int64_t r, int j, V sum) HWY_ATTR {
       float* const at = out + r * stride + j * kLanes;
+      sum = Unscaled<T>(sum, columns, j, scales, r);
       if (!first) {
         sum = hn::Add(hn::LoadU(d, at), sum);
       } else if (bias) {
@@ -47,7 +49,7 @@ void AddTile(const Task& task, int64_t row, int64_t rows, int64_t col, bool firs
   }
   HWY_ALIGN float sums[kTileRows * kTileCols];
   MultiplyRows(rows, left, right, kTileCols, depth, [&](int64_t r, int j, V sum) HWY_ATTR {
-    hn::Store(sum, d, sums + r * kTileCols + j * kLanes);
+    hn::Store(Unscaled<T>(sum, columns, j, scales, r), d, sums + r * kTileCols + j * kLanes);
   });
   for (int64_t r = 0; r < rows; ++r) {
     const float* const from = sums + r * kTileCols + begin - col;
@@ -103,7 +105,7 @@ void AddRow(const Task& task, int64_t row, int64_t col_begin, int64_t col_end, i
       col += kTogether;
       continue;
     }
-    AddTile(task, row, 1, col, k0 == 0, LeftRows{left}, right, depth);
+    AddTile(task, row, 1, col, k0 == 0, LeftRows{left}, nullptr, right, depth);
     col += kTileCols;
   }
 }
@@ -114,7 +116,8 @@ struct Block {
   int64_t row_begin, row_end;
   int64_t col_begin, col_end;
   int64_t k0, depth;
-  const float* left;  // null: left sides are read where they lie
+  const float* left;    // null: left sides are read where they lie
+  const float* scales;  // [rows] ScaleOfRow
 };
 
 // What panels hold of the block at grid column `col`, for the tiles before it to ask for; nothing
@@ -123,7 +126,7 @@ Ahead AheadOf(const Task& task, const Block& block, int64_t col) {
   if (col >= block.col_end) return {nullptr, 0, 1};
   const int64_t tiles = CeilDiv(block.row_end - block.row_begin, kTileRows);
   return VisitPanels(task.w, [&]<class T>() -> Ahead {
-    const int64_t columns = task.pairs && !std::is_same_v<T, BF16Pair> ? 2 : 1;  // a step
+    const int64_t columns = task.pairs && !kIsPair<T> ? 2 : 1;  // a step
     return {PackedPanel<T>(task, col, columns * block.k0),
             columns * block.depth * kTileCols * static_cast<int64_t>(sizeof(T)), tiles};
   });
@@ -142,24 +145,29 @@ void AddPanel(const Task& task, const Block& block, int64_t col, const T* right)
   Ahead ahead = AheadOf(task, block, col + kTileCols);
   for (int64_t row = block.row_begin; row < block.row_end; row += kTileRows) {
     const int64_t rows = std::min<int64_t>(kTileRows, block.row_end - row);
+    const float* const scales = block.scales + row - block.row_begin;
     ahead.Ask();
-    if (block.left == nullptr) {
-      if (col == block.col_begin) AskForTile(task, block, row + kTileRows);
-      const LeftMatrix tile = {task.x.Row(row) + block.k0, task.x.stride};
-      AddTile(task, row, rows, col, block.k0 == 0, tile, right, block.depth);
-    } else {
-      const LeftRows tile = {block.left + (row - block.row_begin) * kLeftStride};
-      AddTile(task, row, rows, col, block.k0 == 0, tile, right, block.depth);
+    if constexpr (!kIsPair<T>) {
+      if (block.left == nullptr) {
+        if (col == block.col_begin) AskForTile(task, block, row + kTileRows);
+        const LeftMatrix tile = {task.x.Row(row) + block.k0, task.x.stride};
+        AddTile(task, row, rows, col, block.k0 == 0, tile, scales, right, block.depth);
+        continue;
+      }
     }
+    const LeftRows tile = {block.left + (row - block.row_begin) * kLeftStride};
+    AddTile(task, row, rows, col, block.k0 == 0, tile, scales, right, block.depth);
   }
 }
 
 template <class T>
 void AddInPlace(const Task& task, const Block& block) {
-  if (block.row_end - block.row_begin == 1) {
-    AddRow<T>(task, block.row_begin, block.col_begin, block.col_end, block.k0, block.left,
-              block.depth);
-    return;
+  if constexpr (!std::is_same_v<T, F16Pair>) {
+    if (block.row_end - block.row_begin == 1) {
+      AddRow<T>(task, block.row_begin, block.col_begin, block.col_end, block.k0, block.left,
+                block.depth);
+      return;
+    }
   }
   for (int64_t col = block.col_begin; col < block.col_end; col += kTileCols) {
     AddPanel(task, block, col, PackedPanel<T>(task, col, block.k0));
@@ -189,13 +197,18 @@ bool LeftLies(const Task& task, int64_t rows, int64_t cols) {
 void RunBlock(const Task& task, int64_t row_begin, int64_t row_end, int64_t col_begin,
               int64_t col_end) {
   thread_local BufferOwner<float> scratch;
-  scratch.Resize(kTileCols * kDepth + kBlockRows * kLeftStride);
+  scratch.Resize(kTileCols * kDepth + kBlockRows * kLeftStride + kBlockRows);
   float* const filled = scratch.data();
   float* const left = filled + kTileCols * kDepth;
+  float* const scales = left + kBlockRows * kLeftStride;
+  for (int64_t r = row_begin; r < row_end; ++r) {
+    scales[r - row_begin] = ScaleOfRow(task, task.x.Row(r));
+  }
   const bool lies = LeftLies(task, row_end - row_begin, col_end - col_begin);
   ForDepth(task.steps(), [&](int64_t k0, int64_t depth) {
-    const Block block = {row_begin, row_end, col_begin, col_end, k0, depth, lies ? nullptr : left};
-    if (!lies) CopyLeft(task, row_begin, row_end - row_begin, k0, depth, left);
+    const Block block = {row_begin, row_end, col_begin, col_end, k0, depth, lies ? nullptr : left,
+                         scales};
+    if (!lies) CopyLeft(task, row_begin, row_end - row_begin, scales, k0, depth, left);
     if (task.in_place()) {
       VisitPanels(task.w, [&]<class T>() { AddInPlace<T>(task, block); });
     } else {

@@ -28,6 +28,7 @@ constexpr int PanelsFor(int rows) { return rows == 1 ? kMostPanels : rows <= 3 ?
 
 struct StepTask {
   const float* inputs;  // [rows, stride], rounded where the precision asks for it
+  const float* scales;  // [rows] ScaleOfRow
   int64_t stride;
   int64_t rows;
   WeightView w;
@@ -40,6 +41,10 @@ struct StepTask {
   }
   // Columns are counted from the first panel that holds any of the view's.
   int64_t shift() const { return w.first % kTileCols; }
+  // Of the columns of a panel: where panels are of f16.
+  const float* ColumnScales(int64_t panel) const {
+    return w.scales == nullptr ? nullptr : w.scales + w.first - shift() + panel * kTileCols;
+  }
   int64_t panels() const { return CeilDiv(shift() + w.rows, kTileCols); }
   template <class T>
   const T* Panel(int64_t panel) const {
@@ -60,8 +65,8 @@ HWY_INLINE void AskForPanels(const T* at, int64_t panels, int64_t depth) {
 // sums[r][p]: rows of `left` times `depth` rows of panels that are `panel_stride` numbers apart, a
 // chain of fused multiply-adds for each element.
 template <int kRows, int kPanels, bool kRound, class T>
-HWY_INLINE void Chains(const float* HWY_RESTRICT left, int64_t stride, const T* HWY_RESTRICT right,
-                       int64_t panel_stride, int64_t depth, V (&sums)[kRows][2 * kPanels]) {
+HWY_INLINE void Chain(const float* HWY_RESTRICT left, int64_t stride, const T* HWY_RESTRICT right,
+                      int64_t panel_stride, int64_t depth, V (&sums)[kRows][2 * kPanels]) {
   const D d;
   for (auto& row : sums) {
     for (V& sum : row) sum = hn::Zero(d);
@@ -100,6 +105,30 @@ HWY_INLINE void Chains(const float* HWY_RESTRICT left, int64_t stride, const T* 
   for (; k < depth; ++k) add(k);
 }
 
+// The same, and of pairs of f16 as many chains as Linear makes of so many steps.
+template <int kRows, int kPanels, bool kRound, class T>
+HWY_INLINE void Chains(const float* HWY_RESTRICT left, int64_t stride, const T* HWY_RESTRICT right,
+                       int64_t panel_stride, int64_t depth, V (&sums)[kRows][2 * kPanels]) {
+  if constexpr (!std::is_same_v<T, F16Pair>) {
+    return Chain<kRows, kPanels, kRound>(left, stride, right, panel_stride, depth, sums);
+  }
+  for (int64_t k = 0; k < depth; k += kRunOfF16) {
+    V run[kRows][2 * kPanels];
+    Chain<kRows, kPanels, kRound>(left + k, stride, right + k * kTileCols, panel_stride,
+                                  std::min(kRunOfF16, depth - k), run);
+    for (int r = 0; r < kRows; ++r) {
+      for (int p = 0; p < kPanels; ++p) {
+        V widened[2] = {run[r][2 * p], run[r][2 * p + 1]};
+        WidenF16(widened);
+        for (int j = 0; j < 2; ++j) {
+          V& sum = sums[r][2 * p + j];
+          sum = k == 0 ? widened[j] : hn::Add(sum, widened[j]);
+        }
+      }
+    }
+  }
+}
+
 // Rows [row, row + kRows) of panels [panel, panel + kPanels). The sums of each kDepth products are
 // added up as Linear adds them, so that a step and a prefill agree to the last bit.
 template <int kRows, int kPanels, bool kRound, class T>
@@ -112,6 +141,7 @@ void Tile(const StepTask& task, int64_t row, int64_t panel) {
   HWY_ALIGN float bias[kWidth] = {};
   if (task.bias) std::memcpy(bias + begin, task.bias + first + begin, count * sizeof(float));
   HWY_ALIGN float totals[kRows * kWidth];
+  const float* const columns = task.ColumnScales(panel);
   const int64_t steps = task.steps();
   for (int64_t k0 = 0; k0 < steps; k0 += kDepth) {
     V sums[kRows][2 * kPanels];
@@ -122,7 +152,8 @@ void Tile(const StepTask& task, int64_t row, int64_t panel) {
       for (int j = 0; j < 2 * kPanels; ++j) {
         float* const at = totals + r * kWidth + j * kLanes;
         const V start = hn::Load(d, k0 > 0 ? at : bias + j * kLanes);
-        hn::Store(hn::Add(start, sums[r][j]), d, at);
+        const V sum = Unscaled<T>(sums[r][j], columns, j, task.scales, row + r);
+        hn::Store(hn::Add(start, sum), d, at);
       }
     }
   }
@@ -161,13 +192,15 @@ void Panels(const StepTask& task, int64_t begin, int64_t end) {
   }
 }
 
-// x as the panels want it, with rows kept off each other's cache sets.
+// x as the panels want it, with rows kept off each other's cache sets, and behind it their scales.
 int64_t CopyInputs(const Task& task, BufferOwner<float>& to) {
   const int64_t steps = task.steps();
   const int64_t stride = CeilDiv(steps, 16) * 16 + 16;
-  to.Resize(task.x.rows * stride);
+  to.Resize(task.x.rows * (stride + 1));
+  float* const scales = to.data() + task.x.rows * stride;
   for (int64_t r = 0; r < task.x.rows; ++r) {
-    CopyRow(task, task.x.Row(r), 0, steps, to.data() + r * stride);
+    scales[r] = ScaleOfRow(task, task.x.Row(r));
+    CopyRow(task, task.x.Row(r), scales[r], 0, steps, to.data() + r * stride);
   }
   return stride;
 }
@@ -179,7 +212,8 @@ void RunLinearStep(const Exec& exec, MatView<const float> x, const WeightView& w
   thread_local BufferOwner<float> inputs;
   const bool bf16 = exec.precision == Precision::kBF16;
   const int64_t stride = CopyInputs(TaskOf(exec, x, w, bias, out), inputs);
-  const StepTask task = {inputs.data(), stride, x.rows, w, bias.data, out};
+  const float* const scales = inputs.data() + x.rows * stride;
+  const StepTask task = {inputs.data(), scales, stride, x.rows, w, bias.data, out};
   const int threads =
       ThreadsForBytes(exec, w.rows * w.cols * static_cast<int64_t>(SizeOf(w.dtype)));
   const int64_t share = threads == 1 ? task.panels() : CeilDiv(task.panels(), 4 * threads);

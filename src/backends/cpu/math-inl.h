@@ -148,6 +148,10 @@ template <class Tag>
 HWY_INLINE hn::Vec<Tag> LoadWide(Tag d, const BF16Pair* from) {
   return hn::LoadU(d, reinterpret_cast<const float*>(from));
 }
+template <class Tag>
+HWY_INLINE hn::Vec<Tag> LoadWide(Tag d, const F16Pair* from) {
+  return hn::LoadU(d, reinterpret_cast<const float*>(from));
+}
 
 // Lanes of two vectors of rounded floats as pairs.
 HWY_INLINE V PairOf(V first, V second) {
@@ -184,6 +188,17 @@ inline void RoundPairs(const float* from, int64_t n, float* to) {
   ForVectors(n, [&](auto d, int64_t i) HWY_ATTR {
     const hn::Rebind<hwy::bfloat16_t, decltype(d)> narrow;
     hn::StoreU(hn::DemoteTo(narrow, RoundToBF16(d, hn::LoadU(d, from + i))), narrow, halves + i);
+  });
+  if (n % 2 != 0) std::memset(halves + n, 0, sizeof *halves);
+}
+
+// n floats times `scale` as pairs of f16, likewise.
+inline void ScaleToF16Pairs(const float* from, int64_t n, float scale, float* to) {
+  auto* const halves = reinterpret_cast<hwy::float16_t*>(to);
+  ForVectors(n, [&](auto d, int64_t i) HWY_ATTR {
+    const hn::Rebind<hwy::float16_t, decltype(d)> narrow;
+    const auto scaled = hn::Mul(hn::LoadU(d, from + i), hn::Set(d, scale));
+    hn::StoreU(hn::DemoteTo(narrow, scaled), narrow, halves + i);
   });
   if (n % 2 != 0) std::memset(halves + n, 0, sizeof *halves);
 }

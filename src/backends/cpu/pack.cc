@@ -74,6 +74,38 @@ void RunPackPairs(const Exec& exec, const StoredMatrix& from, BF16Pair* to) {
   });
 }
 
+// The power of two that brings the largest of n values to the exponent that right sides have.
+template <class T>
+float ScaleOfWeights(const T* w, int64_t n) {
+  uint32_t most = 0;
+  for (int64_t k = 0; k < n; ++k) {
+    most = std::max(most, std::bit_cast<uint32_t>(ToFloat(w[k])) & 0x7fffffffu);
+  }
+  return PowerToExponent(most, kMostRightExponent);
+}
+
+void RunPackF16Pairs(const Exec& exec, const StoredMatrix& from, F16Pair* to, float* scales) {
+  const int64_t steps = CeilDiv(from.cols, 2);
+  ParallelFor(exec.threads, CeilDiv(from.rows, kTileCols), [&](int64_t panel) {
+    F16Pair* const at = to + panel * kTileCols * steps;
+    std::fill_n(at, kTileCols * steps, F16Pair{});
+    std::fill_n(scales + panel * kTileCols, kTileCols, 1.0f);
+    VisitFloat(from.dtype, [&]<class T>() {
+      const int64_t begin = panel * kTileCols;
+      for (int64_t j = 0; j < std::min(kTileCols, from.rows - begin); ++j) {
+        const T* const w = static_cast<const T*>(from.data) + (begin + j) * from.cols;
+        const float scale = ScaleOfWeights(w, from.cols);
+        scales[begin + j] = InverseOfPower(scale);
+        F16Pair* const column = at + F16Place(j);
+        for (int64_t k = 0; k < from.cols; ++k) {
+          F16Pair& pair = column[k / 2 * kTileCols];
+          (k % 2 == 0 ? pair.first : pair.second) = ToF16(ToFloat(w[k]) * scale);
+        }
+      }
+    });
+  });
+}
+
 void RunPackPanels(const Exec& exec, const StoredMatrix& from, DType dtype, void* to) {
   const int64_t panel_size = kTileCols * from.cols;
   ParallelFor(exec.threads, CeilDiv(from.rows, kTileCols), [&](int64_t panel) {
@@ -99,6 +131,7 @@ namespace pith::cpu {
 HWY_EXPORT(RunPanelRows);
 HWY_EXPORT(RunPackPanels);
 HWY_EXPORT(RunPackPairs);
+HWY_EXPORT(RunPackF16Pairs);
 
 int64_t PanelRows() { return HWY_DYNAMIC_DISPATCH(RunPanelRows)(); }
 
@@ -108,6 +141,10 @@ void PackPanels(const Exec& exec, const StoredMatrix& from, DType dtype, void* t
 
 void PackPairs(const Exec& exec, const StoredMatrix& from, BF16Pair* to) {
   HWY_DYNAMIC_DISPATCH(RunPackPairs)(exec, from, to);
+}
+
+void PackF16Pairs(const Exec& exec, const StoredMatrix& from, F16Pair* to, float* scales) {
+  HWY_DYNAMIC_DISPATCH(RunPackF16Pairs)(exec, from, to, scales);
 }
 
 }  // namespace pith::cpu

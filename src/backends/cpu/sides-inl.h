@@ -27,14 +27,19 @@ struct Task {
   const float* bias;  // null: none
   MatView<float> out;
   bool bf16;
-  bool pairs;  // both sides are pairs of bf16: the processor multiplies them
+  bool pairs;  // both sides are pairs of 16 bits: the processor multiplies them
 
   // Columns of the output are counted from the first panel that holds any of them: those before
   // `shift` belong to the matrix, but not to the view.
   int64_t shift() const { return w.first % kTileCols; }
   int64_t grid() const { return shift() + w.rows; }
+  // f16: of the columns of the panel at grid column `col`.
+  const float* ColumnScales(int64_t col) const {
+    return w.scales == nullptr ? nullptr : w.scales + w.first - shift() + col;
+  }
   // Of the depth: columns, or pairs of them.
   int64_t steps() const { return pairs ? CeilDiv(w.cols, 2) : w.cols; }
+  bool f16() const { return w.format == WeightFormat::kPairPanels && w.dtype == DType::kF16; }
   bool rounds() const { return bf16 && w.dtype != DType::kBF16; }
   // Whether the weights are read in place by tiles.
   bool in_place() const {
@@ -46,27 +51,35 @@ struct Task {
 inline Task TaskOf(const Exec& exec, MatView<const float> x, const WeightView& w,
                    VecView<const float> bias, MatView<float> out) {
   const bool bf16 = exec.precision == Precision::kBF16;
-  const bool pairs = kHasPairs && bf16 && HasBF16Products();
+  const bool in_pairs = w.format == WeightFormat::kPairPanels;
+  const bool bf16_pairs = kHasPairs && bf16 && HasBF16Products();
+  const bool f16_pairs = kHasPairs && bf16 && HasF16Products() && in_pairs;
   // What was prepared for another precision, or at another SIMD level, has no such sides.
   PITH_CHECK(w.panel == kTileCols);
-  PITH_CHECK(pairs || w.format != WeightFormat::kPairPanels);
-  PITH_CHECK(!pairs || w.format == WeightFormat::kPairPanels || w.dtype != DType::kBF16);
-  return {x, w, bias.data, out, bf16, pairs};
+  PITH_CHECK(!in_pairs || (w.dtype == DType::kF16 ? f16_pairs : bf16_pairs));
+  PITH_CHECK(!bf16_pairs || in_pairs || w.dtype != DType::kBF16);
+  return {x, w, bias.data, out, bf16, bf16_pairs || f16_pairs};
 }
 
 // fn.operator()<T>() for the type of what panels hold a step.
 template <class Fn>
 HWY_INLINE decltype(auto) VisitPanels(const WeightView& w, const Fn& fn) {
   if constexpr (kHasPairs) {
-    if (w.format == WeightFormat::kPairPanels) return fn.template operator()<BF16Pair>();
+    if (w.format == WeightFormat::kPairPanels) {
+      return w.dtype == DType::kF16 ? fn.template operator()<F16Pair>()
+                                    : fn.template operator()<BF16Pair>();
+    }
   }
   return VisitFloat(w.dtype, fn);
 }
 
+template <class T>
+inline constexpr bool kIsPair = std::is_same_v<T, BF16Pair> || std::is_same_v<T, F16Pair>;
+
 // Steps from k0 on of the panel at grid column `col`, which hold T.
 template <class T>
 const T* PackedPanel(const Task& task, int64_t col, int64_t k0) {
-  const int64_t steps = std::is_same_v<T, BF16Pair> ? task.steps() : task.w.cols;
+  const int64_t steps = kIsPair<T> ? task.steps() : task.w.cols;
   const int64_t panel = (task.w.first - task.shift() + col) / kTileCols;
   return static_cast<const T*>(task.w.data) + (panel * steps + k0) * kTileCols;
 }
@@ -107,11 +120,36 @@ HWY_INLINE void AskFor(const float* from, int64_t count) {
   for (int64_t i = 0; i < count; i += kLine) hwy::Prefetch(from + i);
 }
 
-// Steps [k0, k0 + depth) of one row.
-inline void CopyRow(const Task& task, const float* x, int64_t k0, int64_t depth, float* to) {
+// What a row is multiplied by before it is rounded to f16: 1 where it is not.
+inline float ScaleOfRow(const Task& task, const float* x) {
+  if (!task.f16()) return 1.0f;
+  uint32_t most = 0;
+  HWY_ALIGN uint32_t lanes[kLanes] = {};
+  ForVectors(task.w.cols, [&](auto d, int64_t i) HWY_ATTR {
+    const hn::RebindToUnsigned<decltype(d)> du;
+    const auto bits = hn::BitCast(du, hn::Abs(hn::LoadU(d, x + i)));
+    hn::Store(hn::Max(bits, hn::Load(du, lanes)), du, lanes);
+  });
+  for (const uint32_t lane : lanes) most = std::max(most, lane);
+  return PowerToExponent(most, kMostLeftExponent);
+}
+
+// Sums of row r and the j-th vector of columns without the scales that `rows` and `columns` have;
+// where T has none, as they are, and both may be null.
+template <class T>
+HWY_INLINE V Unscaled(V sum, const float* columns, int64_t j, const float* rows, int64_t r) {
+  if constexpr (!std::is_same_v<T, F16Pair>) return sum;
+  const V inverse = hn::Set(D(), InverseOfPower(rows[r]));
+  return hn::Mul(hn::Mul(sum, hn::LoadU(D(), columns + j * kLanes)), inverse);
+}
+
+// Steps [k0, k0 + depth) of one row, of which `scale` is what ScaleOfRow gives.
+inline void CopyRow(const Task& task, const float* x, float scale, int64_t k0, int64_t depth,
+                    float* to) {
   if (task.pairs) {
-    RoundPairs(x + 2 * k0, std::min(2 * depth, task.w.cols - 2 * k0), to);
-    return;
+    const int64_t cols = std::min(2 * depth, task.w.cols - 2 * k0);
+    if (task.f16()) return ScaleToF16Pairs(x + 2 * k0, cols, scale, to);
+    return RoundPairs(x + 2 * k0, cols, to);
   }
   ForVectors(depth, [&](auto d, int64_t i) HWY_ATTR {
     const auto v = hn::LoadU(d, x + k0 + i);
@@ -121,15 +159,15 @@ inline void CopyRow(const Task& task, const float* x, int64_t k0, int64_t depth,
 
 // A row's piece of a block is too short for the processor to see a stream in it, and would wait for
 // the outer caches. So some rows are asked for ahead.
-inline void CopyLeft(const Task& task, int64_t row, int64_t rows, int64_t k0, int64_t depth,
-                     float* left) {
+inline void CopyLeft(const Task& task, int64_t row, int64_t rows, const float* scales, int64_t k0,
+                     int64_t depth, float* left) {
   constexpr int64_t kRowsAhead = 4;
   const int64_t columns = task.pairs ? 2 : 1;
   for (int64_t r = 0; r < rows; ++r) {
     if (r + kRowsAhead < rows) {
       AskFor(task.x.Row(row + r + kRowsAhead) + columns * k0, columns * depth);
     }
-    CopyRow(task, task.x.Row(row + r), k0, depth, left + r * kLeftStride);
+    CopyRow(task, task.x.Row(row + r), scales[r], k0, depth, left + r * kLeftStride);
   }
 }
 

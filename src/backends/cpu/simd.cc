@@ -11,9 +11,9 @@
 namespace pith::cpu {
 namespace {
 
-// Products that AVX-512 got later, one after the other, and which Highway's target does not count
-// in: of four bytes, and of two bf16.
-enum class Products : uint8_t { kNone, kBytes, kBF16 };
+// Products that AVX-512 got later, and which Highway's target does not count in: of four bytes; and
+// those together with products of f16, or of two bf16.
+enum class Products : uint8_t { kNone, kBytes, kF16, kBF16 };
 
 struct Level {
   std::string name;
@@ -34,7 +34,7 @@ std::string NameOf(int64_t target) {
 #if HWY_ARCH_X86
 // Intel's processors multiply pairs of bf16 more slowly than floats: a core of Emerald Rapids
 // reaches 83 GFLOP/s with such products, and 154 with floats (AMX is what these processors mean for
-// bf16). AMD's reach twice the rate of floats.
+// bf16). AMD's reach twice the rate of floats, as Intel's do with f16.
 bool BF16ProductsAreFast() { return __builtin_cpu_is("intel") == 0; }
 #endif
 
@@ -48,6 +48,9 @@ const std::vector<Level>& Levels() {
       // Later versions of Highway put targets of their own before AVX-512's first one.
       if (target <= HWY_AVX3 && bytes && all.empty()) {
         all.push_back({"avx512_vnni", target, Products::kBytes});
+        if (__builtin_cpu_supports("avx512fp16")) {
+          all.insert(all.begin(), {"avx512_fp16", target, Products::kF16});
+        }
         if (__builtin_cpu_supports("avx512bf16")) {
           all.insert(BF16ProductsAreFast() ? all.begin() : all.end(),
                      {"avx512_bf16", target, Products::kBF16});
@@ -75,7 +78,8 @@ std::vector<std::string> SimdLevels() {
 }
 
 bool HasByteProducts() { return ProductsInUse() >= Products::kBytes; }
-bool HasBF16Products() { return ProductsInUse() >= Products::kBF16; }
+bool HasF16Products() { return ProductsInUse() == Products::kF16; }
+bool HasBF16Products() { return ProductsInUse() == Products::kBF16; }
 
 void UseSimd(std::string_view name) {
   std::string expected;
