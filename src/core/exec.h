@@ -20,7 +20,7 @@ enum class Device : uint8_t {
 
 // What matrix products read: activations as f32 against weights as stored (the precision of
 // record), or both rounded to bf16 or f16 with f32 sums. In place of bf16 the CPU takes f16 with
-// scales where that is faster, and sums of 32 products in it: no less exact (ADR 0002).
+// scales where that is faster, and sums of 32 products in it (docs/design/0002-matrix-products.md).
 enum class Precision : uint8_t { kF32, kBF16, kF16 };
 
 // The order in which a device does what it is asked to, one thing after the other. Backends that

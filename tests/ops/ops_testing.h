@@ -61,9 +61,9 @@ inline bool MultipliesF16(const WeightView& w) {
 // What a sum of `depth` products and a bias errs by at most, in any order: (depth + 3) · 2⁻²⁴ of
 // `sum`, the sum of their absolute values (Higham, "Accuracy and Stability", §3.1). Of pairs of f16
 // a product carries the roundings of its two factors, no more than 33 of sums, and those of f32: 36
-// times 2⁻¹¹. What is subnormal in f16 errs by half of its last place besides, 2⁻³⁰ of a row's
-// largest value, 2⁻²⁷ of a weight's and 2⁻³² of their product, since the largest ones are brought
-// to 32 and to 4; `most` is what no product exceeds.
+// times 2⁻¹¹. What is subnormal in f16 errs by half of its last place besides, 2⁻²⁸ of its row's
+// largest value, and 2⁻³¹ of the product of two, since the largest ones are brought to 8; `most` is
+// what no product exceeds.
 inline double ProductBound(const WeightView& w, int64_t depth, double sum, double most) {
   const auto products = static_cast<double>(depth);
   if (!MultipliesF16(w)) return (products + 3) * kRounding * sum;
@@ -168,6 +168,9 @@ class States {
   }
   void MakePositive() {
     for (float& v : data_) v = std::abs(v);
+  }
+  void Scale(float factor) {
+    for (float& v : data_) v *= factor;
   }
   StateSlots view() { return {data_.data(), size_ + kGap, slots_}; }
   operator StateSlots() { return view(); }  // NOLINT

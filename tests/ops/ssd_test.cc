@@ -11,7 +11,9 @@
 // of an earlier chunk four (B, x as it is written, the state, C), one of the same chunk four (B, C,
 // their product with its decay, x); on its way to the state two. The skip meets none, and steps
 // none at all. Where numbers below 2⁻¹²⁶ count as 0, each of T + N terms of a sum errs by that at
-// most times what it is multiplied with, which is no more than 1 here.
+// most times what it is multiplied with, which is no more than 1 here. Products of f16 round less
+// but sum 32 terms in f16: all signs alike they could err by four times as much. They are held to
+// the bound of bf16, which they keep.
 #include "ops/ssd.h"
 
 #include "tests/ops/ops_testing.h"
@@ -219,6 +221,38 @@ TEST_F(SsdTest, ErrsNoMoreThanTwiceAPlainLoop) {
     for (const Operator op : {Ssd, SsdStep}) {
       States states = c.states;
       EXPECT_LE(RootMeanSquareError(c.Run(op, Tested(2), 64, states), expected), 2 * plain);
+    }
+  }
+}
+
+// Inputs of any magnitude are read alike: powers of two change no other bit.
+TEST_F(SsdTest, PowersOfTwoAreExact) {
+  constexpr int kX = 30, kB = -12, kC = 17;  // beyond what f16 holds
+  const Case c(36, SegmentsOf({77}), {.head_dim = 40, .d_state = 33});
+  Case scaled = c;
+  for (const auto& [matrix, power] : {std::pair{&scaled.x, kX}, {&scaled.b, kB}, {&scaled.c, kC}}) {
+    for (int64_t r = 0; r < c.rows; ++r) {
+      const MatView<float> rows = matrix->view();
+      for (int64_t i = 0; i < rows.cols; ++i) rows.Row(r)[i] = std::ldexp(rows.Row(r)[i], power);
+    }
+  }
+  for (float& d : scaled.d) d = std::ldexp(d, kB + kC);
+  scaled.states.Scale(std::ldexp(1.0f, kX + kB));
+  for (const Precision precision : kPrecisions) {
+    SCOPED_TRACE(NameOf(precision));
+    States states = c.states, scaled_states = scaled.states;
+    const Strided y = c.Run(Ssd, TestedIn(precision, 2), 16, states);
+    const Strided scaled_y = scaled.Run(Ssd, TestedIn(precision, 2), 16, scaled_states);
+    const int64_t begin = c.segments[0].begin, end = begin + c.segments[0].count;
+    for (int64_t r = begin; r < end; ++r) {
+      for (int64_t i = 0; i < c.shape.heads * c.shape.head_dim; ++i) {
+        ASSERT_EQ(scaled_y.At(r, i), std::ldexp(y.At(r, i), kX + kB + kC)) << r << ", " << i;
+      }
+    }
+    for (size_t s = 0; s < states.count(); ++s) {
+      for (size_t i = 0; i < states.size(); ++i) {
+        ASSERT_EQ(scaled_states.At(s, i), std::ldexp(states.At(s, i), kX + kB)) << s << ", " << i;
+      }
     }
   }
 }

@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstdint>
 #include <type_traits>
 
@@ -75,11 +76,10 @@ HWY_INLINE V AddProduct(V l, V r, V sum) {
 
 // Steps of pairs of f16 whose products are summed in f16. A sum of 32 products errs by some 2⁻¹⁰
 // of itself, as it would if one side of each were rounded to bf16; half as many would leave 0.7 of
-// that and take 1.15 times as long. Left sides below 64 and right sides below 8 keep a run and the
-// sum of its halves below 2¹⁵, half of what f16 holds.
+// that and take 1.15 times as long. Sides are scaled so that their largest value is in [8, 16),
+// which keeps a run and the sum of its halves below 2¹⁴, a quarter of what f16 holds.
 inline constexpr int64_t kRunOfF16 = 32;
-inline constexpr int kMostLeftExponent = 5;   // of the largest value of a row: [32, 64)
-inline constexpr int kMostRightExponent = 2;  // [4, 8)
+inline constexpr int kExponentOfF16 = 3;
 
 // Where column j of a panel of pairs of f16 stands, so that WidenF16 gives columns in order.
 HWY_INLINE int64_t F16Place(int64_t j) { return j % 2 * kLanes + j / 2; }
@@ -104,12 +104,32 @@ HWY_INLINE void WidenF16(V (&sums)[2]) {
 #endif
 }
 
-// 2ⁿ such that the largest of values whose bits, without their sign, are at most `most` gets the
-// exponent `to`; 1 where there is none, and within what can be inverted.
-inline float PowerToExponent(uint32_t most, int to) {
+// The largest value of [rows, cols] without its sign, as bits: a NaN is larger than all. row(r):
+// where row r begins.
+template <class Row>
+HWY_INLINE uint32_t MostBits(int64_t rows, int64_t cols, const Row& row) {
+  const D d;
+  const hn::RebindToUnsigned<D> du;
+  auto most = hn::Zero(du);
+  uint32_t rest = 0;
+  for (int64_t r = 0; r < rows; ++r) {
+    const float* const values = row(r);
+    int64_t i = 0;
+    for (; i + kLanes <= cols; i += kLanes) {
+      most = hn::Max(most, hn::BitCast(du, hn::Abs(hn::LoadU(d, values + i))));
+    }
+    for (; i < cols; ++i) rest = std::max(rest, std::bit_cast<uint32_t>(std::abs(values[i])));
+  }
+  return std::max(rest, hn::GetLane(hn::MaxOfLanes(du, most)));
+}
+
+// The scale of values of which `most` are the largest one's bits without a sign, a power of two; 1
+// where all are 0, and never what cannot be inverted.
+inline float ScaleForF16(uint32_t most) {
   const int exponent = static_cast<int>(most >> 23);  // biased
   if (exponent == 0) return 1.0f;
-  return std::bit_cast<float>(static_cast<uint32_t>(std::clamp(to + 254 - exponent, 1, 253)) << 23);
+  const int power = std::clamp(kExponentOfF16 + 254 - exponent, 1, 253);
+  return std::bit_cast<float>(static_cast<uint32_t>(power) << 23);
 }
 inline float InverseOfPower(float power) {
   return std::bit_cast<float>((254u << 23) - std::bit_cast<uint32_t>(power));
@@ -133,6 +153,7 @@ struct LeftColumns {  // [depth, kRows]
   const float* HWY_RESTRICT data;
   int64_t stride;
   HWY_INLINE float At(int r, int64_t k) const { return data[k * stride + r]; }
+  LeftColumns From(int64_t k) const { return {data + k * stride, stride}; }
 };
 
 // sums += left · right. right [depth, kTileCols] with stride right_stride, readable to its full
@@ -186,8 +207,8 @@ HWY_INLINE void ForTiles(int64_t rows, const Fn& fn, int64_t first = 0) {
 
 // One run, unwidened. A function of its own: as part of a loop over runs the compiler keeps sums in
 // memory all the while that they are made, which takes twice the time.
-template <int kRows>
-HWY_NOINLINE void RunOfF16(const LeftRows& left, const F16Pair* HWY_RESTRICT right,
+template <int kRows, class Left>
+HWY_NOINLINE void RunOfF16(const Left& left, const F16Pair* HWY_RESTRICT right,
                            int64_t right_stride, int64_t steps, float* HWY_RESTRICT held) {
   V sums[kRows][2];
   ClearSums(sums);
@@ -196,10 +217,12 @@ HWY_NOINLINE void RunOfF16(const LeftRows& left, const F16Pair* HWY_RESTRICT rig
                       HWY_ATTR { hn::Store(sum, D(), held + r * kTileCols + j * kLanes); });
 }
 
-// totals[r][j], aligned: left · right of pairs of f16, run by run.
-template <int kRows>
-HWY_INLINE void MultiplyF16(const LeftRows& left, const F16Pair* HWY_RESTRICT right,
-                            int64_t right_stride, int64_t depth, float* HWY_RESTRICT totals) {
+// totals[r][j], aligned: left · right of pairs of f16, run by run; the first one of a sum begins
+// it.
+template <int kRows, class Left>
+HWY_INLINE void AddRunsOfF16(const Left& left, const F16Pair* HWY_RESTRICT right,
+                             int64_t right_stride, int64_t depth, bool first,
+                             float* HWY_RESTRICT totals) {
   const D d;
   HWY_ALIGN float held[kRows * kTileCols];
   for (int64_t k = 0; k < depth; k += kRunOfF16) {
@@ -208,7 +231,7 @@ HWY_INLINE void MultiplyF16(const LeftRows& left, const F16Pair* HWY_RESTRICT ri
     for (int64_t i = 0; i < kRows * kTileCols; i += kTileCols) {
       V run[2] = {hn::Load(d, held + i), hn::Load(d, held + i + kLanes)};
       WidenF16(run);
-      if (k > 0) {
+      if (!first || k > 0) {
         run[0] = hn::Add(hn::Load(d, totals + i), run[0]);
         run[1] = hn::Add(hn::Load(d, totals + i + kLanes), run[1]);
       }
@@ -226,7 +249,7 @@ HWY_INLINE void MultiplyRows(int64_t rows, const Left& left, const T* right, int
     if constexpr (std::is_same_v<T, F16Pair>) {
       const D d;
       HWY_ALIGN float totals[count * kTileCols];
-      MultiplyF16<count>(left.Below(first), right, right_stride, depth, totals);
+      AddRunsOfF16<count>(left.Below(first), right, right_stride, depth, /*first=*/true, totals);
       for (int r = 0; r < count; ++r) {
         for (int j = 0; j < 2; ++j) {
           store(first + r, j, hn::Load(d, totals + r * kTileCols + j * kLanes));

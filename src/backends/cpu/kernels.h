@@ -39,7 +39,7 @@ struct F16Pair {
 };
 // Matrices for products: how many rows stand side by side in a panel, and [rows, cols] → panels
 // (WeightFormat::kPanels), of the same dtype or rounded to bf16; or rounded to bf16 → kPairPanels.
-// Or to f16, each row times a power of two that brings its largest value to [4, 8), of which
+// Or to f16, each row times a power of two that brings its largest value to [8, 16), of which
 // `scales` [rows, to whole panels] are the inverse; columns of a panel stand in the order of
 // F16Place.
 int64_t PanelRows();
@@ -55,7 +55,7 @@ void AddNorm(const Exec& exec, const AddNormArgs& args);
 void Gate(const Exec& exec, const GateArgs& args);
 void CausalConv1d(const Exec& exec, const CausalConv1dArgs& args);
 void Ssd(const Exec& exec, const SsdArgs& args);
-// With Precision::kBF16 where HasBF16Products().
+// With Precision::kBF16 where HasBF16Products() or HasF16Products().
 void SsdPairs(const Exec& exec, const SsdArgs& args);
 void SsdStep(const Exec& exec, const SsdArgs& args);
 void SelectiveScan(const Exec& exec, const SelectiveScanArgs& args);

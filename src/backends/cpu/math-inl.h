@@ -10,7 +10,7 @@
 #include <hwy/highway.h>
 
 #include <cstdint>
-#include <cstring>
+#include <type_traits>
 
 #include "backends/cpu/kernels.h"
 #include "core/dtype.h"
@@ -161,46 +161,54 @@ HWY_INLINE V PairOf(V first, V second) {
 }
 
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
-// By AVX-512 BF16's own conversion, so only where HasBF16Products(). Numbers below 2⁻¹²⁶ become 0,
-// as they do in products of pairs.
-// Two vectors, one behind the other, as pairs of neighbours.
+// Two vectors, one behind the other, as pairs of neighbours. To bf16 by AVX-512 BF16's own
+// conversion, so only where HasBF16Products(): numbers below 2⁻¹²⁶ become 0, as they do in products
+// of pairs.
+template <class Pair>
 HWY_INLINE V RoundNeighbours(V first, V second) {
+  if constexpr (std::is_same_v<Pair, F16Pair>) {
+    const hn::Rebind<hwy::float16_t, D> narrow;
+    const hn::RebindToUnsigned<decltype(narrow)> bits;
+    const hn::RepartitionToNarrow<hn::RebindToUnsigned<D>> halves;
+    const auto low = hn::BitCast(bits, hn::DemoteTo(narrow, first));
+    const auto high = hn::BitCast(bits, hn::DemoteTo(narrow, second));
+    return hn::BitCast(D(), hn::Combine(halves, high, low));
+  }
   V pairs;
   asm("vcvtne2ps2bf16 %2, %1, %0" : "=v"(pairs.raw) : "v"(second.raw), "v"(first.raw));
   return pairs;
 }
 // Lanes of two vectors as pairs.
+template <class Pair>
 HWY_INLINE V RoundPair(V first, V second) {
   alignas(64) static constexpr uint16_t kInterleaved[32] = {
       0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
       8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
   const hn::RepartitionToNarrow<hn::RebindToUnsigned<D>> narrow;
   const auto order = hn::Load(narrow, kInterleaved);
-  V pairs = RoundNeighbours(first, second);
+  V pairs = RoundNeighbours<Pair>(first, second);
   asm("vpermw %0, %1, %0" : "+v"(pairs.raw) : "v"(order.raw));
   return pairs;
 }
 #endif
 
-// n floats as pairs of neighbours, an odd last one with 0: to [⌈n / 2⌉].
-inline void RoundPairs(const float* from, int64_t n, float* to) {
-  auto* const halves = reinterpret_cast<hwy::bfloat16_t*>(to);
+// n floats as pairs of neighbours, an odd last one with 0: to [⌈n / 2⌉]. Of f16 times `scale`.
+template <class Pair>
+void RoundPairs(const float* from, int64_t n, float scale, float* to) {
+  auto* const halves = reinterpret_cast<uint16_t*>(to);
   ForVectors(n, [&](auto d, int64_t i) HWY_ATTR {
-    const hn::Rebind<hwy::bfloat16_t, decltype(d)> narrow;
-    hn::StoreU(hn::DemoteTo(narrow, RoundToBF16(d, hn::LoadU(d, from + i))), narrow, halves + i);
+    const auto v = hn::LoadU(d, from + i);
+    if constexpr (std::is_same_v<Pair, F16Pair>) {
+      const hn::Rebind<hwy::float16_t, decltype(d)> narrow;
+      auto* const at = reinterpret_cast<hwy::float16_t*>(halves + i);
+      hn::StoreU(hn::DemoteTo(narrow, hn::Mul(v, hn::Set(d, scale))), narrow, at);
+    } else {
+      const hn::Rebind<hwy::bfloat16_t, decltype(d)> narrow;
+      auto* const at = reinterpret_cast<hwy::bfloat16_t*>(halves + i);
+      hn::StoreU(hn::DemoteTo(narrow, RoundToBF16(d, v)), narrow, at);
+    }
   });
-  if (n % 2 != 0) std::memset(halves + n, 0, sizeof *halves);
-}
-
-// n floats times `scale` as pairs of f16, likewise.
-inline void ScaleToF16Pairs(const float* from, int64_t n, float scale, float* to) {
-  auto* const halves = reinterpret_cast<hwy::float16_t*>(to);
-  ForVectors(n, [&](auto d, int64_t i) HWY_ATTR {
-    const hn::Rebind<hwy::float16_t, decltype(d)> narrow;
-    const auto scaled = hn::Mul(hn::LoadU(d, from + i), hn::Set(d, scale));
-    hn::StoreU(hn::DemoteTo(narrow, scaled), narrow, halves + i);
-  });
-  if (n % 2 != 0) std::memset(halves + n, 0, sizeof *halves);
+  if (n % 2 != 0) halves[n] = 0;
 }
 
 }  // namespace pith::cpu::HWY_NAMESPACE

@@ -74,14 +74,13 @@ void RunPackPairs(const Exec& exec, const StoredMatrix& from, BF16Pair* to) {
   });
 }
 
-// The power of two that brings the largest of n values to the exponent that right sides have.
 template <class T>
 float ScaleOfWeights(const T* w, int64_t n) {
   uint32_t most = 0;
   for (int64_t k = 0; k < n; ++k) {
     most = std::max(most, std::bit_cast<uint32_t>(ToFloat(w[k])) & 0x7fffffffu);
   }
-  return PowerToExponent(most, kMostRightExponent);
+  return ScaleForF16(most);
 }
 
 void RunPackF16Pairs(const Exec& exec, const StoredMatrix& from, F16Pair* to, float* scales) {

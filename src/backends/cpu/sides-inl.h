@@ -123,15 +123,7 @@ HWY_INLINE void AskFor(const float* from, int64_t count) {
 // What a row is multiplied by before it is rounded to f16: 1 where it is not.
 inline float ScaleOfRow(const Task& task, const float* x) {
   if (!task.f16()) return 1.0f;
-  uint32_t most = 0;
-  HWY_ALIGN uint32_t lanes[kLanes] = {};
-  ForVectors(task.w.cols, [&](auto d, int64_t i) HWY_ATTR {
-    const hn::RebindToUnsigned<decltype(d)> du;
-    const auto bits = hn::BitCast(du, hn::Abs(hn::LoadU(d, x + i)));
-    hn::Store(hn::Max(bits, hn::Load(du, lanes)), du, lanes);
-  });
-  for (const uint32_t lane : lanes) most = std::max(most, lane);
-  return PowerToExponent(most, kMostLeftExponent);
+  return ScaleForF16(MostBits(1, task.w.cols, [&](int64_t) { return x; }));
 }
 
 // Sums of row r and the j-th vector of columns without the scales that `rows` and `columns` have;
@@ -148,8 +140,8 @@ inline void CopyRow(const Task& task, const float* x, float scale, int64_t k0, i
                     float* to) {
   if (task.pairs) {
     const int64_t cols = std::min(2 * depth, task.w.cols - 2 * k0);
-    if (task.f16()) return ScaleToF16Pairs(x + 2 * k0, cols, scale, to);
-    return RoundPairs(x + 2 * k0, cols, to);
+    if (task.f16()) return RoundPairs<F16Pair>(x + 2 * k0, cols, scale, to);
+    return RoundPairs<BF16Pair>(x + 2 * k0, cols, scale, to);
   }
   ForVectors(depth, [&](auto d, int64_t i) HWY_ATTR {
     const auto v = hn::LoadU(d, x + k0 + i);

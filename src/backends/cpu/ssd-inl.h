@@ -1,4 +1,4 @@
-// What both forms of the SSD share (ssd.cc in f32, ssd_pairs.cc in pairs of bf16), compiled once
+// What both forms of the SSD share (ssd.cc in f32, ssd_pairs.cc in pairs of 16 bits), compiled once
 // per SIMD target: a task, the steps of its rows, and how the work is shared out.
 #if defined(PITH_BACKENDS_CPU_SSD_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef PITH_BACKENDS_CPU_SSD_INL_H_

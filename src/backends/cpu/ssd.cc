@@ -224,7 +224,8 @@ namespace pith::cpu {
 HWY_EXPORT(RunSsd);
 
 void Ssd(const Exec& exec, const SsdArgs& args) {
-  if (exec.precision == Precision::kBF16 && HasBF16Products()) return SsdPairs(exec, args);
+  const bool pairs = HasBF16Products() || HasF16Products();
+  if (exec.precision == Precision::kBF16 && pairs) return SsdPairs(exec, args);
   HWY_DYNAMIC_DISPATCH(RunSsd)(exec, args);
 }
 
