@@ -41,7 +41,7 @@ def processor():
         lines = file.read().splitlines()
     name = next((l.split(": ", 1)[1] for l in lines if l.startswith("model name")), "unknown")
     flags = next((l.split() for l in lines if l.startswith("flags")), [])
-    return name, [f for f in ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_tile")
+    return name, [f for f in ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "avx512_vnni", "amx_tile")
                   if f in flags]
 
 
