@@ -257,6 +257,31 @@ TEST_F(SsdTest, PowersOfTwoAreExact) {
   }
 }
 
+// What is no number takes no digit of columns that it does not meet.
+TEST_F(SsdTest, ANaNStaysInItsColumn) {
+  constexpr int64_t kRow = 21, kColumn = 45;  // the fifth of the second head
+  Case c(37, SegmentsOf({77}), {.head_dim = 40, .d_state = 33});
+  const int64_t begin = c.segments[0].begin, end = begin + c.segments[0].count;
+  c.x.view().Row(begin + kRow)[kColumn] = 0;
+  Case broken = c;
+  broken.x.view().Row(begin + kRow)[kColumn] = std::numeric_limits<float>::quiet_NaN();
+  for (const Precision precision : kPrecisions) {
+    SCOPED_TRACE(NameOf(precision));
+    States states = c.states, broken_states = c.states;
+    const Strided y = c.Run(Ssd, TestedIn(precision, 2), 16, states);
+    const Strided broken_y = broken.Run(Ssd, TestedIn(precision, 2), 16, broken_states);
+    for (int64_t r = begin; r < end; ++r) {
+      for (int64_t i = 0; i < c.shape.heads * c.shape.head_dim; ++i) {
+        if (i != kColumn) {
+          ASSERT_EQ(broken_y.At(r, i), y.At(r, i)) << r << ", " << i;
+        } else if (r >= begin + kRow) {
+          ASSERT_TRUE(std::isnan(broken_y.At(r, i))) << r;
+        }
+      }
+    }
+  }
+}
+
 TEST_F(SsdTest, CutsAtMultiplesOfTheChunkGiveTheSameBits) {
   const Case c(32, SegmentsOf({77}), {});
   const auto compare = [&](Precision precision, int64_t chunk) {

@@ -104,23 +104,28 @@ HWY_INLINE void WidenF16(V (&sums)[2]) {
 #endif
 }
 
-// The largest value of [rows, cols] without its sign, as bits: a NaN is larger than all. row(r):
-// where row r begins.
+// The largest finite value of [rows, cols] without its sign, as bits. row(r): where row r begins.
+// An infinity or a NaN must not take the digits of what it does not meet.
 template <class Row>
 HWY_INLINE uint32_t MostBits(int64_t rows, int64_t cols, const Row& row) {
   const D d;
-  const hn::RebindToUnsigned<D> du;
-  auto most = hn::Zero(du);
-  uint32_t rest = 0;
+  const hn::RebindToSigned<D> di;
+  const auto infinity = hn::Set(di, 0x7f800000);
+  auto most = hn::Zero(di);
+  int32_t rest = 0;
   for (int64_t r = 0; r < rows; ++r) {
     const float* const values = row(r);
     int64_t i = 0;
     for (; i + kLanes <= cols; i += kLanes) {
-      most = hn::Max(most, hn::BitCast(du, hn::Abs(hn::LoadU(d, values + i))));
+      const auto bits = hn::BitCast(di, hn::Abs(hn::LoadU(d, values + i)));
+      most = hn::Max(most, hn::IfThenElseZero(hn::Lt(bits, infinity), bits));
     }
-    for (; i < cols; ++i) rest = std::max(rest, std::bit_cast<uint32_t>(std::abs(values[i])));
+    for (; i < cols; ++i) {
+      if (std::isfinite(values[i]))
+        rest = std::max(rest, std::bit_cast<int32_t>(std::abs(values[i])));
+    }
   }
-  return std::max(rest, hn::GetLane(hn::MaxOfLanes(du, most)));
+  return static_cast<uint32_t>(std::max(rest, hn::GetLane(hn::MaxOfLanes(di, most))));
 }
 
 // The scale of values of which `most` are the largest one's bits without a sign, a power of two; 1

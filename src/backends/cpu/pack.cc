@@ -3,6 +3,8 @@
 #define HWY_TARGET_INCLUDE "backends/cpu/pack.cc"
 #include <hwy/foreach_target.h>
 // Highway wants its headers after foreach_target.h.
+#include <bit>
+#include <cmath>
 #include <type_traits>
 
 #include "backends/cpu/gemm-inl.h"
@@ -76,11 +78,12 @@ void RunPackPairs(const Exec& exec, const StoredMatrix& from, BF16Pair* to) {
 
 template <class T>
 float ScaleOfWeights(const T* w, int64_t n) {
-  uint32_t most = 0;
+  float most = 0;
   for (int64_t k = 0; k < n; ++k) {
-    most = std::max(most, std::bit_cast<uint32_t>(ToFloat(w[k])) & 0x7fffffffu);
+    const float value = std::abs(ToFloat(w[k]));
+    if (std::isfinite(value)) most = std::max(most, value);
   }
-  return ScaleForF16(most);
+  return ScaleForF16(std::bit_cast<uint32_t>(most));
 }
 
 void RunPackF16Pairs(const Exec& exec, const StoredMatrix& from, F16Pair* to, float* scales) {
