@@ -29,7 +29,8 @@ enum class WeightFormat : uint8_t {
   kRows,    // row after row, [rows, cols]
   kPanels,  // [rows / panel, cols, panel]: `panel` rows side by side, the last panel filled with 0
   // kPanels of bf16, or of f16 with a scale for each row, with two neighbouring columns of each row
-  // side by side, [rows / panel, ⌈cols / 2⌉, panel, 2]; an odd last column stands beside 0.
+  // side by side, [rows / panel, ⌈cols / 2⌉, panel, 2]; an odd last column stands beside 0. Rows of
+  // a panel of f16 have an order of their own, and `scales` bring them back (PackF16Pairs).
   kPairPanels,
   // The same of a quantised dtype: each panel is whole groups of 32 columns, the last one filled
   // with 0, and a group's scales lie behind its numbers (backends/cpu/quant_panels.h).

@@ -257,27 +257,33 @@ TEST_F(SsdTest, PowersOfTwoAreExact) {
   }
 }
 
-// What is no number takes no digit of columns that it does not meet.
-TEST_F(SsdTest, ANaNStaysInItsColumn) {
-  constexpr int64_t kRow = 21, kColumn = 45;  // the fifth of the second head
+// What is no number takes no digit of what it does not meet: other columns of x, rows before one of
+// B, rows beside one of C.
+TEST_F(SsdTest, ANaNTakesNoDigits) {
+  constexpr int64_t kRow = 21, kColumn = 13;
+  const float nan = std::numeric_limits<float>::quiet_NaN();
   Case c(37, SegmentsOf({77}), {.head_dim = 40, .d_state = 33});
   const int64_t begin = c.segments[0].begin, end = begin + c.segments[0].count;
-  c.x.view().Row(begin + kRow)[kColumn] = 0;
-  Case broken = c;
-  broken.x.view().Row(begin + kRow)[kColumn] = std::numeric_limits<float>::quiet_NaN();
-  for (const Precision precision : kPrecisions) {
-    SCOPED_TRACE(NameOf(precision));
-    States states = c.states, broken_states = c.states;
-    const Strided y = c.Run(Ssd, TestedIn(precision, 2), 16, states);
-    const Strided broken_y = broken.Run(Ssd, TestedIn(precision, 2), 16, broken_states);
-    for (int64_t r = begin; r < end; ++r) {
-      for (int64_t i = 0; i < c.shape.heads * c.shape.head_dim; ++i) {
-        if (i != kColumn) {
-          ASSERT_EQ(broken_y.At(r, i), y.At(r, i)) << r << ", " << i;
-        } else if (r >= begin + kRow) {
-          ASSERT_TRUE(std::isnan(broken_y.At(r, i))) << r;
+  for (Strided Case::*matrix : {&Case::x, &Case::b, &Case::c}) {
+    (c.*matrix).view().Row(begin + kRow)[kColumn] = 0;
+  }
+  for (Strided Case::*matrix : {&Case::x, &Case::b, &Case::c}) {
+    Case broken = c;
+    (broken.*matrix).view().Row(begin + kRow)[kColumn] = nan;
+    for (const Precision precision : kPrecisions) {
+      States states = c.states, broken_states = c.states;
+      const Strided y = c.Run(Ssd, TestedIn(precision, 2), 16, states);
+      const Strided broken_y = broken.Run(Ssd, TestedIn(precision, 2), 16, broken_states);
+      for (int64_t r = begin; r < end; ++r) {
+        for (int64_t i = 0; i < c.shape.heads * c.shape.head_dim; ++i) {
+          const bool meets = matrix == &Case::x   ? i == kColumn
+                             : matrix == &Case::b ? r >= begin + kRow
+                                                  : r == begin + kRow;
+          if (meets) continue;
+          ASSERT_EQ(broken_y.At(r, i), y.At(r, i)) << NameOf(precision) << ", " << r << ", " << i;
         }
       }
+      EXPECT_TRUE(std::isnan(broken_y.At(begin + kRow, kColumn)));
     }
   }
 }

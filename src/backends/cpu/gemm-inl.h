@@ -76,8 +76,8 @@ HWY_INLINE V AddProduct(V l, V r, V sum) {
 
 // Steps of pairs of f16 whose products are summed in f16. A sum of 32 products errs by some 2⁻¹⁰
 // of itself, as it would if one side of each were rounded to bf16; half as many would leave 0.7 of
-// that and take 1.15 times as long. Sides are scaled so that their largest value is in [8, 16),
-// which keeps a run and the sum of its halves below 2¹⁴, a quarter of what f16 holds.
+// that and take 1.15 times as long. Sides are scaled so that their largest value is from 8 to 16,
+// which keeps a run and the sum of its halves within 2¹⁴, a quarter of what f16 holds.
 inline constexpr int64_t kRunOfF16 = 32;
 inline constexpr int kExponentOfF16 = 3;
 
@@ -129,12 +129,14 @@ HWY_INLINE uint32_t MostBits(int64_t rows, int64_t cols, const Row& row) {
 }
 
 // The scale of values of which `most` are the largest one's bits without a sign, a power of two; 1
-// where all are 0, and never what cannot be inverted.
+// where all are 0. Within 2^±100, so that two of them, and their inverses, multiply a sum one after
+// the other without leaving f32: what is above 2¹⁰³ may become infinite.
 inline float ScaleForF16(uint32_t most) {
-  const int exponent = static_cast<int>(most >> 23);  // biased
-  if (exponent == 0) return 1.0f;
-  const int power = std::clamp(kExponentOfF16 + 254 - exponent, 1, 253);
-  return std::bit_cast<float>(static_cast<uint32_t>(power) << 23);
+  constexpr int kBias = 127, kMost = 100;
+  const int exponent = static_cast<int>(most >> 23) - kBias;
+  if (exponent == -kBias) return 1.0f;
+  const int power = std::clamp(kExponentOfF16 - exponent, -kMost, kMost);
+  return std::bit_cast<float>(static_cast<uint32_t>(power + kBias) << 23);
 }
 inline float InverseOfPower(float power) {
   return std::bit_cast<float>((254u << 23) - std::bit_cast<uint32_t>(power));

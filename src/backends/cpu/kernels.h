@@ -39,8 +39,8 @@ struct F16Pair {
 };
 // Matrices for products: how many rows stand side by side in a panel, and [rows, cols] → panels
 // (WeightFormat::kPanels), of the same dtype or rounded to bf16; or rounded to bf16 → kPairPanels.
-// Or to f16, each row times a power of two that brings its largest value to [8, 16), of which
-// `scales` [rows, to whole panels] are the inverse; columns of a panel stand in the order of
+// Or to f16, each row times a power of two that brings its largest value to between 8 and 16, of
+// which `scales` [rows, to whole panels] are the inverse; columns of a panel stand in the order of
 // F16Place.
 int64_t PanelRows();
 void PackPanels(const Exec& exec, const StoredMatrix& from, DType dtype, void* to);

@@ -42,6 +42,8 @@ void AddTile(const Task& task, int64_t row, int64_t rows, int64_t col, bool firs
         sum = hn::Add(hn::LoadU(d, at), sum);
       } else if (bias) {
         sum = hn::Add(hn::LoadU(d, bias + j * kLanes), sum);
+      } else if constexpr (std::is_same_v<T, F16Pair>) {
+        sum = hn::Add(hn::Zero(d), sum);  // no −0, which products that underflow make in f16
       }
       hn::StoreU(sum, d, at);
     });
@@ -145,7 +147,7 @@ void AddPanel(const Task& task, const Block& block, int64_t col, const T* right)
   Ahead ahead = AheadOf(task, block, col + kTileCols);
   for (int64_t row = block.row_begin; row < block.row_end; row += kTileRows) {
     const int64_t rows = std::min<int64_t>(kTileRows, block.row_end - row);
-    const float* const scales = block.scales + row - block.row_begin;
+    const float* const scales = block.scales + (row - block.row_begin);
     ahead.Ask();
     if constexpr (!kIsPair<T>) {
       if (block.left == nullptr) {

@@ -10,6 +10,7 @@
 #include <hwy/highway.h>
 
 #include <cstdint>
+#include <cstring>
 #include <type_traits>
 
 #include "backends/cpu/kernels.h"
@@ -208,7 +209,7 @@ void RoundPairs(const float* from, int64_t n, float scale, float* to) {
       hn::StoreU(hn::DemoteTo(narrow, RoundToBF16(d, v)), narrow, at);
     }
   });
-  if (n % 2 != 0) halves[n] = 0;
+  if (n % 2 != 0) std::memset(halves + n, 0, sizeof *halves);
 }
 
 }  // namespace pith::cpu::HWY_NAMESPACE

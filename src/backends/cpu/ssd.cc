@@ -1,5 +1,5 @@
 // Ssd: the paper's chunked form, by small matrix products that stay in cache. ssd_pairs.cc has it
-// in pairs of bf16.
+// in pairs of 16 bits.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "backends/cpu/ssd.cc"
 #include <hwy/foreach_target.h>

@@ -1,8 +1,9 @@
 // Ssd with products of pairs of 16 bits, for Precision::kBF16 where the processor has them: the
 // chunked form of ssd.cc. Rounded are x, B, C, the scores with their decays and steps, x as it is
 // written, and the state as it is read, to bf16, or to f16 with a scale for all that a product
-// reads of a chunk. Decays and the state that is carried on are f32, and so are sums, but that
-// those of f16 begin in runs (gemm-inl.h).
+// reads of a chunk: what is 2²⁰ times smaller than the largest value there loses digits, also where
+// that comes in a later row. Decays and the state that is carried on are f32, and so are sums, but
+// that those of f16 begin in runs (gemm-inl.h).
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "backends/cpu/ssd_pairs.cc"
 #include <hwy/foreach_target.h>
@@ -81,12 +82,10 @@ class PairScratch {
   uint32_t most_score = 0;  // of C Bᵀ, as MostBits
 };
 
-// Scales whose products, and those of their inverses, are floats.
-float ScaleWithin(uint32_t most) { return std::clamp(ScaleForF16(most), 0x1p-62f, 0x1p62f); }
-
-// Such bits of values times a factor.
-uint32_t Times(uint32_t most, float factor) {
-  return std::bit_cast<uint32_t>(std::bit_cast<float>(most) * factor);
+// What bounds values with such bits times the largest of n factors, as bits.
+uint32_t Times(uint32_t most, const float* factors, int64_t n) {
+  return std::bit_cast<uint32_t>(std::bit_cast<float>(most) *
+                                 *std::max_element(factors, factors + n));
 }
 
 // MostBits where T has scales.
@@ -98,6 +97,11 @@ HWY_INLINE uint32_t MostOf(int64_t rows, int64_t cols, const Row& row) {
 template <class T>
 HWY_INLINE V Scaled(V v, float scale) {
   return std::is_same_v<T, F16Pair> ? hn::Mul(v, hn::Set(D(), scale)) : v;
+}
+// Sums without the scales of both sides.
+template <class T>
+HWY_INLINE V Unscaled(V sum, float left_scale, float right_scale) {
+  return Scaled<T>(Scaled<T>(sum, InverseOfPower(left_scale)), InverseOfPower(right_scale));
 }
 
 // A tile's vectors of a right side as tiles read them: see F16Place.
@@ -202,13 +206,12 @@ void PairScores(const Task& task, int64_t begin, int64_t rows, PairScratch& s) {
     }
   }
   const auto c = [&](int64_t t) { return task.args.c.Row(begin + t) + first; };
-  s.c_scale = ScaleWithin(MostOf<T>(rows, s.N, c));
+  s.c_scale = ScaleForF16(MostOf<T>(rows, s.N, c));
   ForDepth(s.state_pairs, [&](int64_t k0, int64_t depth) HWY_ATTR {
     for (int64_t t = 0; t < rows; ++t) {
       RoundPairs<T>(c(t) + 2 * k0, std::min(2 * depth, s.N - 2 * k0), s.c_scale, s.c.At(t, k0));
     }
   });
-  const float inverse = InverseOfPower(s.c_scale) * InverseOfPower(s.b_scale);
   for (int64_t col = 0; col < rows; col += kTileCols) {
     ForTiles(rows, [&](auto count, int64_t row) HWY_ATTR {
       if (row + count <= col) return;  // above the diagonal
@@ -216,7 +219,8 @@ void PairScores(const Task& task, int64_t begin, int64_t rows, PairScratch& s) {
       Multiply<T, count>([&](int64_t k0) { return LeftRows{s.c.At(row, k0)}; }, s.bt + col,
                          s.bt_stride, s.state_pairs, held);
       ForSums(held, count, kTileCols, [&](int64_t r, int64_t i, int64_t, V sum) HWY_ATTR {
-        hn::Store(Scaled<T>(sum, inverse), D(), s.scores + (row + r) * s.Qp + col + i);
+        hn::Store(Unscaled<T>(sum, s.c_scale, s.b_scale), D(),
+                  s.scores + (row + r) * s.Qp + col + i);
       });
     });
   }
@@ -231,8 +235,9 @@ void PairScores(const Task& task, int64_t begin, int64_t rows, PairScratch& s) {
 template <class T>
 void MixScores(int64_t rows, PairScratch& s) {
   const D d;
-  const float most_dt = *std::max_element(s.steps.dt, s.steps.dt + rows);
-  s.mixed_scale = ScaleWithin(Times(s.most_score, most_dt));
+  if constexpr (std::is_same_v<T, F16Pair>) {
+    s.mixed_scale = ScaleForF16(Times(s.most_score, s.steps.dt, rows));
+  }
   for (int64_t t = 0; t < rows; ++t) {
     const V high = hn::Set(d, s.steps.log_high[t]);
     const V low = hn::Set(d, s.steps.log_low[t]);
@@ -251,7 +256,6 @@ void MixScores(int64_t rows, PairScratch& s) {
 // y = C S, decayed from the chunk's start.
 template <class T>
 void ReadState(const Task& task, int64_t h, int64_t begin, int64_t rows, PairScratch& s) {
-  const float inverse = InverseOfPower(s.c_scale) * InverseOfPower(s.state_scale);
   for (int64_t col = 0; col < s.P; col += kTileCols) {
     ForTiles(rows, [&](auto count, int64_t row) HWY_ATTR {
       HWY_ALIGN float held[count * kTileCols];
@@ -259,7 +263,7 @@ void ReadState(const Task& task, int64_t h, int64_t begin, int64_t rows, PairScr
                          s.x_stride, s.state_pairs, held);
       ForSums(held, count, s.P - col, [&](int64_t r, int64_t i, int64_t left, V sum) HWY_ATTR {
         const V decay = hn::Set(D(), s.steps.from_start[row + r]);
-        const V y = hn::Mul(Scaled<T>(sum, inverse), decay);
+        const V y = hn::Mul(Unscaled<T>(sum, s.c_scale, s.state_scale), decay);
         StoreUpTo(y, task.args.y.Row(begin + row + r) + h * s.P + col + i, left);
       });
     });
@@ -271,7 +275,6 @@ template <class T>
 void AddRowsOfChunk(const Task& task, int64_t h, int64_t begin, int64_t rows, PairScratch& s) {
   const SsdArgs& args = task.args;
   const V skip_of_head = hn::Set(D(), args.d.data[h]);
-  const float inverse = InverseOfPower(s.mixed_scale) * InverseOfPower(s.x_scale);
   for (int64_t col = 0; col < s.P; col += kTileCols) {
     ForTiles(rows, [&](auto count, int64_t row) HWY_ATTR {
       HWY_ALIGN float held[count * kTileCols];
@@ -283,7 +286,7 @@ void AddRowsOfChunk(const Task& task, int64_t h, int64_t begin, int64_t rows, Pa
         float* const y = args.y.Row(begin + row + r) + at;
         const V skip = args.d_has_hdim ? LoadUpTo(args.d.data + at, left) : skip_of_head;
         const V x = LoadUpTo(args.x.Row(begin + row + r) + at, left);
-        const V all = hn::Add(LoadUpTo(y, left), Scaled<T>(sum, inverse));
+        const V all = hn::Add(LoadUpTo(y, left), Unscaled<T>(sum, s.mixed_scale, s.x_scale));
         StoreUpTo(hn::MulAdd(skip, x, all), y, left);
       });
     });
@@ -295,7 +298,6 @@ template <class T>
 void PairWrite(int64_t rows, float decay, const MatView<float>& state, PairScratch& s) {
   const D d;
   const int64_t depth = (rows + 1) >> 1;
-  const float inverse = InverseOfPower(s.b_scale) * InverseOfPower(s.x_out_scale);
   for (int64_t col = 0; col < s.P; col += kTileCols) {
     ForTiles(s.N, [&](auto count, int64_t row) HWY_ATTR {
       HWY_ALIGN float held[count * kTileCols];
@@ -305,7 +307,7 @@ void PairWrite(int64_t rows, float decay, const MatView<float>& state, PairScrat
       Multiply<T, count>(left, s.x_out + col, s.x_stride, depth, held);
       ForSums(held, count, s.P - col, [&](int64_t r, int64_t i, int64_t left, V sum) HWY_ATTR {
         float* const at = state.Row(row + r) + col + i;
-        const V written = Scaled<T>(sum, inverse);
+        const V written = Unscaled<T>(sum, s.b_scale, s.x_out_scale);
         StoreUpTo(hn::MulAdd(LoadUpTo(at, left), hn::Set(d, decay), written), at, left);
       });
     });
@@ -318,10 +320,11 @@ void PairX(const Task& task, int64_t h, int64_t begin, int64_t rows, bool wanted
   const D d;
   for (int64_t t = 0; t < rows; ++t) s.weight[t] = s.steps.dt[t] * s.steps.to_end[t];
   const auto row = [&](int64_t t) { return task.args.x.Row(begin + t) + h * s.P; };
-  const uint32_t most = MostOf<T>(rows, s.P, row);
-  const float most_weight = *std::max_element(s.weight, s.weight + rows);
-  s.x_scale = ScaleWithin(most);
-  s.x_out_scale = ScaleWithin(Times(most, most_weight));
+  if constexpr (std::is_same_v<T, F16Pair>) {
+    const uint32_t most = MostBits(rows, s.P, row);
+    s.x_scale = ScaleForF16(most);
+    s.x_out_scale = ScaleForF16(Times(most, s.weight, rows));
+  }
   for (int64_t t = 0; t < rows; t += 2) {
     const bool two = t + 1 < rows;
     const float* const first = row(t);
@@ -352,7 +355,7 @@ void PairHeadChunk(const Task& task, int64_t h, int64_t begin, int64_t rows, boo
   PairX<T>(task, h, begin, rows, wanted, s);
   if (wanted) {
     const auto row = [&](int64_t n) { return state.Row(n); };
-    s.state_scale = ScaleWithin(MostOf<T>(1, s.N * s.P, row));
+    s.state_scale = ScaleForF16(MostOf<T>(1, s.N * s.P, row));
     PairRows<T, true>(s.N, s.P, s.Pp, row, s.state_scale, s.x_stride, s.state);
     ReadState<T>(task, h, begin, rows, s);
     MixScores<T>(rows, s);
@@ -368,7 +371,7 @@ void RunPairTask(const Task& task) {
   PairScratch s(std::min(args.chunk, task.segment.count), args.d_state, args.head_dim);
   ForChunks(task, [&](int64_t begin, int64_t rows, bool wanted) {
     const auto row = [&](int64_t t) { return args.b.Row(begin + t) + task.group * s.N; };
-    s.b_scale = ScaleWithin(MostOf<T>(rows, s.N, row));
+    s.b_scale = ScaleForF16(MostOf<T>(rows, s.N, row));
     PairRows<T, false>(rows, s.N, CeilDiv(s.N, kLanes) * kLanes, row, s.b_scale, s.b_stride, s.b);
     if (wanted) PairScores<T>(task, begin, rows, s);
     for (int64_t h = task.head; h < task.head + task.heads; ++h) {
