@@ -279,13 +279,14 @@ BENCHMARK(BM_Activate)->Apply(ActivateShapes)->UseRealTime();
 void BM_CausalConv1d(benchmark::State& state) {
   const int64_t channels = state.range(0), rows = state.range(1);
   const std::vector<float> x = Values(rows * channels), weight = Values(4 * channels);
+  const std::vector<float> bias = Values(channels);
   std::vector<float> out(rows * channels), stored(3 * channels);
   const Segment segment = {0, rows};
   const int32_t slot = 0;
   for (auto _ : state) {
     CausalConv1d(Cpu(state.range(2)), {.x = {x.data(), rows, channels},
                                        .weight = Vec(weight),
-                                       .bias = Vec(weight),
+                                       .bias = Vec(bias),
                                        .segments = std::span(&segment, 1),
                                        .states = {stored.data(), 0, std::span(&slot, 1)},
                                        .out = {out.data(), rows, channels}});
