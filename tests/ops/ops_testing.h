@@ -51,7 +51,7 @@ inline Weight Prepare(const Exec& exec, const Shared<float>& w, int64_t rows, in
   return exec.backend->Prepare(exec, {DType::kF32, w.data(), rows, cols}, WeightUse::kProduct);
 }
 
-// Whether products with w are of pairs of f16, whose sums of 32 are f16 too (AVX-512 FP16): they
+// Whether products with w are of pairs of f16, whose sums of 64 are f16 too (AVX-512 FP16): they
 // compare with the reference's of f32, others with those of their own precision, which round the
 // same inputs.
 inline bool MultipliesF16(const WeightView& w) {
@@ -60,14 +60,14 @@ inline bool MultipliesF16(const WeightView& w) {
 
 // What a sum of `depth` products and a bias errs by at most, in any order: (depth + 3) · 2⁻²⁴ of
 // `sum`, the sum of their absolute values (Higham, "Accuracy and Stability", §3.1). Of pairs of f16
-// a product carries the roundings of its two factors, no more than 33 of sums, and those of f32: 36
+// a product carries the roundings of its two factors, no more than 34 of sums, and those of f32: 37
 // times 2⁻¹¹. What is subnormal in f16 errs by half of its last place besides, 2⁻²⁸ of its row's
 // largest value, and 2⁻³¹ of the product of two, since the largest ones are brought to 8; `most` is
 // what no product exceeds.
 inline double ProductBound(const WeightView& w, int64_t depth, double sum, double most) {
   const auto products = static_cast<double>(depth);
   if (!MultipliesF16(w)) return (products + 3) * kRounding * sum;
-  return 36 * 0x1p-11 * sum + products * 0x1p-26 * most;
+  return 37 * 0x1p-11 * sum + products * 0x1p-26 * most;
 }
 
 class Random {

@@ -2,7 +2,8 @@
 //
 // Every element of a product is a single chain of fused multiply-adds in ascending k, whatever the
 // tile it is computed in. So is one of pairs of bf16, with their dot products for multiply-adds. Of
-// pairs of f16 it is such chains of kRunOfF16 steps, added up in f32.
+// pairs of f16 it is such chains of kRunOfF16 steps, two and two of them added in f16, the rest in
+// f32.
 // Its bits therefore cannot depend on the number of rows, on a row's place or on threads, and short
 // inputs need no padding. That is why this is not a library's product.
 #if defined(PITH_BACKENDS_CPU_GEMM_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -74,12 +75,25 @@ HWY_INLINE V AddProduct(V l, V r, V sum) {
   return hn::MulAdd(l, r, sum);
 }
 
-// Steps of pairs of f16 whose products are summed in f16. A sum of 32 products errs by some 2⁻¹⁰
-// of itself, as it would if one side of each were rounded to bf16; half as many would leave 0.7 of
-// that and take 1.15 times as long. Sides are scaled so that their largest value is from 8 to 16,
-// which keeps a run and the sum of its halves within 2¹⁴, a quarter of what f16 holds.
+// Steps of pairs of f16 whose products are summed in f16, one after the other. A sum of 32 products
+// errs by some 2⁻¹⁰ of itself, as it would if one side of each were rounded to bf16; half as many
+// would leave 0.7 of that and take 1.15 times as long. Two runs are added in f16 before they are
+// widened: one rounding more, and half of the widening. Sides are scaled so that their largest
+// value is from 8 to 16, which keeps two runs and the sum of their halves within 2¹⁵, half of what
+// f16 holds.
 inline constexpr int64_t kRunOfF16 = 32;
+inline constexpr int64_t kWidenedOfF16 = 2 * kRunOfF16;
 inline constexpr int kExponentOfF16 = 3;
+
+// Sums of pairs of f16.
+HWY_INLINE V AddF16(V a, V b) {
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
+  asm("vaddph %1, %0, %0" : "+v"(a.raw) : "v"(b.raw));
+#else
+  (void)b;
+#endif
+  return a;
+}
 
 // Where column j of a panel of pairs of f16 stands, so that WidenF16 gives columns in order.
 HWY_INLINE int64_t F16Place(int64_t j) { return j % 2 * kLanes + j / 2; }
@@ -93,10 +107,9 @@ HWY_INLINE void WidenF16(V (&sums)[2]) {
   const hn::RebindToUnsigned<decltype(narrow)> narrow_bits;
   const auto even = hn::BitCast(halves, sums[0]);
   const auto odd = hn::BitCast(halves, sums[1]);
-  V total = hn::BitCast(d, hn::OddEven(odd, even));
+  const V total = hn::BitCast(d, hn::OddEven(odd, even));
   const V other = hn::BitCast(d, hn::Reverse2(halves, hn::OddEven(even, odd)));
-  asm("vaddph %1, %0, %0" : "+v"(total.raw) : "v"(other.raw));
-  const auto bits = hn::BitCast(halves, total);
+  const auto bits = hn::BitCast(halves, AddF16(total, other));
   sums[0] = hn::PromoteTo(d, hn::BitCast(narrow, hn::LowerHalf(narrow_bits, bits)));
   sums[1] = hn::PromoteTo(d, hn::BitCast(narrow, hn::UpperHalf(narrow_bits, bits)));
 #else
@@ -212,16 +225,20 @@ HWY_INLINE void ForTiles(int64_t rows, const Fn& fn, int64_t first = 0) {
   if constexpr (kRows > 1) ForTiles<SmallerTile(kRows)>(rows, fn, first);
 }
 
-// One run, unwidened. A function of its own: as part of a loop over runs the compiler keeps sums in
-// memory all the while that they are made, which takes twice the time.
-template <int kRows, class Left>
+// One run, unwidened, added to the one that is held, if kSecond. A function of its own: as part of
+// a loop over runs the compiler keeps sums in memory all the while that they are made, which takes
+// twice the time.
+template <int kRows, bool kSecond, class Left>
 HWY_NOINLINE void RunOfF16(const Left& left, const F16Pair* HWY_RESTRICT right,
                            int64_t right_stride, int64_t steps, float* HWY_RESTRICT held) {
+  const D d;
   V sums[kRows][2];
   ClearSums(sums);
   AddProductsOf(left, right, right_stride, steps, sums);
-  StoreSums(sums, [&](int64_t r, int j, V sum)
-                      HWY_ATTR { hn::Store(sum, D(), held + r * kTileCols + j * kLanes); });
+  StoreSums(sums, [&](int64_t r, int j, V sum) HWY_ATTR {
+    float* const at = held + r * kTileCols + j * kLanes;
+    hn::Store(kSecond ? AddF16(sum, hn::Load(d, at)) : sum, d, at);
+  });
 }
 
 // totals[r][j], aligned: left · right of pairs of f16, run by run; the first one of a sum begins
@@ -232,9 +249,14 @@ HWY_INLINE void AddRunsOfF16(const Left& left, const F16Pair* HWY_RESTRICT right
                              float* HWY_RESTRICT totals) {
   const D d;
   HWY_ALIGN float held[kRows * kTileCols];
-  for (int64_t k = 0; k < depth; k += kRunOfF16) {
-    RunOfF16<kRows>(left.From(k), right + k * right_stride, right_stride,
-                    std::min(kRunOfF16, depth - k), held);
+  for (int64_t k = 0; k < depth; k += kWidenedOfF16) {
+    RunOfF16<kRows, false>(left.From(k), right + k * right_stride, right_stride,
+                           std::min(kRunOfF16, depth - k), held);
+    const int64_t second = k + kRunOfF16;
+    if (second < depth) {
+      RunOfF16<kRows, true>(left.From(second), right + second * right_stride, right_stride,
+                            std::min(kRunOfF16, depth - second), held);
+    }
     for (int64_t i = 0; i < kRows * kTileCols; i += kTileCols) {
       V run[2] = {hn::Load(d, held + i), hn::Load(d, held + i + kLanes)};
       WidenF16(run);

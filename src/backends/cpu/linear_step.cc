@@ -112,10 +112,20 @@ HWY_INLINE void Chains(const float* HWY_RESTRICT left, int64_t stride, const T* 
   if constexpr (!std::is_same_v<T, F16Pair>) {
     return Chain<kRows, kPanels, kRound>(left, stride, right, panel_stride, depth, sums);
   }
-  for (int64_t k = 0; k < depth; k += kRunOfF16) {
-    V run[kRows][2 * kPanels];
+  const auto chain = [&](int64_t k, V(&run)[kRows][2 * kPanels]) HWY_ATTR {
     Chain<kRows, kPanels, kRound>(left + k, stride, right + k * kTileCols, panel_stride,
                                   std::min(kRunOfF16, depth - k), run);
+  };
+  for (int64_t k = 0; k < depth; k += kWidenedOfF16) {
+    V run[kRows][2 * kPanels];
+    chain(k, run);
+    if (k + kRunOfF16 < depth) {
+      V second[kRows][2 * kPanels];
+      chain(k + kRunOfF16, second);
+      for (int r = 0; r < kRows; ++r) {
+        for (int i = 0; i < 2 * kPanels; ++i) run[r][i] = AddF16(second[r][i], run[r][i]);
+      }
+    }
     for (int r = 0; r < kRows; ++r) {
       for (int p = 0; p < kPanels; ++p) {
         V widened[2] = {run[r][2 * p], run[r][2 * p + 1]};
