@@ -195,22 +195,56 @@ bool LeftLies(const Task& task, int64_t rows, int64_t cols) {
   return !task.bf16 && rows > 1 && cols <= kFewPanels * kTileCols;
 }
 
+// Left sides of all rows and of the whole depth, with the rows' scales, for threads that share
+// them.
+struct LeftSides {
+  Blocked left;
+  float* scales;
+};
+
+LeftSides CopyLeftSides(const Task& task, int threads) {
+  constexpr int64_t kRowsTogether = 2 * kTileRows;
+  const int64_t rows = task.x.rows;
+  const int64_t size = CeilDiv(task.steps(), kDepth) * rows * kLeftStride;
+  static thread_local BufferOwner<float> memory;
+  memory.Resize(size + rows);
+  const LeftSides sides = {{memory.data(), rows}, memory.data() + size};
+  ParallelFor(threads, CeilDiv(rows, kRowsTogether), [&](int64_t i) {
+    const int64_t begin = i * kRowsTogether, count = std::min(kRowsTogether, rows - begin);
+    float* const scales = sides.scales + begin;
+    for (int64_t r = 0; r < count; ++r) scales[r] = ScaleOfRow(task, task.x.Row(begin + r));
+    ForDepth(task.steps(), [&](int64_t k0, int64_t depth) {
+      CopyLeft(task, begin, count, scales, k0, depth, sides.left.At(begin, k0));
+    });
+  });
+  return sides;
+}
+
 // Output rows [row_begin, row_end), no more than kBlockRows, of grid columns [col_begin, col_end).
-void RunBlock(const Task& task, int64_t row_begin, int64_t row_end, int64_t col_begin,
-              int64_t col_end) {
+// `shared`: null where this block copies its own left sides.
+void RunBlock(const Task& task, const LeftSides* shared, int64_t row_begin, int64_t row_end,
+              int64_t col_begin, int64_t col_end) {
   thread_local BufferOwner<float> scratch;
-  scratch.Resize(kTileCols * kDepth + kBlockRows * kLeftStride + kBlockRows);
+  scratch.Resize(kTileCols * kDepth + (shared ? 0 : kBlockRows * (kLeftStride + 1)));
   float* const filled = scratch.data();
-  float* const left = filled + kTileCols * kDepth;
-  float* const scales = left + kBlockRows * kLeftStride;
-  for (int64_t r = row_begin; r < row_end; ++r) {
-    scales[r - row_begin] = ScaleOfRow(task, task.x.Row(r));
+  float* const own = filled + kTileCols * kDepth;
+  float* const own_scales = own + kBlockRows * kLeftStride;
+  if (!shared) {
+    for (int64_t r = row_begin; r < row_end; ++r) {
+      own_scales[r - row_begin] = ScaleOfRow(task, task.x.Row(r));
+    }
   }
+  const float* const scales = shared ? shared->scales + row_begin : own_scales;
   const bool lies = LeftLies(task, row_end - row_begin, col_end - col_begin);
+  const auto left = [&](int64_t k0, int64_t depth) -> const float* {
+    if (shared) return shared->left.At(row_begin, k0);
+    if (lies) return nullptr;
+    CopyLeft(task, row_begin, row_end - row_begin, scales, k0, depth, own);
+    return own;
+  };
   ForDepth(task.steps(), [&](int64_t k0, int64_t depth) {
-    const Block block = {row_begin, row_end, col_begin, col_end, k0, depth, lies ? nullptr : left,
-                         scales};
-    if (!lies) CopyLeft(task, row_begin, row_end - row_begin, scales, k0, depth, left);
+    const Block block = {row_begin, row_end, col_begin,       col_end,
+                         k0,        depth,   left(k0, depth), scales};
     if (task.in_place()) {
       VisitPanels(task.w, [&]<class T>() { AddInPlace<T>(task, block); });
     } else {
@@ -219,8 +253,9 @@ void RunBlock(const Task& task, int64_t row_begin, int64_t row_end, int64_t col_
   });
 }
 
-// Several threads get at least four tasks each, so that the last ones even out: first by rows,
-// whose left sides are then copied once, and by columns where there are too few of them.
+// Several threads get at least four tasks each, so that the last ones even out: first by rows, and
+// by columns where there are too few of them. Smaller blocks of rows would have each panel fetched
+// for fewer of them: with blocks of 72 rows two threads take a seventh longer (Emerald Rapids).
 void RunLinear(const Exec& exec, MatView<const float> x, const WeightView& w,
                VecView<const float> bias, MatView<float> out) {
   const Task task = TaskOf(exec, x, w, bias, out);
@@ -232,10 +267,15 @@ void RunLinear(const Exec& exec, MatView<const float> x, const WeightView& w,
       task.grid(), threads == 1 ? 1 : std::max<int64_t>(1, CeilDiv(4 * threads, row_blocks)));
   const int64_t block_cols = CeilDiv(share, kTileCols) * kTileCols;
   const int64_t col_blocks = CeilDiv(task.grid(), block_cols);
+  // Of pairs a copy takes as long as three panels; of floats, which are not rounded, threads gain
+  // nothing by sharing them.
+  const bool share_sides = task.pairs && col_blocks > 1 && x.rows > kTileRows;
+  LeftSides sides;
+  if (share_sides) sides = CopyLeftSides(task, threads);
   ParallelFor(threads, col_blocks * row_blocks, [&](int64_t i) {
     const int64_t row = i % row_blocks * block_rows;
     const int64_t col = i / row_blocks * block_cols;
-    RunBlock(task, row, std::min(row + block_rows, x.rows), col,
+    RunBlock(task, share_sides ? &sides : nullptr, row, std::min(row + block_rows, x.rows), col,
              std::min(col + block_cols, task.grid()));
   });
 }

@@ -86,20 +86,21 @@ void GateRow(const GateArgs& args, int64_t row) {
   });
 }
 
+// `cost` of an element, in elementary steps.
 template <class Fn>
-void ForRows(const Exec& exec, int64_t rows, int64_t cols, const Fn& fn) {
+void ForRows(const Exec& exec, int64_t rows, int64_t cols, int64_t cost, const Fn& fn) {
   constexpr int64_t kBlock = 16;
-  ParallelFor(ThreadsFor(exec, rows * cols), CeilDiv(rows, kBlock), [&](int64_t i) {
+  ParallelFor(ThreadsFor(exec, rows * cols * cost), CeilDiv(rows, kBlock), [&](int64_t i) {
     for (int64_t r = i * kBlock; r < std::min((i + 1) * kBlock, rows); ++r) fn(r);
   });
 }
 
 void RunAddNorm(const Exec& exec, const AddNormArgs& args) {
-  ForRows(exec, args.x.rows, args.x.cols, [&](int64_t row) { NormRow(args, row); });
+  ForRows(exec, args.x.rows, args.x.cols, 2, [&](int64_t row) { NormRow(args, row); });
 }
 
 void RunGate(const Exec& exec, const GateArgs& args) {
-  ForRows(exec, args.y.rows, args.y.cols, [&](int64_t row) { GateRow(args, row); });
+  ForRows(exec, args.y.rows, args.y.cols, 3, [&](int64_t row) { GateRow(args, row); });
 }
 
 }  // namespace pith::cpu::HWY_NAMESPACE
