@@ -27,7 +27,7 @@ if(PITH_SANITIZE)
   # A null pointer that is used faults, AddressSanitizer sees what goes beyond an object, and of the
   # library's classes the CUDA backend alone is cast down: checks of these take a fifth of the time to
   # compile.
-  if(PITH_SANITIZE MATCHES undefined)
+  if(PITH_SANITIZE MATCHES address AND PITH_SANITIZE MATCHES undefined)
     target_compile_options(pith_flags INTERFACE
       "$<$<NOT:$<COMPILE_LANGUAGE:CUDA>>:-fno-sanitize=null,object-size,vptr>")
   endif()
